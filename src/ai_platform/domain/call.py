@@ -1,0 +1,111 @@
+"""One call through a door, as received, and the answer that comes back.
+
+The body is kept as the bytes the client sent; `head` holds the few fields that are acted on. A room that must
+change the body returns a new Call (`call.with_body`); nothing else ever edits it.
+"""
+
+from collections.abc import AsyncIterator
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+from ai_platform.domain.principal import Credentials
+
+Headers = list[tuple[bytes, bytes]]
+"""Header fields in order as on the wire, names lower-case (the ASGI shape)."""
+
+
+class Door(StrEnum):
+    MESSAGES = "messages"
+    MCP = "mcp"
+
+
+class Operation(StrEnum):
+    """What the call asks for; policies, permissions and metrics name it."""
+
+    MESSAGES_CREATE = "messages.create"
+    COUNT_TOKENS = "messages.count_tokens"
+    BATCHES_CREATE = "batches.create"
+    BATCHES = "batches"
+    MODELS = "models"
+    FILES_CREATE = "files.create"
+    FILES = "files"
+    TOOLS_CALL = "tools.call"
+    RESOURCES_READ = "resources.read"
+    PROMPTS_GET = "prompts.get"
+    MCP_LIST = "mcp.list"
+
+
+class Client(msgspec.Struct, frozen=True):
+    """Where the call came from. session_id/agent_id/prompt_id: Claude Code's own headers, when present."""
+
+    ip: str = ""
+    user_agent: str = ""
+    session_id: str | None = None
+    agent_id: str | None = None
+    request_class: str | None = None
+
+
+class Head(msgspec.Struct, frozen=True):
+    """The fields of the body that the platform acts on. None = absent or of the wrong type (the upstream judges)."""
+
+    model: str | None = None
+    stream: bool = False
+    max_tokens: int | None = None
+    speed: str | None = None
+    inference_geo: str | None = None
+    tool: str | None = None
+
+
+class Call(msgspec.Struct, frozen=True, kw_only=True):
+    """A request on its way through the flow.
+
+    id: `call_` + ULID, the key that joins audit, ledger, trace and log lines.
+    path, query: as received, query without `?`.
+    received_at: seconds since the epoch, UTC.
+    """
+
+    id: str
+    door: Door
+    operation: Operation
+    method: str
+    path: str
+    query: bytes = b""
+    headers: Headers = []
+    body: bytes = b""
+    head: Head = Head()
+    credentials: Credentials = Credentials(None)
+    client: Client = Client()
+    received_at: float = 0.0
+
+    def with_body(self, body: bytes) -> "Call":
+        return msgspec.structs.replace(self, body=body)
+
+    def header(self, name: bytes) -> bytes | None:
+        """The first value of a header field (`name` lower-case), or None."""
+        for key, value in self.headers:
+            if key == name:
+                return value
+        return None
+
+
+class Answer:
+    """A response being received: status and headers are known, the body arrives.
+
+    body: chunks of the (still encoded) payload in arrival order, never empty chunks; iterated at most once.
+    """
+
+    __slots__ = ("body", "facts", "headers", "status")
+
+    def __init__(self, status: int, headers: Headers, body: AsyncIterator[bytes], **facts: Any) -> None:
+        self.status = status
+        self.headers = headers
+        self.body = body
+        self.facts = facts
+
+    def header(self, name: bytes) -> bytes | None:
+        for key, value in self.headers:
+            if key == name:
+                return value
+        return None

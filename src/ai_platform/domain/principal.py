@@ -1,0 +1,53 @@
+"""Who is calling: a person, a service account or the platform's own admin key, after authentication."""
+
+from enum import StrEnum
+
+import msgspec
+
+from ai_platform.domain.permission import EVERYTHING, Permission
+
+
+class PrincipalKind(StrEnum):
+    PERSON = "person"
+    SERVICE = "service"
+
+
+class Credentials(msgspec.Struct, frozen=True):
+    """What the caller presented, unverified. `repr` hides the secret.
+
+    secret: the bearer token or API key, None when there was none.
+    source: the header it came in, e.g. `authorization` or `x-api-key`.
+    """
+
+    secret: str | None
+    source: str = ""
+
+    def __repr__(self) -> str:
+        return f"Credentials(secret={'***' if self.secret else None}, source={self.source!r})"
+
+
+class Principal(msgspec.Struct, frozen=True, kw_only=True):
+    """An authenticated caller.
+
+    id: stable identifier used in the ledger, the audit log and budgets.
+    models: glob patterns this credential may use; empty = no restriction by the credential.
+    tools: the same for MCP tools, `server/tool`.
+    permissions: granted permissions, or {"*"}.
+    """
+
+    id: str
+    name: str
+    kind: PrincipalKind = PrincipalKind.PERSON
+    email: str | None = None
+    roles: tuple[str, ...] = ()
+    permissions: frozenset[str] = frozenset()
+    team: str | None = None
+    project: str | None = None
+    tenant: str = "default"
+    region: str | None = None
+    key_id: str | None = None
+    models: tuple[str, ...] = ()
+    tools: tuple[str, ...] = ()
+
+    def may(self, permission: Permission) -> bool:
+        return permission in self.permissions or EVERYTHING in self.permissions

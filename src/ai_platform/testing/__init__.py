@@ -1,0 +1,5 @@
+"""Shipped twins of the platform's outer dependencies, for its own tests and for those of its users."""
+
+from ai_platform.testing.clock import FakeClock
+
+__all__ = ["FakeClock"]

@@ -1,0 +1,36 @@
+"""Fixtures every suite shares. No test may reach an address outside loopback."""
+
+import ipaddress
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from ai_platform.testing import FakeClock
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _loopback_only() -> Iterator[None]:
+    """The kill switch: connecting anywhere but loopback or a unix socket is an error."""
+    original = socket.socket.connect
+
+    def connect(self: socket.socket, address: object) -> None:
+        if self.family in (socket.AF_INET, socket.AF_INET6):
+            host = str(address[0])  # type: ignore[index]
+            if host != "localhost" and not ipaddress.ip_address(host).is_loopback:
+                raise RuntimeError(f"a test tried to reach {host}: only loopback is allowed")
+        original(self, address)  # type: ignore[arg-type]
+
+    socket.socket.connect = connect  # type: ignore[method-assign]
+    yield
+    socket.socket.connect = original  # type: ignore[method-assign]
