@@ -21,7 +21,7 @@ class Refusal(StrEnum):
     SENSITIVE_DATA = "sensitive_data"
     REGION_NOT_ALLOWED = "region_not_allowed"
     RATE_LIMIT = "rate_limit"
-    TOKEN_LIMIT = "token_limit"  # noqa: S105 - a refusal reason, not a secret
+    TOKEN_LIMIT = "token_limit"
     BUDGET = "budget"
     APPROVAL_REQUIRED = "approval_required"
     INVALID_REQUEST = "invalid_request"

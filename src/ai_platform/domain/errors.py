@@ -1,21 +1,21 @@
 """Everything that can go wrong with a call, as one tree. `entrypoints/errors.py` maps it to HTTP, JSON-RPC and MCP.
 
-    PlatformError
-    |- Refused                  the platform will not do it (a refusal carries its reason and what to do)
-    |  |- Unauthenticated       no, unknown, expired or revoked credential
-    |  |- Denied                policy, permission, model, content filter, residency
-    |  |- Blocked               sensitive data
-    |  |- ApprovalNeeded        must wait for a person
-    |  |- RateLimited           too many calls in a window; passes later
-    |  |- OverBudget            money or tokens used up; passes after the reset
-    |  `- InvalidCall           the request cannot be understood, or is too large
-    |- UpstreamError            the other side failed and no further target was left
-    |  |- UpstreamUnreachable   no connection (DNS, TLS, refused), or every breaker open
-    |  |- UpstreamTimeout       a deadline passed (connect, first byte, idle)
-    |  `- UpstreamBroken        the answer stopped in the middle or is not HTTP
-    |- AuditUnavailable         the trail cannot be made durable: no audit, no execution
-    |- StoreUnavailable         PostgreSQL (or another store) cannot be reached
-    `- ConfigError              a file or setting is wrong; the message says where and how to fix it
+PlatformError
+|- Refused                  the platform will not do it (a refusal carries its reason and what to do)
+|  |- Unauthenticated       no, unknown, expired or revoked credential
+|  |- Denied                policy, permission, model, content filter, residency
+|  |- Blocked               sensitive data
+|  |- ApprovalNeeded        must wait for a person
+|  |- RateLimited           too many calls in a window; passes later
+|  |- OverBudget            money or tokens used up; passes after the reset
+|  `- InvalidCall           the request cannot be understood, or is too large
+|- UpstreamError            the other side failed and no further target was left
+|  |- UpstreamUnreachable   no connection (DNS, TLS, refused), or every breaker open
+|  |- UpstreamTimeout       a deadline passed (connect, first byte, idle)
+|  `- UpstreamBroken        the answer stopped in the middle or is not HTTP
+|- AuditUnavailable         the trail cannot be made durable: no audit, no execution
+|- StoreUnavailable         PostgreSQL (or another store) cannot be reached
+`- ConfigError              a file or setting is wrong; the message says where and how to fix it
 """
 
 from collections.abc import Sequence
@@ -31,9 +31,7 @@ class PlatformError(Exception):
 class Refused(PlatformError):
     """message: which rule, why, what to do. retry_after: seconds, None when a retry cannot help."""
 
-    def __init__(
-        self, reason: Refusal, message: str, *, rule: str = "", retry_after: float | None = None
-    ) -> None:
+    def __init__(self, reason: Refusal, message: str, *, rule: str = "", retry_after: float | None = None) -> None:
         super().__init__(message)
         self.reason = reason
         self.rule = rule

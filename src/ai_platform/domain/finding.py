@@ -14,7 +14,8 @@ class DataClass(StrEnum):
 
 class Tier(StrEnum):
     """How sure a finding is: `verified` (check digit or decodable structure), `format` (unique shape),
-    `context` (a keyword beside it), `generic` (looks random and is assigned to a secret-like name)."""
+    `context` (a keyword beside it), `generic` (looks random and is assigned to a secret-like name).
+    """
 
     VERIFIED = "verified"
     FORMAT = "format"

@@ -13,6 +13,7 @@ def from_usd(amount: str | int | Decimal) -> Micros:
 
     Raises:
         decimal.InvalidOperation: the text is not a number.
+
     """
     return Micros(int((Decimal(amount) * MICROS_PER_USD).to_integral_value(ROUND_HALF_EVEN)))
 

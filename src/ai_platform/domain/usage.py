@@ -32,9 +32,7 @@ class Usage(msgspec.Struct, kw_only=True, frozen=True):
     @property
     def prompt_tokens(self) -> int:
         """Everything the model read: uncached + cache read + cache written."""
-        return (
-            self.input_tokens + self.cache_read_tokens + self.cache_write_5m_tokens + self.cache_write_1h_tokens
-        )
+        return self.input_tokens + self.cache_read_tokens + self.cache_write_5m_tokens + self.cache_write_1h_tokens
 
     @property
     def total_tokens(self) -> int:
