@@ -4,6 +4,7 @@ Built from PyYAML's event stream and not by its composer: duplicate keys are see
 and an alias costs as much as what it stands for, so that a small file cannot become a large one.
 """
 
+import re
 from collections.abc import Iterator
 
 import msgspec
@@ -15,6 +16,7 @@ MAX_BYTES = 2 * 1024 * 1024
 MAX_DEPTH = 32
 MAX_NODES = 200_000
 
+_INVISIBLE_BREAK = re.compile("[\x85\u2028\u2029]")
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -62,6 +64,8 @@ def parse(text: str) -> Node:
     """
     if len(text) > MAX_BYTES:
         raise _wrong(Position(1, 1), f"The file is larger than {MAX_BYTES // 1024} KiB.")
+    if found := _INVISIBLE_BREAK.search(text):  # YAML would end a line here and no editor would show it
+        raise _wrong(_position_of(text, found.start()), "There is an invisible line separator here; remove it.")
     builder = _Builder()
     try:
         for event in _events(text):
@@ -201,6 +205,10 @@ def _explain(error: yaml.MarkedYAMLError, letter: str) -> str:
     context = error.context or ""
     if letter == "\t":
         return "A tab stands where YAML needs spaces; indent with spaces only."
+    if "cannot start any token" in problem:
+        return f"A value cannot begin with '{letter}'; put it in quotes."
+    if "escape" in problem:
+        return "A double-quoted text holds an unknown escape; use single quotes or write the backslash twice."
     if problem.startswith("mapping values are not allowed"):
         return "A ':' stands where no key can be; check the indentation, and quote a text that holds ': '."
     if "could not find expected ':'" in problem:
