@@ -48,7 +48,10 @@ class Client(msgspec.Struct, frozen=True):
 
 
 class Head(msgspec.Struct, frozen=True):
-    """The fields of the body that the platform acts on. None = absent or of the wrong type (the upstream judges)."""
+    """The fields of the body that the platform acts on. None = absent or of the wrong type (the upstream judges).
+
+    models: every model a batch names; empty for anything but a batch.
+    """
 
     model: str | None = None
     stream: bool = False
@@ -56,6 +59,7 @@ class Head(msgspec.Struct, frozen=True):
     speed: str | None = None
     inference_geo: str | None = None
     tool: str | None = None
+    models: tuple[str, ...] = ()
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,6 +85,9 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
 
     def with_body(self, body: bytes) -> "Call":
         return msgspec.structs.replace(self, body=body)
+
+    def for_model(self, model: str) -> "Call":
+        return msgspec.structs.replace(self, head=msgspec.structs.replace(self.head, model=model, models=()))
 
     def header(self, name: bytes) -> bytes | None:
         """The first value of a header field (`name` lower-case), or None."""

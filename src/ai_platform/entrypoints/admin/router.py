@@ -1,0 +1,142 @@
+"""The admin API's door: authenticate, check the endpoint's permission, run it, record the action, encode the result.
+
+Default deny: an endpoint cannot be declared without a permission, and nothing else is routed here.
+"""
+
+import re
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+from urllib.parse import parse_qsl
+
+import msgspec
+
+from ai_platform.audit import Trail
+from ai_platform.domain.clock import Clock
+from ai_platform.domain.decision import Refusal
+from ai_platform.domain.errors import Denied, InvalidCall, PlatformError
+from ai_platform.domain.event import Event, EventType
+from ai_platform.domain.identifiers import new_id
+from ai_platform.domain.principal import Principal
+from ai_platform.entrypoints.admin.endpoint import AdminRequest, Endpoint
+from ai_platform.entrypoints.errors import answer_to
+from ai_platform.entrypoints.http import ClientGoneError, Receive, Scope, Send, read_body, send_whole
+from ai_platform.entrypoints.messages import client_of, credentials_of
+from ai_platform.identity import Authenticator
+
+MAX_BODY = 4 * 1024 * 1024
+BODY_SECONDS = 30.0
+_PARAMETER = re.compile(r"\{(\w+)\}")
+
+
+class AdminRouter:
+    """endpoints: every room's; the order does not matter, two endpoints never match the same path."""
+
+    def __init__(
+        self, endpoints: Sequence[Endpoint], *, identity: Authenticator, trail: Trail, clock: Clock
+    ) -> None:
+        self.endpoints = tuple(endpoints)
+        self._identity = identity
+        self._trail = trail
+        self._clock = clock
+        self._patterns = [(endpoint, _pattern(endpoint.path)) for endpoint in endpoints]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request_id = new_id("adm", self._clock.now())
+        try:
+            caller = await self._identity.authenticate(credentials_of(scope["headers"]), client_of(scope))
+            found = self._find(scope["method"], scope["path"])
+            if found is None:
+                await self._missing(scope, send, request_id)
+                return
+            endpoint, path_params = found
+            if not caller.may(endpoint.permission):
+                raise Denied(
+                    Refusal.PERMISSION_MISSING,
+                    f"{endpoint.method} {endpoint.path} needs the permission {endpoint.permission.value!r}, which your"
+                    " key does not have. Ask an admin for a key with that scope.",
+                    rule=endpoint.permission.value,
+                )
+            body = await read_body(scope, receive, limit=MAX_BODY, timeout=BODY_SECONDS)
+            params = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)) | path_params
+            request = AdminRequest(principal=caller, params=params, body=_object(body))
+            if endpoint.changes:
+                await self._trail.append((self._event(caller, scope, endpoint, params, request_id),))
+            await _send_result(await endpoint.handle(request), send)
+        except ClientGoneError:
+            return
+        except Denied as error:  # 403 here: no Claude client reads this door, and admin tools expect it
+            status, headers, content = answer_to(error, request_id)
+            await send_whole(send, 403 if error.reason is Refusal.PERMISSION_MISSING else status, headers, content)
+        except PlatformError as error:
+            await send_whole(send, *answer_to(error, request_id))
+
+    def _find(self, method: str, path: str) -> tuple[Endpoint, dict[str, str]] | None:
+        for endpoint, pattern in self._patterns:
+            if endpoint.method == method and (match := pattern.fullmatch(path)):
+                return endpoint, match.groupdict()
+        return None
+
+    async def _missing(self, scope: Scope, send: Send, request_id: str) -> None:
+        error = InvalidCall(
+            Refusal.INVALID_REQUEST, f"There is no admin endpoint {scope['method']} {scope['path']}."
+        )
+        _, headers, body = answer_to(error, request_id)
+        await send_whole(send, 404, headers, body)
+
+    def _event(
+        self, caller: Principal, scope: Scope, endpoint: Endpoint, params: dict[str, str], request_id: str
+    ) -> Event:
+        now = self._clock.now()
+        client = client_of(scope)
+        return Event(
+            id=new_id("evt", now),
+            type=EventType.ADMIN_ACTION,
+            at=now,
+            call_id=request_id,
+            subject=caller.id,
+            personal={"user_name": caller.name, "user_email": caller.email, "ip_address": client.ip},
+            facts={
+                "action": f"{endpoint.method} {endpoint.path}",
+                "permission": endpoint.permission.value,
+                "key_id": caller.key_id,
+                "target": params.get("id"),
+            },
+        )
+
+
+def _pattern(path: str) -> re.Pattern[str]:
+    return re.compile(_PARAMETER.sub(r"(?P<\1>[^/]+)", path))
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    if not body:
+        return {}
+    try:
+        value = msgspec.json.decode(body)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise InvalidCall(Refusal.INVALID_REQUEST, f"The request body is not JSON: {error}.") from error
+    if not isinstance(value, dict):
+        raise InvalidCall(Refusal.INVALID_REQUEST, "The request body must be a JSON object.")
+    return value
+
+
+async def _send_result(result: Any, send: Send) -> None:
+    if isinstance(result, AsyncIterator):
+        await send(
+            {
+                "type": "http.response.start",
+                "status": 200,
+                "headers": [(b"content-type", b"application/jsonl"), (b"cache-control", b"no-store")],
+            }
+        )
+        async for line in result:
+            await send({"type": "http.response.body", "body": line, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+        return
+    content = msgspec.json.encode(result)
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"cache-control", b"no-store"),
+        (b"content-length", str(len(content)).encode()),
+    ]
+    await send_whole(send, 200, headers, content)

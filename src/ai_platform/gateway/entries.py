@@ -1,0 +1,270 @@
+"""What the facts of a call look like in the audit log, in the metrics and in an alert. Never content, never a value."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from ai_platform.domain.call import Door
+from ai_platform.domain.errors import Blocked, InvalidCall, Refused, Unauthenticated
+from ai_platform.domain.event import Event, EventType
+from ai_platform.domain.finding import Action, Finding, Severity
+from ai_platform.domain.identifiers import new_id
+from ai_platform.domain.money import to_usd
+from ai_platform.domain.usage import Usage
+from ai_platform.telemetry import Alert, CallFacts
+
+if TYPE_CHECKING:  # the record builds its entries here: the two files are one thought in two pages
+    from ai_platform.gateway.record import Record
+
+
+def _event(record: Record, kind: EventType, facts: dict[str, Any]) -> Event:
+    now = record.book.clock.now()
+    caller = record.caller
+    return Event(
+        id=new_id("evt", now),
+        type=kind,
+        at=now,
+        call_id=record.call.id,
+        subject=caller.id if caller else None,
+        personal=_personal(record),
+        facts=facts,
+    )
+
+
+def _personal(record: Record) -> dict[str, Any]:
+    personal: dict[str, Any] = {}
+    if record.caller:
+        personal["user_name"] = record.caller.name
+        if record.caller.email:
+            personal["user_email"] = record.caller.email
+    if record.call.client.ip:
+        personal["ip_address"] = record.call.client.ip
+    if record.call.client.user_agent:
+        personal["user_agent"] = record.call.client.user_agent[:200]
+    return personal
+
+
+def _who_and_what(record: Record) -> dict[str, Any]:
+    call = record.call
+    facts: dict[str, Any] = {
+        "door": call.door.value,
+        "operation": call.operation.value,
+        "model": call.head.model,
+        "message_length": len(call.body),
+    }
+    if caller := record.caller:
+        facts |= {
+            "user_roles": list(caller.roles),
+            "team": caller.team,
+            "project": caller.project,
+            "tenant": caller.tenant,
+            "key_id": caller.key_id,
+        }
+    if call.client.session_id:
+        facts["session_id"] = call.client.session_id
+    if call.client.agent_id:
+        facts["agent_id"] = call.client.agent_id
+    if record.decision:
+        facts |= {"policy_version": record.decision.policy_version, "policy_rule": record.decision.rule}
+    return facts
+
+
+def _sensitive(findings: Sequence[Finding]) -> dict[str, Any]:
+    types = Counter(f"{found.type}:{found.action.value}" for found in findings)
+    return {
+        "sensitive_data_detected": bool(findings),
+        "sensitive_data_types": sorted({found.type for found in findings}),
+        "sensitive_data_counts": dict(sorted(types.items())),
+    }
+
+
+def intent_event(record: Record) -> Event:
+    """Written and durable before the upstream is called."""
+    facts = _who_and_what(record) | _inspected_input(record)
+    if record.route:
+        facts["targets"] = [target.name for target in record.route.targets]
+    if record.estimate:
+        facts["held_usd"] = to_usd(record.estimate.micros)
+    kind = EventType.CHAT_REQUEST if record.call.door is Door.MESSAGES else EventType.TOOL_CALL
+    return _event(record, kind, facts)
+
+
+def _inspected_input(record: Record) -> dict[str, Any]:
+    if not (inspection := record.inspection):
+        return {}
+    return _sensitive(inspection.findings) | {
+        "bytes_inspected": inspection.bytes_checked,
+        "redacted": inspection.changed,
+    }
+
+
+def outcome_event(record: Record) -> Event:
+    """Written and durable before the caller has the end of the answer."""
+    findings = output_findings(record)
+    facts = _who_and_what(record) | _sensitive(findings)
+    facts |= {
+        "result": _result(record),
+        "status": _status(record),
+        "latency_ms": round((record.book.clock.monotonic() - record.began) * 1000, 1),
+        "bytes_inspected": _output_bytes(record),
+        "bytes_unchecked": record.unchecked_bytes,
+    }
+    if target := record.target:
+        facts |= {"upstream": target.name, "region": target.region or None, "model_served": target.model}
+    if charge := record.charge:
+        facts |= {
+            "tokens_used": charge.tokens,
+            "input_tokens": charge.usage.prompt_tokens,
+            "output_tokens": charge.usage.output_tokens,
+            "cost_usd": to_usd(charge.micros),
+            "estimated": charge.usage.estimated,
+            "unknown_price": charge.unknown,
+        }
+    if record.tools:
+        facts["tool_uses"] = [{"id": tool_use_id, "name": name} for tool_use_id, name in record.tools]
+    if record.answer:
+        request_id = record.answer.header(b"request-id")
+        facts["upstream_request_id"] = request_id.decode("latin-1")[:100] if request_id else None
+        facts["simulated"] = record.answer.header(b"x-ai-platform-simulated") is not None
+        facts["attempts"] = len(record.answer.facts.get("attempts", ()))
+    if record.error:
+        facts["error"] = str(record.error)[:500]
+        facts["reason"] = _reason(record)
+    kind = EventType.CHAT_RESPONSE if record.call.door is Door.MESSAGES else EventType.TOOL_RESULT
+    return _event(record, kind, facts)
+
+
+def refusal_events(record: Record) -> tuple[Event, ...]:
+    """A call that was not executed: who asked for what, which rule refused it, and the incident if there is one."""
+    facts = _who_and_what(record) | _inspected_input(record)
+    facts |= {"result": "refused", "reason": _reason(record), "error": str(record.error)[:500], "success": False}
+    if isinstance(record.error, Refused) and record.error.rule:
+        facts["policy_rule"] = record.error.rule
+    if isinstance(record.error, Unauthenticated):
+        return (_event(record, EventType.AUTHENTICATION, facts),)
+    refused = _event(record, EventType.CALL_REFUSED, facts)
+    if not isinstance(record.error, Blocked):
+        return (refused,)
+    incident = {
+        "severity": Severity.CRITICAL.value,
+        "action": Action.BLOCK.value,
+        "rule": record.error.rule,
+        "model": record.call.head.model,
+        "values": sorted({found.value_hash for found in record.error.findings}),
+        "paths": sorted({found.path for found in record.error.findings})[:20],
+    } | _sensitive(record.error.findings)
+    return (refused, _event(record, EventType.SECURITY_INCIDENT, incident))
+
+
+def login_event(record: Record) -> Event:
+    """A credential was accepted for the first time from this address."""
+    return _event(record, EventType.AUTHENTICATION, _who_and_what(record) | {"success": True, "method": "key"})
+
+
+def _reason(record: Record) -> str:
+    if isinstance(record.error, Refused):
+        return record.error.reason.value
+    return type(record.error).__name__ if record.error else ""
+
+
+def _result(record: Record) -> str:
+    if record.aborted:
+        return "client_gone"
+    if record.error:
+        return "stopped" if isinstance(record.error, Refused) else "failed"
+    if record.upstream_error or _status(record) >= 400:
+        return "upstream_error"
+    return "ok"
+
+
+def _status(record: Record) -> int:
+    if record.answer:
+        return record.answer.status
+    return 0
+
+
+def output_findings(record: Record) -> tuple[Finding, ...]:
+    if record.stream_guard:
+        return tuple(record.stream_guard.findings)
+    return record.answer_inspection.findings if record.answer_inspection else ()
+
+
+def _output_bytes(record: Record) -> int:
+    if record.stream_guard:
+        return record.stream_guard.bytes_checked
+    return record.answer_inspection.bytes_checked if record.answer_inspection else 0
+
+
+def call_facts(record: Record) -> CallFacts:
+    """The same call as the metrics see it: no personal data."""
+    call, charge, answer = record.call, record.charge, record.answer
+    now = record.book.clock.monotonic()
+    sent_at = answer.facts.get("sent_at") if answer else None
+    first_byte_at = answer.facts.get("first_byte_at") if answer else None
+    return CallFacts(
+        door=call.door.value,
+        operation=call.operation.value,
+        model=call.head.model,
+        status=_status(record) if record.error is None else _error_status(record),
+        refusal=record.error.reason.value if isinstance(record.error, Refused) else None,
+        upstream=record.target_name or None,
+        team=record.caller.team if record.caller else None,
+        person=record.caller.id if record.caller else None,
+        usage=charge.usage if charge else Usage(),
+        micros=charge.micros if charge else 0,
+        seconds=now - record.began,
+        first_byte_seconds=first_byte_at - record.began if first_byte_at else None,
+        overhead_seconds=sent_at - record.began if sent_at else None,
+        bytes_inspected=(record.inspection.bytes_checked if record.inspection else 0) + _output_bytes(record),
+        input_findings=tuple(record.inspection.findings) if record.inspection else _blocked(record),
+        output_findings=output_findings(record),
+        attempts=len(answer.facts.get("attempts", ())) if answer else 0,
+        streamed=call.head.stream,
+        aborted=record.aborted,
+    )
+
+
+def _blocked(record: Record) -> tuple[Finding, ...]:
+    return record.error.findings if isinstance(record.error, Blocked) else ()
+
+
+def _error_status(record: Record) -> int:
+    if isinstance(record.error, Unauthenticated):
+        return 401
+    if isinstance(record.error, InvalidCall):
+        return 400
+    return 451 if isinstance(record.error, Refused) else 503
+
+
+def alerts_for(record: Record) -> list[Alert]:
+    """What a person should hear of within seconds."""
+    alerts: list[Alert] = []
+    plan_alerts = record.decision.plan.alert if record.decision else True
+    person = record.caller.id if record.caller else None
+    if isinstance(record.error, Blocked) and plan_alerts:
+        types = sorted({found.type for found in record.error.findings})
+        hashes = ",".join(sorted({found.value_hash for found in record.error.findings}))
+        alerts.append(
+            Alert(
+                kind="sensitive_data",
+                severity="critical",
+                title=f"Blocked: {', '.join(types)}",
+                person=person,
+                facts={"types": types, "call": record.call.id, "model": record.call.head.model},
+                dedupe=f"sensitive_data:{person}:{hashes}",
+            )
+        )
+    if record.charge and record.charge.unknown:
+        alerts.append(
+            Alert(
+                kind="unknown_price",
+                severity="warning",
+                title=f"No price is known for the model {record.call.head.model}",
+                person=None,
+                facts={"model": record.call.head.model, "charged_usd": to_usd(record.charge.micros)},
+                dedupe=f"unknown_price:{record.call.head.model}",
+            )
+        )
+    return alerts

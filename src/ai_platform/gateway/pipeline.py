@@ -1,0 +1,73 @@
+"""THE FLOW: every call, from either door, takes these steps in this order.
+
+A context manager, so that success, refusal, upstream failure, early stop and a client that hangs up all unwind
+through the same lines: one record is always written, a hold is always settled.
+"""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+from ai_platform.budget import Budget
+from ai_platform.domain.call import Answer, Call
+from ai_platform.gateway.charge import Cashier
+from ai_platform.gateway.record import Book
+from ai_platform.gateway.watch import watch
+from ai_platform.identity import Authenticator
+from ai_platform.policy import PolicyStore
+from ai_platform.protection import Guard
+from ai_platform.routing import Router
+from ai_platform.upstream import Upstream
+
+
+class Gateway:
+    """Holds the rooms; keeps nothing of a call. One per process, shared by both doors."""
+
+    def __init__(
+        self,
+        *,
+        identity: Authenticator,
+        policies: PolicyStore,
+        protection: Guard,
+        routing: Router,
+        cashier: Cashier,
+        budget: Budget,
+        upstream: Upstream,
+        book: Book,
+    ) -> None:
+        self._identity = identity
+        self._policies = policies
+        self._protection = protection
+        self._routing = routing
+        self._cashier = cashier
+        self._budget = budget
+        self._upstream = upstream
+        self._book = book
+
+    @asynccontextmanager
+    async def handle(self, call: Call) -> AsyncGenerator[Answer]:
+        """Take one call through the flow; the answer's body is already watched.
+
+        Raises:
+            Refused: and its kinds, when the platform will not do it.
+            UpstreamError: no upstream answered.
+            AuditUnavailable, StoreUnavailable: nothing is executed that cannot be recorded.
+        """
+        async with self._book.open(call) as record:
+            record.caller = caller = await self._identity.authenticate(call.credentials, call.client)
+            policy = self._policies.current
+            record.decision = decision = policy.decide(caller, call)
+            for model in call.head.models[1:]:
+                policy.decide(caller, call.for_model(model))
+            policy.check_input(call)
+            record.inspection = inspection = await self._protection.inspect(caller, call, decision.plan)
+            call = call.with_body(inspection.body) if inspection.changed else call
+            record.route = route = self._routing.choose(caller, call)
+            record.estimate = estimate = self._cashier.estimate(call, route)
+            async with self._budget.hold(caller, call, decision.limits, estimate) as record.hold:
+                await record.admitted()  # durable, or the call does not happen
+                async with self._upstream.open(route, call) as answer:
+                    record.answered(answer)
+                    try:
+                        yield watch(answer, call, record, self._protection, policy)
+                    finally:
+                        record.settle()

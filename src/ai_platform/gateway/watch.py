@@ -1,0 +1,246 @@
+"""The answer is watched on its way to the caller: usage counted, outgoing text inspected, the outcome made durable
+before the caller has the end.
+
+Bytes that no control changed are the upstream's own. A stream is never buffered: what is held back is what
+protection still needs, and the very end until the record is durable.
+"""
+
+from collections.abc import AsyncGenerator, Iterator
+
+import msgspec
+
+from ai_platform.domain.call import Answer, Call
+from ai_platform.domain.errors import PlatformError, UpstreamBroken
+from ai_platform.gateway.events import EventSplitter, Kind, data_of, kind_of
+from ai_platform.gateway.record import Record
+from ai_platform.policy import Policy
+from ai_platform.protection import Guard, StreamGuard
+
+MAX_ANSWER = 64 * 1024 * 1024
+
+
+class _Block(msgspec.Struct):
+    type: str = ""
+    id: str = ""
+    name: str = ""
+
+
+class _BlockStart(msgspec.Struct):
+    index: int = 0
+    content_block: _Block = msgspec.field(default_factory=_Block)
+
+
+class _InputDelta(msgspec.Struct):
+    partial_json: str = ""
+
+
+class _BlockDelta(msgspec.Struct):
+    index: int = 0
+    delta: _InputDelta = msgspec.field(default_factory=_InputDelta)
+
+
+class _ToolUse(msgspec.Struct):
+    type: str = ""
+    id: str = ""
+    name: str = ""
+    input: msgspec.Raw = msgspec.Raw(b"{}")
+
+
+class _Message(msgspec.Struct):
+    content: list[_ToolUse] = []
+
+
+_block_start = msgspec.json.Decoder(_BlockStart)
+_block_delta = msgspec.json.Decoder(_BlockDelta)
+_message = msgspec.json.Decoder(_Message)
+
+
+def watch(answer: Answer, call: Call, record: Record, protection: Guard, policy: Policy) -> Answer:
+    """The same answer with a watched body. Iterating it may raise Refused or UpstreamError.
+
+    The fact `whole` says that the body comes as one chunk (or none), possibly of another length than announced.
+    """
+    kind = (answer.header(b"content-type") or b"").lower()
+    if answer.status == 200 and kind.startswith(b"text/event-stream"):
+        guard = protection.watch(record.known_caller, call, record.known_decision.plan)
+        record.stream_guard = guard
+        body = _recorded(_stream(answer, record, guard, ToolWatch(policy, record)), record)
+        return Answer(answer.status, answer.headers, body, **answer.facts)
+    if kind.startswith((b"application/json", b"application/x-jsonl", b"application/jsonl")):
+        body = _recorded(_document(answer, call, record, protection, ToolWatch(policy, record)), record)
+        return Answer(answer.status, answer.headers, body, whole=True, **answer.facts)
+    return Answer(answer.status, answer.headers, _recorded(_opaque(answer, record), record), **answer.facts)
+
+
+async def _recorded(body: AsyncGenerator[bytes], record: Record) -> AsyncGenerator[bytes]:
+    """An answer that fails in the middle is recorded before the caller hears of it."""
+    try:
+        async for chunk in body:
+            yield chunk
+    except PlatformError as error:
+        record.failed(error)
+        await record.finished()
+        raise
+    finally:
+        await body.aclose()
+
+
+async def _stream(answer: Answer, record: Record, guard: StreamGuard, tools: "ToolWatch") -> AsyncGenerator[bytes]:
+    splitter = EventSplitter()
+    async for chunk in answer.body:
+        released: list[bytes] = []
+        try:
+            ended = _pass_on(_events(splitter, chunk, record), released, record, guard, tools)
+        except PlatformError:
+            if before := b"".join(released):  # what was cleared goes out: a client that has seen an event
+                yield before  # shows the refusal instead of asking again
+            raise
+        if ended:
+            if before := b"".join(released[:-1]):
+                yield before
+            await record.finished()
+            yield released[-1]
+        elif joined := b"".join(released):
+            yield joined
+    rest = guard.feed(splitter.rest) if splitter.rest else b""
+    rest += guard.close()
+    await record.finished()
+    if rest:
+        yield rest
+
+
+def _pass_on(
+    events: Iterator[bytes], released: list[bytes], record: Record, guard: StreamGuard, tools: "ToolWatch"
+) -> bool:
+    """Watch each event and append what may go out; True when the last one appended ends the message."""
+    ended = False
+    for event in events:
+        kind = kind_of(event)
+        if kind is Kind.DELTA:
+            record.streamed_bytes += len(event)
+            tools.delta(event)
+            released.append(guard.feed(event))
+        elif ended:
+            released[-1] += guard.feed(event)
+        elif kind is Kind.MESSAGE_STOP:
+            released.append(guard.feed(event) + guard.close())
+            ended = True
+        else:
+            _note(kind, event, record, tools)
+            released.append(guard.feed(event))
+    return ended
+
+
+def _events(splitter: EventSplitter, chunk: bytes, record: Record) -> Iterator[bytes]:
+    try:
+        yield from splitter.feed(chunk)
+    except ValueError as error:
+        raise UpstreamBroken(f"The upstream sent an unusable stream: {error}.", target=record.target_name) from error
+
+
+def _note(kind: Kind, event: bytes, record: Record, tools: "ToolWatch") -> None:
+    if kind is Kind.MESSAGE_START:
+        record.usage_meter.feed_start(data_of(event))
+    elif kind is Kind.MESSAGE_DELTA:
+        record.usage_meter.feed_delta(data_of(event))
+    elif kind is Kind.BLOCK_START:
+        tools.start(event)
+    elif kind is Kind.BLOCK_STOP:
+        tools.stop()
+    elif kind is Kind.ERROR:
+        record.upstream_error = data_of(event)[:2000]
+
+
+async def _document(
+    answer: Answer, call: Call, record: Record, protection: Guard, tools: "ToolWatch"
+) -> AsyncGenerator[bytes]:
+    body = await _whole(answer, record)
+    if answer.status == 200:
+        record.usage_meter.feed_message(body)
+        tools.message(body)
+        inspection = protection.inspect_answer(record.known_caller, call, record.known_decision.plan, body)
+        record.answer_inspection = inspection
+        body = inspection.body
+    await record.finished()
+    if body:
+        yield body
+
+
+async def _opaque(answer: Answer, record: Record) -> AsyncGenerator[bytes]:
+    """Bytes that are neither a message nor a stream of one (file contents, an HTML error page): passed as they come,
+    counted as unchecked in the record."""
+    held = b""
+    async for chunk in answer.body:
+        if held:
+            yield held
+        held = chunk
+        record.unchecked_bytes += len(chunk)
+    await record.finished()
+    if held:
+        yield held
+
+
+async def _whole(answer: Answer, record: Record) -> bytes:
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in answer.body:
+        size += len(chunk)
+        if size > MAX_ANSWER:
+            raise UpstreamBroken(
+                f"The upstream's answer exceeds {MAX_ANSWER >> 20} MiB and cannot be inspected.",
+                target=record.target_name,
+            )
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+class ToolWatch:
+    """Remembers which tools the model asked for, and holds their arguments against the content filters.
+
+    A tool call that a filter forbids ends the answer before its last event, so that no client runs it.
+    """
+
+    __slots__ = ("_filtering", "_name", "_parts", "_policy", "_record")
+
+    def __init__(self, policy: Policy, record: Record) -> None:
+        self._policy = policy
+        self._record = record
+        self._filtering = policy.filters_tool_use
+        self._name: str | None = None
+        self._parts: list[str] = []
+
+    def start(self, event: bytes) -> None:
+        try:
+            block = _block_start.decode(data_of(event)).content_block
+        except msgspec.DecodeError:
+            return  # not ours to judge: the client sees the same bytes
+        if block.type == "tool_use":
+            self._record.tool_used(block.id, block.name)
+            self._name = block.name
+            self._parts = []
+
+    def delta(self, event: bytes) -> None:
+        if self._name is None or not self._filtering:
+            return
+        try:
+            self._parts.append(_block_delta.decode(data_of(event)).delta.partial_json)
+        except msgspec.DecodeError:
+            return
+
+    def stop(self) -> None:
+        """Raises Denied when a filter forbids the arguments."""
+        if self._name is not None and self._filtering:
+            self._policy.check_tool_use(self._name, "".join(self._parts).encode() or b"{}")
+        self._name = None
+
+    def message(self, body: bytes) -> None:
+        """The same for a complete message. Raises Denied."""
+        try:
+            content = _message.decode(body).content
+        except msgspec.DecodeError:
+            return
+        for block in content:
+            if block.type == "tool_use":
+                self._record.tool_used(block.id, block.name)
+                if self._filtering:
+                    self._policy.check_tool_use(block.name, bytes(block.input))
