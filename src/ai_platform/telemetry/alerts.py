@@ -20,7 +20,7 @@ from ai_platform.telemetry.scrub import scrub, scrub_text
 from ai_platform.telemetry.settings import AlertSettings, AlertSeverity, WebhookSettings
 from ai_platform.telemetry.webhook import Webhook
 
-_RANK = {AlertSeverity.INFO: 0, AlertSeverity.WARNING: 1, AlertSeverity.CRITICAL: 2}
+_RANK = {"info": 0, "warning": 1, "critical": 2}
 _MOST_KEYS = 10_000
 _LONGEST_TEXT = 500
 
@@ -32,7 +32,7 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
 
     kind: a fixed name, e.g. `sensitive_data`, `budget_threshold`, `unknown_model`, `breaker_open`.
     facts: types, counts, names and ids; never a prompt, a secret or a found value.
-    person: the principal's id. key: alerts with the same kind and key are one alert within the dedupe window;
+    person: the principal's id. dedupe: alerts of one kind with the same text here are one within the dedupe window;
     "" = the kind, the title and the person together.
     """
 
@@ -41,7 +41,7 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     title: str
     facts: dict[str, Any] = {}
     person: str | None = None
-    key: str = ""
+    dedupe: str = ""
 
 
 class _Seen(NamedTuple):
@@ -135,7 +135,7 @@ class Alerts:
 
     def send(self, alert: Alert) -> bool:
         """Queue the alert; False when it repeats a recent one. Never waits and never raises."""
-        key = (alert.kind, alert.key) if alert.key else (alert.kind, alert.title, alert.person or "")
+        key = (alert.kind, alert.dedupe) if alert.dedupe else (alert.kind, alert.title, alert.person or "")
         now = self._clock.monotonic()
         seen = self._seen.get(key)
         if seen is not None and seen.until > now:
@@ -175,7 +175,7 @@ class Alerts:
             "id": alert_id,
             "source": "ai-platform",
             "kind": alert.kind,
-            "severity": alert.severity.value,
+            "severity": alert.severity,
             "title": scrub_text(alert.title)[:_LONGEST_TEXT],
             "person": alert.person,
             "at": datetime.fromtimestamp(self._clock.now(), UTC)

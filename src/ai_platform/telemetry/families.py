@@ -86,7 +86,7 @@ class Families(Collector):
         tokens: defaultdict[Labels, float] = defaultdict(float)
         micros: defaultdict[Labels, int] = defaultdict(int)
         for key, row in self._tallies.rows.items():
-            if key.door is not Door.MESSAGES:
+            if key.door != Door.MESSAGES:
                 continue
             requests[(key.model, key.status, key.user)] += row.calls
             micros[(key.model, key.team)] += row.micros
@@ -122,7 +122,7 @@ class Families(Collector):
             ("claude_errors", "Failed or refused calls by type.", ("error_type",), tallies.errors),
             ("aip_refusals", "Calls refused, by reason.", ("reason", "door"), tallies.refusals),
             ("aip_findings", "Sensitive values found.", ("type", "direction", "action"), tallies.findings),
-            ("aip_inspected_bytes", "Bytes of text checked.", ("operation", "direction"), tallies.inspected),
+            ("aip_inspected_bytes", "Bytes of text checked.", ("operation",), tallies.inspected),
             ("aip_upstream_attempts", "Requests sent upstream.", ("upstream",), tallies.attempts),
             ("aip_upstream_retries", "Of those, repetitions.", ("upstream",), tallies.retries),
             ("aip_aborted_calls", "Calls the client hung up on.", ("operation",), tallies.aborted),

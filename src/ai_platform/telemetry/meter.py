@@ -14,9 +14,10 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from ai_platform.domain.call import Door
 from ai_platform.domain.clock import Clock
 from ai_platform.domain.decision import Refusal
+from ai_platform.domain.finding import Direction
 from ai_platform.telemetry.facts import CallFacts
 from ai_platform.telemetry.families import Families, Reading, Registered, Tallies
-from ai_platform.telemetry.labels import Bounded, UserLabels
+from ai_platform.telemetry.labels import NONE, OTHER, Bounded, UserLabels
 from ai_platform.telemetry.settings import MetricsSettings
 from ai_platform.telemetry.tally import Row, RowKey, add
 
@@ -32,12 +33,10 @@ _OUR_FAULT = frozenset(
 
 
 class Meter:
-    """observe() each finished call; exposition() is the body of /metrics, content_type its type.
+    """observe() each finished call; exposition() is what /metrics answers.
 
     known_model: does the price book know this model (others are labelled `other`). user_key: keys user buckets.
     """
-
-    content_type = CONTENT_TYPE_PLAIN_0_0_4
 
     def __init__(
         self, settings: MetricsSettings, *, clock: Clock, known_model: Callable[[str], bool], user_key: bytes = b""
@@ -79,7 +78,7 @@ class Meter:
         if row is None:
             row = self._new_row(key)
         row.add(facts.usage, facts.micros)
-        if facts.door is Door.MESSAGES:
+        if facts.door == Door.MESSAGES:
             tallies.latency.observe(model, facts.seconds)
             tallies.window.observe(self._clock.monotonic(), failure)
         if failure is not None:
@@ -111,9 +110,9 @@ class Meter:
         """As `gauge`, for a number that only grows. name ends in `_total`."""
         self._register(Registered(name.removesuffix("_total"), explanation, "counter", read, labels))
 
-    def exposition(self) -> bytes:
-        """All metrics in the Prometheus text format 0.0.4."""
-        return generate_latest(self._registry)
+    def exposition(self) -> tuple[bytes, str]:
+        """All metrics in the Prometheus text format 0.0.4, and its content type."""
+        return generate_latest(self._registry), CONTENT_TYPE_PLAIN_0_0_4
 
     def names(self) -> list[str]:
         """Every metric family exposed now, as documented (counters with `_total`)."""
@@ -136,7 +135,7 @@ class Meter:
     def _new_row(self, key: RowKey) -> Row:
         if len(self._tallies.rows) >= self._limit:
             self._tallies.dropped += 1
-            key = key._replace(user="other", team="other", model="other")
+            key = key._replace(user=OTHER, team=OTHER, model=OTHER)
         return self._tallies.rows.setdefault(key, Row())
 
     def _timings(self, facts: CallFacts, model: str) -> None:
@@ -149,17 +148,18 @@ class Meter:
             tallies.inspection.observe(facts.operation, facts.inspection_seconds)
 
     def _inspection(self, facts: CallFacts) -> None:
-        if facts.inspected_input:
-            add(self._tallies.inspected, (facts.operation, "input"), facts.inspected_input)
-        if facts.inspected_output:
-            add(self._tallies.inspected, (facts.operation, "output"), facts.inspected_output)
-        for found in facts.findings:
-            add(self._tallies.findings, (self._types.of(found.type), found.direction, found.action), found.count)
+        if facts.bytes_inspected:
+            add(self._tallies.inspected, (facts.operation,), facts.bytes_inspected)
+        for found in facts.input_findings:
+            add(self._tallies.findings, (self._types.of(found.type), Direction.INPUT, found.action))
+        for found in facts.output_findings:
+            add(self._tallies.findings, (self._types.of(found.type), Direction.OUTPUT, found.action))
 
     def _attempts(self, facts: CallFacts) -> None:
-        add(self._tallies.attempts, (facts.upstream,), facts.attempts)
+        upstream = facts.upstream or NONE
+        add(self._tallies.attempts, (upstream,), facts.attempts)
         if facts.attempts > 1:
-            add(self._tallies.retries, (facts.upstream,), facts.attempts - 1)
+            add(self._tallies.retries, (upstream,), facts.attempts - 1)
 
     def _forget_user(self, person: str) -> None:
         """A person who left the top: the series end here (they would otherwise pile up), which is counted."""

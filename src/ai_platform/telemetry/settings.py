@@ -1,11 +1,10 @@
 """Settings of the telemetry room: `metrics`, `logs` and `alerts` in the configuration file."""
 
 from enum import StrEnum
+from typing import Literal
 from urllib.parse import urlsplit
 
 import msgspec
-
-from ai_platform.domain.errors import ConfigError
 
 
 class UserLabel(StrEnum):
@@ -43,23 +42,13 @@ class LogSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     calls: write one line for each call.
     """
 
-    level: str = "info"
+    level: Literal["debug", "info", "warning", "error", "critical"] = "info"
     format: LogFormat = LogFormat.AUTO
     calls: bool = True
 
-    def __post_init__(self) -> None:
-        if self.level not in {"debug", "info", "warning", "error", "critical"}:
-            raise ConfigError(
-                f"logs.level is {self.level!r}; use one of debug, info, warning, error, critical.", where="logs.level"
-            )
 
-
-class AlertSeverity(StrEnum):
-    """info: read daily. warning: within the hour. critical: at once."""
-
-    INFO = "info"
-    WARNING = "warning"
-    CRITICAL = "critical"
+AlertSeverity = Literal["info", "warning", "critical"]
+"""info: read daily. warning: within the hour. critical: at once."""
 
 
 class WebhookSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -71,22 +60,16 @@ class WebhookSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     name: str
     url: str
     secret: str = ""
-    at_least: AlertSeverity = AlertSeverity.INFO
+    at_least: AlertSeverity = "info"
     kinds: tuple[str, ...] = ()
     proxy: str | None = None
 
     def __post_init__(self) -> None:
         parts = urlsplit(self.url)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise ConfigError(
-                f"the URL of alert webhook {self.name!r} must be an absolute http:// or https:// URL.",
-                where="alerts.webhooks",
-            )
+            raise ValueError(f"the url of {self.name!r} has to be an absolute http:// or https:// address")
         if parts.username is not None or parts.password is not None:
-            raise ConfigError(
-                f"the URL of alert webhook {self.name!r} holds a user name or password; use `secret`, which signs.",
-                where="alerts.webhooks",
-            )
+            raise ValueError(f"the url of {self.name!r} holds a user name or password; use `secret`, which signs")
 
     def __repr__(self) -> str:
         """Without the secret and without the path, which often is one."""
@@ -113,3 +96,7 @@ class AlertSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     longest_delay_seconds: float = 30.0
     timeout_seconds: float = 5.0
     drain_seconds: float = 2.0
+
+    def __post_init__(self) -> None:
+        if self.attempts < 1 or self.queue < 1:
+            raise ValueError("`attempts` and `queue` have to be 1 or more")

@@ -3,8 +3,6 @@
 from bisect import bisect_left
 from typing import NamedTuple
 
-from ai_platform.domain.call import Door, Operation
-from ai_platform.domain.money import Micros
 from ai_platform.domain.usage import Usage
 
 WINDOW_SECONDS = 300
@@ -14,8 +12,8 @@ _SLOT_SECONDS = 30
 class RowKey(NamedTuple):
     """Bounded label values; `status` is the outcome: success, refused, error or aborted."""
 
-    door: Door
-    operation: Operation
+    door: str
+    operation: str
     model: str
     status: str
     user: str
@@ -35,7 +33,7 @@ class Row:
         self.cache_write = 0
         self.micros = 0
 
-    def add(self, usage: Usage, micros: Micros) -> None:
+    def add(self, usage: Usage, micros: int) -> None:
         self.calls += 1
         self.micros += micros
         self._tokens(usage)
