@@ -1,13 +1,13 @@
 """Every route of the platform in one table, and the ASGI application that follows it.
 
-    POST /v1/messages                    Messages API                        flow
-    POST /v1/messages/count_tokens       token counting                      flow
-    *    /v1/messages/batches[...]       Message Batches                     flow
-    GET  /v1/models[/ID]                 models                              flow
-    *    /v1/files[...]                  Files                               flow
-    *    /admin/...                      admin API                           entrypoints/admin
-    GET  /metrics /healthz /readyz       operations, no credential           entrypoints/operations
-    GET  /                               what this is                        entrypoints/operations
+POST /v1/messages                    Messages API                        flow
+POST /v1/messages/count_tokens       token counting                      flow
+*    /v1/messages/batches[...]       Message Batches                     flow
+GET  /v1/models[/ID]                 models                              flow
+*    /v1/files[...]                  Files                               flow
+*    /admin/...                      admin API                           entrypoints/admin
+GET  /metrics /healthz /readyz       operations, no credential           entrypoints/operations
+GET  /                               what this is                        entrypoints/operations
 """
 
 from functools import partial
@@ -51,22 +51,22 @@ class Application:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
-        handler = self._handlers.get((scope["method"], scope["path"])) or self._below(scope)
+        path = scope["raw_path"].decode("latin-1")  # as sent: what is matched here is what the upstream sees
+        handler = self._handlers.get((scope["method"], path)) or self._below(scope["method"], path)
         await handler(scope, receive, send)
 
-    def _below(self, scope: Scope) -> Handler:
-        path: str = scope["path"]
+    def _below(self, method: str, path: str) -> Handler:
         if path.startswith("/admin/"):
             return self._admin
         for prefix, methods, operation in BELOW:
             if path.startswith(prefix) and len(path) > len(prefix) and _is_plain(path):
-                return partial(self._door.serve, operation) if scope["method"] in methods else _wrong_method
+                return partial(self._door.serve, operation) if method in methods else _wrong_method
         known = any(path == known_path for _, known_path in self._handlers)
         return _wrong_method if known else _not_found
 
 
 def _is_plain(path: str) -> bool:
-    """No dot segments: what is matched here is what the upstream will see."""
+    """No dot or empty segments, which an upstream could resolve to another path."""
     return not {".", "..", ""} & set(path[1:].split("/"))
 
 

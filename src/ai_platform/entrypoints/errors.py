@@ -80,9 +80,7 @@ def shape_of(error: PlatformError) -> Shape:
 
 def envelope(kind: str, message: str, request_id: str) -> bytes:
     """The error body of the Messages API (platform.claude.com, "Errors")."""
-    return msgspec.json.encode(
-        {"type": "error", "error": {"type": kind, "message": message}, "request_id": request_id}
-    )
+    return msgspec.json.encode({"type": "error", "error": {"type": kind, "message": message}, "request_id": request_id})
 
 
 def answer_to(error: PlatformError, request_id: str) -> tuple[int, Headers, bytes]:

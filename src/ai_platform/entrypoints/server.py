@@ -60,7 +60,7 @@ class BoundedProtocol(HttpToolsProtocol):
                 b"431 Request Header Fields Too Large",
                 b"The request head is too large: at most 64 KiB in 200 fields.",
             )
-            raise ValueError("request head too large")  # noqa: TRY003 - makes the parser stop
+            raise ValueError("request head too large")
 
     def _await_head(self) -> None:
         self.head_timer = self.loop.call_later(HEADER_SECONDS, self._too_slow)

@@ -4,7 +4,7 @@ Above: the doors (entrypoints). Below: the rooms (identity, policy, protection, 
 telemetry), which never see each other.
 """
 
+from ai_platform.gateway.book import Book
 from ai_platform.gateway.pipeline import Gateway
-from ai_platform.gateway.record import Book
 
 __all__ = ["Book", "Gateway"]

@@ -1,26 +1,27 @@
 """What the facts of a call look like in the audit log, in the metrics and in an alert. Never content, never a value."""
 
-from __future__ import annotations
-
+import re
 from collections import Counter
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from ai_platform.domain.call import Door
-from ai_platform.domain.errors import Blocked, InvalidCall, Refused, Unauthenticated
+from ai_platform.domain.errors import Blocked, PlatformError, Refused, Unauthenticated
 from ai_platform.domain.event import Event, EventType
-from ai_platform.domain.finding import Action, Finding, Severity
+from ai_platform.domain.finding import Action, Direction, Finding, Severity
 from ai_platform.domain.identifiers import new_id
-from ai_platform.domain.money import to_usd
+from ai_platform.domain.money import Micros, to_usd
 from ai_platform.domain.usage import Usage
-from ai_platform.telemetry import Alert, CallFacts
+from ai_platform.gateway.record import Record
+from ai_platform.telemetry.alerts import Alert
+from ai_platform.telemetry.facts import CallFacts, FindingCount
+from ai_platform.telemetry.settings import AlertSeverity
 
-if TYPE_CHECKING:  # the record builds its entries here: the two files are one thought in two pages
-    from ai_platform.gateway.record import Record
+_SNAKE = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 
 def _event(record: Record, kind: EventType, facts: dict[str, Any]) -> Event:
-    now = record.book.clock.now()
+    now = record.scribe.clock.now()
     caller = record.caller
     return Event(
         id=new_id("evt", now),
@@ -107,7 +108,7 @@ def outcome_event(record: Record) -> Event:
     facts |= {
         "result": _result(record),
         "status": _status(record),
-        "latency_ms": round((record.book.clock.monotonic() - record.began) * 1000, 1),
+        "latency_ms": round((record.scribe.clock.monotonic() - record.began) * 1000, 1),
         "bytes_inspected": _output_bytes(record),
         "bytes_unchecked": record.unchecked_bytes,
     }
@@ -197,45 +198,63 @@ def _output_bytes(record: Record) -> int:
     return record.answer_inspection.bytes_checked if record.answer_inspection else 0
 
 
-def call_facts(record: Record) -> CallFacts:
-    """The same call as the metrics see it: no personal data."""
+def call_facts(record: Record, status_of: Callable[[PlatformError], int]) -> CallFacts:
+    """The same call as the metrics and the log line see it: no personal data."""
     call, charge, answer = record.call, record.charge, record.answer
-    now = record.book.clock.monotonic()
     sent_at = answer.facts.get("sent_at") if answer else None
     first_byte_at = answer.facts.get("first_byte_at") if answer else None
     return CallFacts(
-        door=call.door.value,
-        operation=call.operation.value,
+        call_id=call.id,
+        door=call.door,
+        operation=call.operation,
+        status=_answered_status(record, status_of),
+        seconds=record.scribe.clock.monotonic() - record.began,
         model=call.head.model,
-        status=_status(record) if record.error is None else _error_status(record),
-        refusal=record.error.reason.value if isinstance(record.error, Refused) else None,
-        upstream=record.target_name or None,
+        refusal=record.error.reason if isinstance(record.error, Refused) else None,
+        error=_failure(record),
+        upstream=record.target_name,
         team=record.caller.team if record.caller else None,
         person=record.caller.id if record.caller else None,
         usage=charge.usage if charge else Usage(),
-        micros=charge.micros if charge else 0,
-        seconds=now - record.began,
+        micros=charge.micros if charge else Micros(0),
         first_byte_seconds=first_byte_at - record.began if first_byte_at else None,
         overhead_seconds=sent_at - record.began if sent_at else None,
-        bytes_inspected=(record.inspection.bytes_checked if record.inspection else 0) + _output_bytes(record),
-        input_findings=tuple(record.inspection.findings) if record.inspection else _blocked(record),
-        output_findings=output_findings(record),
+        inspection_seconds=record.inspection_seconds,
+        inspected_input=record.inspection.bytes_checked if record.inspection else 0,
+        inspected_output=_output_bytes(record),
+        findings=_counted(record),
         attempts=len(answer.facts.get("attempts", ())) if answer else 0,
         streamed=call.head.stream,
         aborted=record.aborted,
     )
 
 
-def _blocked(record: Record) -> tuple[Finding, ...]:
+def _counted(record: Record) -> tuple[FindingCount, ...]:
+    found = [(finding, Direction.INPUT) for finding in input_findings(record)]
+    found += [(finding, Direction.OUTPUT) for finding in output_findings(record)]
+    if not found:
+        return ()
+    counts = Counter((finding.type, direction, finding.action) for finding, direction in found)
+    return tuple(FindingCount(*key, count) for key, count in counts.items())
+
+
+def input_findings(record: Record) -> tuple[Finding, ...]:
+    if record.inspection:
+        return record.inspection.findings
     return record.error.findings if isinstance(record.error, Blocked) else ()
 
 
-def _error_status(record: Record) -> int:
-    if isinstance(record.error, Unauthenticated):
-        return 401
-    if isinstance(record.error, InvalidCall):
-        return 400
-    return 451 if isinstance(record.error, Refused) else 503
+def _answered_status(record: Record, status_of: Callable[[PlatformError], int]) -> int:
+    """The status the caller got: the upstream's, once it answered; else the one the error maps to."""
+    if record.answer is not None and record.error is None:
+        return record.answer.status
+    return status_of(record.error) if record.error else 0
+
+
+def _failure(record: Record) -> str:
+    if record.error is None or isinstance(record.error, Refused):
+        return ""
+    return _SNAKE.sub("_", type(record.error).__name__).lower()
 
 
 def alerts_for(record: Record) -> list[Alert]:
@@ -249,22 +268,21 @@ def alerts_for(record: Record) -> list[Alert]:
         alerts.append(
             Alert(
                 kind="sensitive_data",
-                severity="critical",
+                severity=AlertSeverity.CRITICAL,
                 title=f"Blocked: {', '.join(types)}",
                 person=person,
                 facts={"types": types, "call": record.call.id, "model": record.call.head.model},
-                dedupe=f"sensitive_data:{person}:{hashes}",
+                key=f"{person}:{hashes}",
             )
         )
     if record.charge and record.charge.unknown:
         alerts.append(
             Alert(
                 kind="unknown_price",
-                severity="warning",
+                severity=AlertSeverity.WARNING,
                 title=f"No price is known for the model {record.call.head.model}",
-                person=None,
                 facts={"model": record.call.head.model, "charged_usd": to_usd(record.charge.micros)},
-                dedupe=f"unknown_price:{record.call.head.model}",
+                key=str(record.call.head.model),
             )
         )
     return alerts

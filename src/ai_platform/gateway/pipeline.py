@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager
 
 from ai_platform.budget import Budget
 from ai_platform.domain.call import Answer, Call
+from ai_platform.gateway.book import Book
 from ai_platform.gateway.charge import Cashier
-from ai_platform.gateway.record import Book
 from ai_platform.gateway.watch import watch
 from ai_platform.identity import Authenticator
 from ai_platform.policy import PolicyStore

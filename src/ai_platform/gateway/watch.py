@@ -168,7 +168,8 @@ async def _document(
 
 async def _opaque(answer: Answer, record: Record) -> AsyncGenerator[bytes]:
     """Bytes that are neither a message nor a stream of one (file contents, an HTML error page): passed as they come,
-    counted as unchecked in the record."""
+    counted as unchecked in the record.
+    """
     held = b""
     async for chunk in answer.body:
         if held:

@@ -31,9 +31,7 @@ _PARAMETER = re.compile(r"\{(\w+)\}")
 class AdminRouter:
     """endpoints: every room's; the order does not matter, two endpoints never match the same path."""
 
-    def __init__(
-        self, endpoints: Sequence[Endpoint], *, identity: Authenticator, trail: Trail, clock: Clock
-    ) -> None:
+    def __init__(self, endpoints: Sequence[Endpoint], *, identity: Authenticator, trail: Trail, clock: Clock) -> None:
         self.endpoints = tuple(endpoints)
         self._identity = identity
         self._trail = trail
@@ -77,9 +75,7 @@ class AdminRouter:
         return None
 
     async def _missing(self, scope: Scope, send: Send, request_id: str) -> None:
-        error = InvalidCall(
-            Refusal.INVALID_REQUEST, f"There is no admin endpoint {scope['method']} {scope['path']}."
-        )
+        error = InvalidCall(Refusal.INVALID_REQUEST, f"There is no admin endpoint {scope['method']} {scope['path']}.")
         _, headers, body = answer_to(error, request_id)
         await send_whole(send, 404, headers, body)
 

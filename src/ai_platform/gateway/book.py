@@ -1,0 +1,132 @@
+"""ONE place turns the facts of a call into audit events, the ledger row, metrics, a log line and alerts.
+
+The intent is durable before the upstream is called; the outcome, with its ledger row in the same transaction, before
+the caller has the end of the answer. Fails closed: what cannot be recorded is not executed, and not completed.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+
+from ai_platform.audit import Trail
+from ai_platform.domain.call import Call
+from ai_platform.domain.clock import Clock
+from ai_platform.domain.errors import AuditUnavailable, PlatformError
+from ai_platform.domain.event import Event
+from ai_platform.gateway.charge import Cashier, Charge
+from ai_platform.gateway.entries import alerts_for, call_facts, intent_event, login_event, outcome_event, refusal_events
+from ai_platform.gateway.record import Record
+from ai_platform.stores.rows import Insert
+from ai_platform.telemetry import Alerts, Meter
+from ai_platform.telemetry.logs import CallLog
+
+LATE_OUTCOMES = 10_000
+"""How many outcomes wait for a trail that is down. Beyond it, the next start settles the call from its intent."""
+
+KNOWN_LOGINS = 20_000
+"""How many (credential, address) pairs are remembered, so that a sign-in is recorded once and not at each call."""
+
+
+class Book:
+    """Opens records; one per process. status_of: the status a door answers an error with, for the metrics."""
+
+    def __init__(
+        self,
+        *,
+        trail: Trail,
+        cashier: Cashier,
+        meter: Meter,
+        alerts: Alerts,
+        log: CallLog,
+        clock: Clock,
+        status_of: Callable[[PlatformError], int],
+    ) -> None:
+        self.clock = clock
+        self.in_flight = 0
+        self.late_outcomes: deque[tuple[tuple[Event, ...], tuple[Insert, ...]]] = deque(maxlen=LATE_OUTCOMES)
+        self._trail = trail
+        self._cashier = cashier
+        self._meter = meter
+        self._alerts = alerts
+        self._log = log
+        self._status_of = status_of
+        self._logins: dict[tuple[str | None, str], None] = {}
+        self._writes: set[asyncio.Task[None]] = set()
+
+    @asynccontextmanager
+    async def open(self, call: Call) -> AsyncGenerator[Record]:
+        """A record for this call; whatever way the block is left, one outcome or refusal is written."""
+        record = Record(call, self)
+        self.in_flight += 1
+        try:
+            yield record
+        except PlatformError as error:
+            record.failed(error)
+            if isinstance(error, AuditUnavailable) and not record.is_admitted:
+                record.is_finished = True  # the trail cannot take the refusal either; metrics and log still can
+                self._observe(record)
+            await record.finished()
+            raise
+        except BaseException:
+            record.aborted = True
+            await record.finished()
+            raise
+        else:
+            await record.finished()
+        finally:
+            self.in_flight -= 1
+
+    def price(self, record: Record) -> Charge:
+        return self._cashier.charge(record)
+
+    async def write_intent(self, record: Record) -> None:
+        events = (intent_event(record),)
+        login = (record.known_caller.key_id, record.call.client.ip)
+        if login not in self._logins:
+            events = (login_event(record), *events)
+        await self._trail.append(events, (self._cashier.open_row(record),))
+        self._remember(login)
+
+    async def write_end(self, record: Record) -> None:
+        """Outcome or refusal to the trail, then metrics, log line and alerts. Goes on when the call is cancelled."""
+        if record.is_admitted:
+            events, rows = (outcome_event(record),), (self._cashier.ledger_row(record),)
+        else:
+            events, rows = refusal_events(record), incident_rows(record)
+        self._observe(record)
+        task = asyncio.ensure_future(self._append(events, rows))
+        self._writes.add(task)
+        task.add_done_callback(self._writes.discard)
+        await asyncio.shield(task)
+
+    async def close(self) -> None:
+        """Wait until every write under way is through."""
+        if self._writes:
+            await asyncio.wait(self._writes)
+
+    async def _append(self, events: tuple[Event, ...], rows: tuple[Insert, ...]) -> None:
+        try:
+            await self._trail.append(events, rows)
+        except AuditUnavailable:
+            self.late_outcomes.append((events, rows))
+            raise
+        while self.late_outcomes:
+            late = self.late_outcomes.popleft()
+            try:
+                await self._trail.append(*late)
+            except AuditUnavailable:
+                self.late_outcomes.appendleft(late)
+                return
+
+    def _remember(self, login: tuple[str | None, str]) -> None:
+        if len(self._logins) >= KNOWN_LOGINS:
+            self._logins.pop(next(iter(self._logins)))
+        self._logins[login] = None
+
+    def _observe(self, record: Record) -> None:
+        facts = call_facts(record, self._status_of)
+        self._meter.observe(facts)
+        self._log.write(facts)
+        for alert in alerts_for(record):
+            self._alerts.send(alert)
