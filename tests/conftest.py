@@ -2,11 +2,13 @@
 
 import ipaddress
 import socket
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
+from ai_platform.stores.postgres import Database, connect
 from ai_platform.testing import FakeClock
+from ai_platform.testing.postgres import TestPostgres, postgres_for_tests
 
 
 @pytest.fixture(scope="session")
@@ -17,6 +19,22 @@ def anyio_backend() -> str:
 @pytest.fixture
 def clock() -> FakeClock:
     return FakeClock()
+
+
+@pytest.fixture(scope="session")
+async def postgres_server(anyio_backend: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[TestPostgres]:
+    """One server for the run (one for each worker of pytest-xdist)."""
+    async with postgres_for_tests(tmp_path_factory.mktemp("postgres")) as postgres:
+        yield postgres
+
+
+@pytest.fixture
+async def database(postgres_server: TestPostgres) -> AsyncIterator[Database]:
+    """A fresh database with every migration applied, connected as the gateway's role."""
+    async with postgres_server.fresh_database() as fresh:
+        connected = await connect(fresh.gateway_dsn)
+        yield connected
+        await connected.close()
 
 
 @pytest.fixture(autouse=True, scope="session")
