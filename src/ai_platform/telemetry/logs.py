@@ -61,7 +61,9 @@ def configure_logging(settings: LogSettings, stream: TextIO | None = None) -> "C
     logging.getLogger("uvicorn.access").setLevel(logging.WARNING)  # the call log has a better line for each call
     for chatty in ("httpx2", "httpcore", "asyncio", "hpack"):
         logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))
-    return CallLog(out, _console_line if console else _json_line, enabled=settings.calls and root.level <= logging.INFO)
+    return CallLog(
+        out, render_console_line if console else render_json_line, enabled=settings.calls and root.level <= logging.INFO
+    )
 
 
 class CallLog:
@@ -148,7 +150,7 @@ def _model(facts: CallFacts) -> str | None:
     return None if facts.model is None else scrub_text(facts.model[:_LONGEST_MODEL])
 
 
-def _json_line(facts: CallFacts, now: float) -> str:
+def render_json_line(facts: CallFacts, now: float) -> str:
     line: dict[str, Any] = {
         "timestamp": _stamp(now),
         "level": "info",
@@ -174,7 +176,7 @@ def _json_line(facts: CallFacts, now: float) -> str:
     return msgspec.json.encode(line).decode() + "\n"
 
 
-def _console_line(facts: CallFacts, now: float) -> str:
+def render_console_line(facts: CallFacts, now: float) -> str:
     why = facts.refusal or facts.error or ("aborted" if facts.aborted else "")
     return (
         f"{time.strftime('%H:%M:%S', time.localtime(now))} {facts.operation:<22} {facts.status or '---'}"
