@@ -1,0 +1,24 @@
+"""What is inside a call: personal data, payment data, secrets. Guard for calls and answers, Scanner for plain text.
+
+Pure inspection and rewriting: it decides by the plan it is given, records nothing and sends nothing.
+Inspection and StreamGuard are what Guard returns. Above: gateway, cli. Below: domain, stores (rows only).
+"""
+
+from ai_platform.protection.guard import Guard, Inspection
+from ai_platform.protection.incidents import PostgresSeen, incident_rows
+from ai_platform.protection.scanner import Scanner
+from ai_platform.protection.seen import MemorySeen, SeenValues
+from ai_platform.protection.settings import ProtectionSettings
+from ai_platform.protection.stream import StreamGuard
+
+__all__ = [
+    "Guard",
+    "Inspection",
+    "MemorySeen",
+    "PostgresSeen",
+    "ProtectionSettings",
+    "Scanner",
+    "SeenValues",
+    "StreamGuard",
+    "incident_rows",
+]

@@ -1,0 +1,34 @@
+"""What stands in the text instead of a value: the same value always gives the same replacement.
+
+The replacement carries a keyed hash, so that it is stable from turn to turn, replica to replica and over restarts, and
+two different values stay distinguishable for the model. It contains no character that JSON or a shell must escape.
+"""
+
+from ai_platform.domain.finding import Action, Finding
+
+_KEPT = {"CREDIT_CARD": 4, "US_SSN": 4, "PHONE_NUMBER": 2, "IBAN_CODE": 4}
+
+
+def replacement(finding: Finding, value: str) -> str | None:
+    """The new text, or None when the action leaves the value alone."""
+    match finding.action:
+        case Action.MASK:
+            return mask(finding.type, value)
+        case Action.BLOCK | Action.REDACT | Action.TOKENISE:
+            return (
+                f"[REDACTED:{finding.type}:{finding.value_hash[:8]}]"
+                if finding.value_hash
+                else f"[REDACTED:{finding.type}]"
+            )
+        case _:
+            return None
+
+
+def mask(kind: str, value: str) -> str:
+    """Stars for all but what identifies nobody: the last four of a card, the domain of an address."""
+    if kind == "EMAIL_ADDRESS":
+        local, _, domain = value.partition("@")
+        return f"{local[:1]}***@{domain}"
+    kept = _KEPT.get(kind, 0)
+    hidden = "".join(char if char in " -." else "*" for char in value[: len(value) - kept])
+    return (hidden if kept else "****") + (value[len(value) - kept :] if kept else "")

@@ -1,0 +1,74 @@
+"""One detector as a readable record: what it finds, where the format is documented, how it decides, what proves it.
+
+A rule is data. `engine.py` finds its triggers, `scanner.py` confirms them. Above: rules/*. Below: domain.
+"""
+
+from collections.abc import Callable
+from enum import StrEnum
+
+import msgspec
+
+from ai_platform.domain.finding import Action, DataClass, Severity, Tier
+
+Span = tuple[int, int]
+
+Finder = Callable[[str, int, int], Span | None]
+"""(text, trigger start, trigger end) -> the value's span, or None. Looks at most `REACH` characters back."""
+
+Check = Callable[[str], bool]
+"""True when the value alone is plausible (check digit, entropy, not a placeholder)."""
+
+CONTEXT_REACH = 80
+"""How far before a value its context words may stand, in characters."""
+
+LOOK_BACK = 256
+"""No rule looks further back than this before its trigger; streams keep that much of what was released."""
+
+
+class Anchor(StrEnum):
+    """Where `confirm` is matched: at the START of the trigger (which then has a fixed width) or at its END."""
+
+    START = "start"
+    END = "end"
+
+
+class Rule(msgspec.Struct, frozen=True, kw_only=True):
+    """A detector.
+
+    label: how a message names the value, with its article ("an AWS access key").
+    source: the vendor's documentation or the standard that defines the format.
+    triggers: Hyperscan expressions, short, without look-around; fixed width unless anchored at the end.
+    confirm: Python regular expression matched at the anchor; group `v` is the value, else the whole match.
+    finder: instead of `confirm`, for shapes that a regular expression says badly.
+    check: what the value must satisfy.
+    context / negative: whole words (a regular expression, case ignored) that must / must not stand up to
+    CONTEXT_REACH characters before the value.
+    action: default when the policy names none (None = by severity, see `actions.py`).
+    """
+
+    id: str
+    type: str
+    label: str
+    data_class: DataClass
+    tier: Tier
+    severity: Severity
+    source: str
+    triggers: tuple[str, ...]
+    nocase: bool = False
+    anchor: Anchor = Anchor.START
+    confirm: str | None = None
+    finder: Finder | None = None
+    check: Check | None = None
+    context: str | None = None
+    negative: str | None = None
+    action: Action | None = None
+    examples: tuple[str, ...]
+    counter_examples: tuple[str, ...] = ()
+
+
+class Hit(msgspec.Struct):
+    """A confirmed value before the plan decided what to do with it. Offsets in code points, end exclusive."""
+
+    start: int
+    end: int
+    rule: Rule

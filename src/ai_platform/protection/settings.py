@@ -1,0 +1,20 @@
+"""Settings of the protection room."""
+
+import msgspec
+
+
+class ProtectionSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Limits of inspection. What to look for and what to do about it is policy (`ProtectionPlan`), not a setting.
+
+    time_budget: seconds one body may take to inspect; past it the call is refused (fail closed).
+    slice_ms: the event loop gets control back at least this often while a body is inspected.
+    memo_entries: literals whose result is remembered, per process.
+    session_bytes: raw bodies kept to compare the next turn with, per process.
+    seen_values: (person, value) pairs remembered as already blocked once, per process.
+    """
+
+    time_budget: float = 5.0
+    slice_ms: float = 2.0
+    memo_entries: int = 50_000
+    session_bytes: int = 64 * 1024 * 1024
+    seen_values: int = 100_000

@@ -1,0 +1,39 @@
+"""What a person reads when a value is blocked: what was found, where, what to do. Never the value."""
+
+from collections.abc import Sequence
+
+from ai_platform.domain.finding import Finding
+from ai_platform.protection.rules import ALL
+
+_LABELS = {rule.id: rule.label for rule in ALL}
+
+
+def listing(labels: Sequence[str]) -> str:
+    unique = list(dict.fromkeys(labels))
+    return unique[0] if len(unique) == 1 else ", ".join(unique[:-1]) + " and " + unique[-1]
+
+
+def place(findings: Sequence[Finding]) -> str:
+    paths = list(dict.fromkeys(finding.path for finding in findings if finding.path))
+    if not paths:
+        return ""
+    return f" ({', '.join(paths[:3])}{' and elsewhere' if len(paths) > 3 else ''})"
+
+
+def blocked_input(findings: Sequence[Finding]) -> str:
+    kinds = listing([_LABELS.get(finding.rule, finding.type) for finding in findings])
+    values = len({finding.value_hash or (finding.path, finding.start) for finding in findings})
+    what = f"1 value that looks like {kinds} was" if values == 1 else f"{values} values that look like {kinds} were"
+    return (
+        f"Blocked by the data-protection policy: {what} found in your message{place(findings)}. Nothing was sent."
+        " Remove them and send again; if you go on without removing them, they are redacted from now on and the"
+        " conversation can go on."
+    )
+
+
+def blocked_output(findings: Sequence[Finding]) -> str:
+    kinds = listing([_LABELS.get(finding.rule, finding.type) for finding in findings])
+    return (
+        f"Stopped by the data-protection policy: the answer contained {kinds}. It was not passed on. Ask again without"
+        " requesting that value, or ask the owner of the policy."
+    )
