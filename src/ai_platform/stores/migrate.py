@@ -5,6 +5,7 @@ grants its tables to aip_gateway. Not a way back: a release never changes a file
 Above: bootstrap, testing. Below: domain.
 """
 
+import asyncio
 import base64
 import hashlib
 import hmac
@@ -98,14 +99,23 @@ async def migrate(
     return applied
 
 
-@asynccontextmanager
-async def _owner_connection(dsn: str, settings: StoresSettings) -> AsyncGenerator[asyncpg.Connection]:
+async def _sign_in(dsn: str, name: str, settings: StoresSettings) -> Any:
+    """A connection without prepared statements, so that a transaction pooler may stand between."""
     try:
-        connection = await asyncpg.connect(dsn, timeout=settings.connect_timeout, statement_cache_size=0)
+        async with asyncio.timeout(settings.connect_timeout):
+            return await asyncpg.connect(dsn, statement_cache_size=0)
     except UNREACHABLE as error:
-        raise StoreUnavailable(f"PostgreSQL at {place(dsn)} cannot be reached ({error or 'timeout'}).") from error
+        reason = str(error) or "no answer in time"
+        raise StoreUnavailable(f"PostgreSQL at {place(dsn)} ({name}) cannot be reached: {reason}.") from error
     except REFUSED as error:
-        raise ConfigError(f"owner_dsn for {place(dsn)} is refused: {error}") from error
+        raise ConfigError(
+            f"{name} for {place(dsn)} is refused: {error}. Correct its user, password or database."
+        ) from error
+
+
+@asynccontextmanager
+async def _owner_connection(dsn: str, settings: StoresSettings) -> AsyncGenerator[Any]:
+    connection = await _sign_in(dsn, "owner_dsn", settings)
     try:
         yield connection
     except asyncpg.LockNotAvailableError as error:
@@ -201,20 +211,9 @@ async def _ensure_gateway(connection: Any, gateway_dsn: str, settings: StoresSet
 
 async def _check_gateway(gateway_dsn: str, settings: StoresSettings) -> None:
     """Sign in as the gateway will, so that a wrong password or role is found at the start, not at the first call."""
+    connection = await _sign_in(gateway_dsn, "gateway_dsn", settings)
     try:
-        connection = await asyncpg.connect(gateway_dsn, timeout=settings.connect_timeout, statement_cache_size=0)
-    except UNREACHABLE as error:
-        raise StoreUnavailable(
-            f"PostgreSQL at {place(gateway_dsn)} cannot be reached ({error or 'timeout'})."
-        ) from error
-    except REFUSED as error:
-        raise ConfigError(
-            f"gateway_dsn for {place(gateway_dsn)} is refused: {error}. Correct its password, or give the role that one:"
-            f" ALTER ROLE {GATEWAY} PASSWORD '...';"
-        ) from error
-    try:
-        admitted = await connection.fetchval("SELECT pg_has_role($1::name, 'MEMBER')", GATEWAY)
-        if not admitted:
+        if not await connection.fetchval("SELECT pg_has_role($1::name, 'MEMBER')", GATEWAY):
             raise ConfigError(
                 f"The role of gateway_dsn is not a member of {GATEWAY}. Run: GRANT {GATEWAY} TO that role;"
             )
@@ -223,7 +222,7 @@ async def _check_gateway(gateway_dsn: str, settings: StoresSettings) -> None:
 
 
 def scram_verifier(password: str, *, salt: bytes | None = None, iterations: int = 4096) -> str:
-    """What PostgreSQL stores for a SCRAM-SHA-256 password (RFC 5803, RFC 7677). ASCII passwords only need no SASLprep."""
+    """What PostgreSQL stores for a SCRAM-SHA-256 password (RFC 5803, RFC 7677)."""
     salt = salt or secrets.token_bytes(16)
     salted = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, iterations)
     stored_key = hashlib.sha256(hmac.digest(salted, b"Client Key", "sha256")).digest()

@@ -8,7 +8,7 @@ keeps something. Below: failures, rows.
 import asyncio
 import contextlib
 import re
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -23,6 +23,8 @@ from ai_platform.stores.settings import StoresSettings
 Duplicate = asyncpg.UniqueViolationError
 """A row with this key exists already."""
 
+_Group = tuple[str, tuple[str, ...]]
+
 
 class Database:
     """A pool of connections that heals itself.
@@ -36,8 +38,7 @@ class Database:
         self._pool = pool
         self._settings = settings
         self._where = where
-        self._patience = settings.connect_timeout + settings.acquire_timeout + settings.command_timeout
-        self._columns: dict[tuple[str, tuple[str, ...]], str] = {}
+        self._statements: dict[tuple[_Group, ...], _Statement] = {}
         self._answered_at = asyncio.get_running_loop().time()
         self._prober = asyncio.create_task(self._probe())
         self.healthy = True
@@ -72,24 +73,24 @@ class Database:
             yield connection
 
     async def write(self, inserts: Sequence[Insert]) -> None:
-        """All rows or none, durable on return. Order within one (table, columns) is kept.
+        """All rows or none, durable on return, in one statement and one round trip whatever the number of tables.
 
         A NUL character, which PostgreSQL cannot store, becomes U+FFFD, so that one caller's input cannot spoil a
         batch that holds other callers' rows.
         """
-        groups: dict[tuple[str, tuple[str, ...]], list[tuple[Any, ...]]] = {}
+        groups: dict[_Group, list[tuple[Any, ...]]] = {}
         for insert in inserts:
             groups.setdefault((insert.table, insert.columns), []).append(insert.values)
         if not groups:
             return
         async with self._connection() as connection:
-            if len(groups) == 1:
-                ((key, rows),) = groups.items()
-                await self._insert(connection, key, rows)
-                return
-            async with connection.transaction():
-                for key, rows in groups.items():
-                    await self._insert(connection, key, rows)
+            statement = await self._statement(connection, tuple(groups))
+            columns = [column for rows in groups.values() for column in zip(*rows, strict=True)]
+            arrays = [
+                [None if value is None else encode(value) for value in column] if encode else column
+                for encode, column in zip(statement.encoders, columns, strict=True)
+            ]
+            await connection.execute(statement.sql, *arrays)
 
     async def close(self) -> None:
         """Give connections back; those still in use are cut after `acquire_timeout`."""
@@ -100,12 +101,12 @@ class Database:
         except (TimeoutError, *UNREACHABLE):
             self._pool.terminate()
 
-    async def _insert(self, connection: Any, key: tuple[str, tuple[str, ...]], rows: list[tuple[Any, ...]]) -> None:
-        sql = self._columns.get(key)
-        if sql is None:
-            sql = self._columns[key] = await _unnest_statement(connection, *key)
-        columns = [[_storable(value) for value in column] for column in zip(*rows, strict=True)]
-        await connection.execute(sql, *columns)
+    async def _statement(self, connection: Any, groups: tuple[_Group, ...]) -> "_Statement":
+        statement = self._statements.get(groups)
+        if statement is None:
+            kinds = {table: await _column_types(connection, table) for table, _ in groups}
+            statement = self._statements[groups] = _insert_from_arrays(groups, kinds)
+        return statement
 
     @asynccontextmanager
     async def _connection(self) -> AsyncGenerator[Any]:
@@ -208,17 +209,58 @@ def _decode_jsonb(data: bytes) -> Any:
     return msgspec.json.decode(data[1:])
 
 
-def _storable(value: Any) -> Any:
-    return value.replace("\x00", "\ufffd") if type(value) is str and "\x00" in value else value
-
-
-async def _unnest_statement(connection: Any, table: str, columns: tuple[str, ...]) -> str:
-    """One statement for any number of rows: each column travels as one array of the column's own type."""
-    types = await connection.fetch(
-        "SELECT attname, format_type(atttypid, NULL) AS kind FROM pg_attribute"
-        " WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped",
+async def _column_types(connection: Any, table: str) -> dict[str, str]:
+    rows = await connection.fetch(
+        "SELECT attname, format_type(atttypid, atttypmod) AS kind FROM pg_attribute"
+        " WHERE attrelid = $1::regclass AND attnum > 0 AND NOT attisdropped",
         table,
     )
-    kinds = {row["attname"]: row["kind"] for row in types}
-    arrays = ", ".join(f"${index}::{kinds[name]}[]" for index, name in enumerate(columns, 1))
-    return f"INSERT INTO {table} ({', '.join(columns)}) SELECT * FROM unnest({arrays})"  # noqa: S608 - names come from code
+    return {row["attname"]: row["kind"] for row in rows}
+
+
+class _Statement(msgspec.Struct, frozen=True):
+    """encoders: one for each array parameter, None where asyncpg's own will do."""
+
+    sql: str
+    encoders: tuple[Callable[[Any], Any] | None, ...]
+
+
+def _insert_from_arrays(groups: tuple[_Group, ...], kinds: dict[str, dict[str, str]]) -> _Statement:
+    """Any number of rows as one array a column; several tables as one statement (all but the last in WITH).
+
+    COPY is a fifth faster for hundreds of rows but is not allowed on tables with row-level security, and a VALUES
+    list a batch size would fill the statement cache.
+
+    Raises:
+        ValueError: a column does not exist, or is an array itself (unnest would flatten it: use jsonb).
+
+    """
+    parts: list[str] = []
+    encoders: list[Callable[[Any], Any] | None] = []
+    for number, (table, columns) in enumerate(groups):
+        arrays: list[str] = []
+        values: list[str] = []
+        for name in columns:
+            kind = kinds[table].get(name, "missing")
+            if kind == "missing" or kind.endswith("[]"):
+                raise ValueError(f"{table}.{name} is {kind}: write() needs a plain column, such as jsonb")
+            is_json = kind in {"json", "jsonb"}
+            encoders.append(_json_text if is_json else _storable if kind.startswith(("text", "char")) else None)
+            # As text: asyncpg would take a list in an array of jsonb for a second dimension.
+            arrays.append(f"${len(encoders)}::{'text' if is_json else kind}[]")
+            values.append(f"c{len(values)}::{kind}" if is_json else f"c{len(values)}")
+        names = ", ".join(f"c{index}" for index in range(len(columns)))
+        parts.append(
+            f"INSERT INTO {table} ({', '.join(columns)}) SELECT {', '.join(values)}"  # noqa: S608 - names come from code
+            f" FROM unnest({', '.join(arrays)}) AS r{number}({names})"
+        )
+    named = ", ".join(f"w{index} AS ({part})" for index, part in enumerate(parts[:-1]))
+    return _Statement(f"WITH {named} {parts[-1]}" if named else parts[-1], tuple(encoders))
+
+
+def _storable(value: str) -> str:
+    return value.replace("\x00", "\ufffd") if "\x00" in value else value
+
+
+def _json_text(value: Any) -> str:
+    return _encode_json(value).decode()

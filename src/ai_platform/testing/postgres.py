@@ -36,6 +36,10 @@ class TestPostgres:
         self.server = server
         self._numbers = count(1)
 
+    async def make_template(self) -> None:
+        await self._administer(f"CREATE DATABASE {TEMPLATE} TEMPLATE template0")
+        await migrate(_renamed(self.server.owner_dsn, TEMPLATE), _renamed(self.server.gateway_dsn, TEMPLATE))
+
     @asynccontextmanager
     async def fresh_database(self, template: str = TEMPLATE) -> AsyncGenerator[FreshDatabase]:
         """A new database, dropped at the end. template: `template0` for one without migrations."""
@@ -59,8 +63,7 @@ async def postgres_for_tests(folder: Path) -> AsyncGenerator[TestPostgres]:
     """Start the server below `folder` and migrate the template."""
     async with embedded_postgres(folder) as server:
         postgres = TestPostgres(server)
-        await postgres._administer(f"CREATE DATABASE {TEMPLATE} TEMPLATE template0")  # noqa: SLF001 - same module
-        await migrate(_renamed(server.owner_dsn, TEMPLATE), _renamed(server.gateway_dsn, TEMPLATE))
+        await postgres.make_template()
         yield postgres
 
 
