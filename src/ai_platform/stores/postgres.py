@@ -92,6 +92,17 @@ class Database:
             ]
             await connection.execute(statement.sql, *arrays)
 
+    async def session(self) -> Any:
+        """An asyncpg connection that the caller keeps, for locks that live as long as a session does.
+
+        It takes one place of the pool until the caller ends it with `close()` or `terminate()`; it never goes back to
+        be used by others. Its errors are asyncpg's own.
+        """
+        try:
+            return await self._pool.acquire(timeout=self._settings.acquire_timeout)
+        except (*UNREACHABLE, asyncpg.InterfaceError) as error:
+            raise self._failed(error) from error
+
     async def close(self) -> None:
         """Give connections back; those still in use are cut after `acquire_timeout`."""
         self._prober.cancel()
