@@ -82,7 +82,7 @@ def read(source: Path | str, kind: type[T], *, name: str = "") -> Document[T]:
 
     """
     title = name or (str(source) if isinstance(source, Path) else "<text>")
-    text = _text(source, title) if isinstance(source, Path) else source
+    text = read_text(source, name=title) if isinstance(source, Path) else source
     try:
         root = parse(text)
     except NotADocument as error:
@@ -99,7 +99,14 @@ def _shape(kind: Any) -> inspect.Type:
     return inspect.type_info(kind)
 
 
-def _text(path: Path, title: str) -> str:
+def read_text(path: Path, *, name: str = "") -> str:
+    """The text of a file of bounded size.
+
+    Raises:
+        ConfigError: it cannot be read, is too large, or is not UTF-8.
+
+    """
+    title = name or str(path)
     try:
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)

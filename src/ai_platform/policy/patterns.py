@@ -1,0 +1,101 @@
+"""Regular expressions from policy files, matched in time linear in the text whatever the pattern (Hyperscan).
+
+A policy is user input: a backtracking engine would let one line of YAML stop the platform. The price is that
+look-around and back-references do not exist; such a pattern is refused when the policy loads. Above: filters, compile.
+"""
+
+from collections.abc import Sequence
+
+import hyperscan
+import msgspec
+
+
+class BadPattern(Exception):
+    """`str(error)` says why the pattern cannot be used, without a full stop."""
+
+
+class Expression(msgspec.Struct, frozen=True):
+    pattern: str
+    whole_words: bool = True
+    case_sensitive: bool = False
+
+
+class Match(msgspec.Struct, frozen=True):
+    """number: index of the expression. Offsets are bytes of the UTF-8 text."""
+
+    number: int
+    start: int
+    end: int
+
+
+class PatternSet:
+    """Expressions compiled into one database.
+
+    Raises:
+        BadPattern: with `expressions` of length one, so that the culprit is known (see `check_pattern`).
+
+    """
+
+    def __init__(self, expressions: Sequence[Expression]) -> None:
+        self._expressions = tuple(expressions)
+        self._database = _compile(self._expressions)
+
+    def __bool__(self) -> bool:
+        return bool(self._expressions)
+
+    def find(self, text: str) -> list[Match]:
+        """Every match, in order of start; of overlapping ends of one expression, all are reported."""
+        if not self._expressions:
+            return []
+        data = text.encode("utf-8", "replace")
+        found: list[Match] = []
+
+        def on_match(number: int, start: int, end: int, _flags: int, _context: object) -> None:
+            if not self._expressions[number].whole_words or _is_whole(data, start, end):
+                found.append(Match(number, start, end))
+
+        self._database.scan(data, match_event_handler=on_match)
+        return sorted(found, key=lambda match: (match.start, -match.end))
+
+
+def check_pattern(expression: Expression) -> None:
+    """Raises BadPattern when the expression cannot be compiled."""
+    _compile([expression])
+
+
+def _compile(expressions: Sequence[Expression]) -> hyperscan.Database:
+    database = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
+    if not expressions:
+        return database
+    base = hyperscan.HS_FLAG_UTF8 | hyperscan.HS_FLAG_SOM_LEFTMOST
+    try:
+        database.compile(
+            expressions=[expression.pattern.encode() for expression in expressions],
+            ids=list(range(len(expressions))),
+            elements=len(expressions),
+            flags=[base | (0 if each.case_sensitive else hyperscan.HS_FLAG_CASELESS) for each in expressions],
+        )
+    except hyperscan.error as error:
+        raise BadPattern(_explain(str(error))) from error
+    return database
+
+
+def _explain(reason: str) -> str:
+    if "Zero-width" in reason or "Back-references" in reason or "not supported" in reason:
+        return (
+            f"it uses what cannot be matched in linear time ({reason.rstrip('.')}); write it without look-ahead,"
+            " look-behind and back-references"
+        )
+    if "empty buffer" in reason:
+        return "it matches the empty text, so it would match everywhere"
+    return reason.rstrip(".")
+
+
+def _is_whole(data: bytes, start: int, end: int) -> bool:
+    """Neither edge of the match cuts a word. `_`, `-` and `.` separate words: `prod_db` holds the word `prod`."""
+    before = data[max(0, start - 4) : start].decode("utf-8", "ignore")[-1:]
+    after = data[end : end + 4].decode("utf-8", "ignore")[:1]
+    inside = data[start:end].decode("utf-8", "ignore")
+    cuts_left = before.isalnum() and inside[:1].isalnum()
+    cuts_right = after.isalnum() and inside[-1:].isalnum()
+    return not cuts_left and not cuts_right

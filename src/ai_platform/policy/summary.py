@@ -1,0 +1,91 @@
+"""Everything a policy says, one row a rule, with what becomes of it: for people (`policy check`, `policy show`)."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from ai_platform.domain.decision import Limits
+from ai_platform.domain.finding import ProtectionPlan
+from ai_platform.domain.money import to_usd
+from ai_platform.policy.compile import Parts
+from ai_platform.policy.notices import ENFORCED
+from ai_platform.policy.schema import ModelRule
+
+Row = dict[str, Any]
+
+_CONDITIONS = ("rule", "type", "data_class", "severity", "direction", "team")
+
+
+def summary(parts: Parts) -> list[Row]:
+    """Rows {rule, effect, status, where}, in the order of the documentation."""
+    rows = [
+        _row("roles", ", ".join(parts.roles.names())),
+        *_detection(parts.plan),
+        *_limits("usage_limits", parts.limits),
+        *(row for team, limits in parts.team_limits.items() for row in _limits(f"teams.{team}", limits)),
+        *_models(parts),
+        *_filters(parts),
+    ]
+    rows += [
+        {"rule": line.key, "effect": line.says, "status": line.status, "where": line.where} for line in parts.notices
+    ]
+    return rows
+
+
+def _row(rule: str, effect: str) -> Row:
+    return {"rule": rule, "effect": effect, "status": ENFORCED, "where": ""}
+
+
+def _detection(plan: ProtectionPlan) -> Iterator[Row]:
+    if not plan.enabled:
+        yield _row("security.pii_detection", "off: nothing is inspected")
+        return
+    directions = [name for name, on in (("input", plan.scan_input), ("output", plan.scan_output)) if on]
+    what = "every detector" if plan.patterns is None else ", ".join(sorted(plan.patterns))
+    critical = "blocked" if plan.block_on_match else "redacted"
+    alert = ", security team alerted" if plan.alert else ""
+    yield _row(
+        "security.pii_detection", f"{' and '.join(directions) or 'nothing'}: {what}; critical: {critical}{alert}"
+    )
+    for action in plan.actions:
+        fields = {
+            name: getattr(action, name) for name in ("rule", "type", "data_class", "severity", "direction", "team")
+        }
+        when = ", ".join(f"{name} {value}" for name, value in fields.items() if value is not None)
+        yield _row("protection.actions", f"{action.action.value} when {when or 'anything is found'}")
+    for rule in plan.custom:
+        yield _row(f"protection.custom {rule.name}", f"own detector ({len(rule.examples)} examples checked)")
+    if plan.allow:
+        yield _row("protection.allow", f"{len(plan.allow)} values are never findings")
+
+
+def _limits(where: str, limits: Limits) -> Iterator[Row]:
+    if (count := limits.user_requests_per_hour) is not None:
+        yield _row(f"{where}.per_user", f"{count:,} requests in any hour")
+    if (count := limits.user_tokens_per_day) is not None:
+        yield _row(f"{where}.per_user", f"{count:,} tokens a day (UTC)")
+    if (count := limits.team_requests_per_hour) is not None:
+        yield _row(f"{where}.per_team", f"{count:,} requests in any hour")
+    if (cost := limits.team_cost_per_month) is not None:
+        then = "alert, calls pass" if limits.team_cost_soft else "calls are refused"
+        yield _row(f"{where}.per_team", f"${to_usd(cost).rstrip('0').rstrip('.')} a month (UTC); then: {then}")
+
+
+def _models(parts: Parts) -> Iterator[Row]:
+    section = parts.file.models
+    yield from _model_rule("models", section)
+    for kind, rules in (("roles", section.roles), ("teams", section.teams), ("users", section.users)):
+        for name, rule in rules.items():
+            yield from _model_rule(f"models.{kind}.{name}", rule)
+
+
+def _model_rule(name: str, rule: ModelRule) -> Iterator[Row]:
+    if rule.allow is not None:
+        yield _row(f"{name}.allow", ", ".join(rule.allow) or "no model")
+    if rule.deny:
+        yield _row(f"{name}.deny", ", ".join(rule.deny))
+
+
+def _filters(parts: Parts) -> Iterator[Row]:
+    for index, each in enumerate(parts.file.content_filters.block_patterns):
+        name = each.name or f"content_filters.block_patterns[{index}]"
+        yield _row(name, f"{each.scope.value}: {each.pattern}")
