@@ -62,13 +62,14 @@ class Converter:
         before = len(self.problems)
         fields = {field.encode_name: field for field in wanted.fields}
         values: dict[str, Any] = {}
+        meant: set[str | None] = set()
         for key, child in zip(node.keys, node.nodes, strict=True):
             if (field := fields.get(key.text)) is not None:
                 values[field.name] = self.convert(child, field.type, (*path, key.text))
             elif key.text != wanted.tag_field:
-                self._unknown(key, list(fields), path)
+                meant.add(self._unknown(key, list(fields), path))
         for name, field in fields.items():
-            if field.required and field.name not in values:
+            if field.required and field.name not in values and name not in meant:
                 self.problem(node.position, f"{_name(path)} needs the key '{name}'.")
         if len(self.problems) > before:
             return _MISSING
@@ -77,10 +78,11 @@ class Converter:
         except (ValueError, TypeError) as error:
             return self.problem(node.position, f"{_name(path)} is not valid: {error}.")
 
-    def _unknown(self, key: Scalar, known: Sequence[str], path: Path) -> None:
+    def _unknown(self, key: Scalar, known: Sequence[str], path: Path) -> str | None:
         near = suggest(key.text, known)
         rest = "" if near else f" Known keys: {choices(known)}."
         self.problem(key.position, f"Unknown key '{key.text[:60]}' in {_name(path, within=True)}.{rest}", near)
+        return near
 
     def _dict(self, node: Node, wanted: inspect.DictType, path: Path) -> Any:
         node = _section(node)

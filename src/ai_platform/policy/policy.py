@@ -52,8 +52,8 @@ class Policy:
         self._parts = parts
         self._models = parts.models
         self._team_limits = parts.team_limits
-        self._limits = parts.limits
-        self._plan = parts.plan
+        self.limits = parts.limits
+        self.plan = parts.plan
         self._reasons = {
             operation: (permission, f"permission {permission.value}", f"Your roles allow {permission.value}.")
             for operation, permission in PERMISSION_FOR.items()
@@ -67,6 +67,7 @@ class Policy:
         self.notices: tuple[Line, ...] = parts.notices
         self.filters_input = parts.filters.reads_prompts
         self.filters_tool_use = parts.filters.reads_tools
+        self.filters = parts.filters
         self.check_input = parts.filters.check_input
         self.check_tool_use = parts.filters.check_tool_use
 
@@ -109,8 +110,8 @@ class Policy:
             rule=rule,
             reason=reason,
             policy_version=self.version,
-            limits=self._team_limits.get(principal.team or "", self._limits),
-            plan=self._plan,
+            limits=self._team_limits.get(principal.team or "", self.limits),
+            plan=self.plan,
         )
 
     def may_use(self, principal: Principal, model: str) -> bool:

@@ -18,7 +18,10 @@ _DATABASE_WORD = re.compile(
 )
 """A tool whose name holds one of these words works on a database."""
 
-_STATEMENT_KEYS = frozenset({"sql", "sql_query", "sqlquery", "statement", "statements", "sql_statement", "ddl", "dml"})
+_DATABASE_KEY = re.compile(
+    r"sql|sql_?query|sql_statement|statements?|ddl|dml|database|db|dsn|datasource|connection_?string|database_url|jdbc_url"
+)
+"""Arguments that only a tool on a database has."""
 
 _SHELL_KEYS = frozenset({"command", "cmd", "script", "code", "commands", "args"})
 """Arguments that are run. Only the programs they start decide whether a database is reached."""
@@ -40,13 +43,15 @@ _READER = re.compile(
 )
 """Commands that read, print or install, so that a database client in their arguments is only a word."""
 
-_SQL_START = re.compile(
-    r"\s*(?:select|insert|update|delete|drop|create|alter|truncate|with|grant|revoke|merge|replace|explain|call|exec|"
-    r"copy)\b",
-    re.IGNORECASE,
+_SQL_SHAPE = re.compile(
+    r"\s*(?:explain\s+(?:analy[sz]e\s+)?)?(?:select\b.*\bfrom\b|insert\s+into\b|update\b.*\bset\b|delete\s+from\b|"
+    r"(?:drop|create|alter|truncate)\s+(?:or\s+replace\s+)?(?:table|database|schema|index|view|materialized|function|"
+    r"procedure|role|user|type|sequence|trigger|extension)\b|grant\b.*\bto\b|revoke\b.*\bfrom\b|merge\s+into\b|"
+    r"with\b.*\bas\s*\(|call\s+[\w.]+\s*\(|exec(?:ute)?\s|copy\b.*\b(?:from|to)\b)",
+    re.IGNORECASE | re.DOTALL,
 )
+"""A statement, and not an English sentence that begins with "select" or "create"."""
 
-_LINE_COMMENT = re.compile(r"--[^\n]*\n")
 _SPACES = re.compile(r"\s+")
 
 
@@ -73,10 +78,10 @@ class Surfaces:
 
 def _reaches(key: str, text: str) -> bool:
     key = key.lower()
-    if key in _STATEMENT_KEYS:
+    if _DATABASE_KEY.fullmatch(key):
         return True
     if key == "query":  # a search tool has a `query` too
-        return any(_SQL_START.match(form) for form in _as_sql(text))
+        return any(_SQL_SHAPE.match(part) for form in _as_sql(text) for part in form.split(";"))
     if key not in _SHELL_KEYS:
         return False
     return any(_CLIENT.search(command) and not _READER.match(command) for command in _NEXT_COMMAND.split(text))
@@ -86,8 +91,8 @@ def _as_sql(text: str) -> list[str]:
     """The text with single spaces and no comments. `--` is a comment in SQL and an option in a shell: both readings."""
     plain = _without_block_comments(text)
     forms = [_SPACES.sub(" ", plain)]
-    if _LINE_COMMENT.search(plain):
-        forms.append(_SPACES.sub(" ", _LINE_COMMENT.sub(" ", plain)))
+    if "--" in plain:
+        forms.append(_SPACES.sub(" ", "\n".join(line.partition("--")[0] for line in plain.split("\n"))))
     return forms
 
 
