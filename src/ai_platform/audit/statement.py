@@ -1,0 +1,107 @@
+"""The one statement of a group commit: leaves and other rooms' rows, all or none, in one round trip.
+
+Leaves travel as bytes and the server takes the search columns out of them, so the columns cannot say something else;
+every other table is one more `WITH` part fed by one array a column. Above: log. Below: stores.rows.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from ai_platform.stores.rows import Insert
+
+_LEAVES = """
+INSERT INTO audit_leaf (log, index, event_id, event_type, at, call_id, subject_ref, retention, expires, leaf)
+SELECT $1, l.index, l.event_id, l.event_type, l.at, l.call_id, l.subject_ref, l.retention, l.expires, u.leaf
+FROM unnest($2::bytea[]) AS u(leaf), json_to_record(convert_from(u.leaf, 'UTF8')::json) AS l(index bigint,
+    event_id text, event_type text, at timestamptz, call_id text, subject_ref text, retention text, expires date)
+"""
+
+_Group = tuple[str, tuple[str, ...]]
+
+
+class _Shape(msgspec.Struct, frozen=True):
+    """sql, and what each array parameter after the first two must be passed through."""
+
+    sql: str
+    encoders: tuple[Callable[[Any], Any] | None, ...]
+
+
+class Statements:
+    """Builds and remembers statements for one connection, by the tables that take part (a handful of shapes)."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+        self._shapes: dict[tuple[_Group, ...], _Shape] = {}
+
+    async def write(self, slot: int, leaves: Sequence[bytes], inserts: Sequence[Insert], timeout: float) -> None:
+        """Durable on return. timeout: seconds.
+
+        Raises:
+            asyncpg.PostgresError, OSError, TimeoutError, ValueError: as the driver does; the caller sorts them.
+
+        """
+        groups: dict[_Group, list[tuple[Any, ...]]] = {}
+        for insert in inserts:
+            groups.setdefault((insert.table, insert.columns), []).append(insert.values)
+        shape = self._shapes.get(tuple(groups))
+        if shape is None:
+            shape = await self._build(tuple(groups))
+        columns = [column for rows in groups.values() for column in zip(*rows, strict=True)]
+        arrays = [
+            [None if value is None else encode(value) for value in column] if encode else column
+            for encode, column in zip(shape.encoders, columns, strict=True)
+        ]
+        await self._connection.execute(shape.sql, slot, leaves, *arrays, timeout=timeout)
+
+    async def _build(self, groups: tuple[_Group, ...]) -> _Shape:
+        parts: list[str] = []
+        encoders: list[Callable[[Any], Any] | None] = []
+        for number, (table, columns) in enumerate(groups):
+            kinds = await self._kinds(table)
+            arrays: list[str] = []
+            values: list[str] = []
+            for at, name in enumerate(columns):
+                kind = kinds.get(name, "missing")
+                if kind == "missing" or kind.endswith("[]"):
+                    raise ValueError(f"{table}.{name} is {kind}: the trail writes plain columns only (use jsonb)")
+                is_json = kind in {"json", "jsonb"}
+                encoders.append(_json_text if is_json else _storable if kind.startswith(("text", "char")) else None)
+                arrays.append(f"${len(encoders) + 2}::{'text' if is_json else kind}[]")
+                values.append(f"c{at}::{kind}" if is_json else f"c{at}")
+            parts.append(
+                f"w{number} AS (INSERT INTO {table} ({', '.join(columns)}) SELECT {', '.join(values)}"  # noqa: S608 - names come from code
+                f" FROM unnest({', '.join(arrays)}) AS r({', '.join(f'c{at}' for at in range(len(columns)))}))"
+            )
+        shape = _Shape(f"WITH {', '.join(parts)} {_LEAVES}" if parts else _LEAVES, tuple(encoders))
+        self._shapes[groups] = shape
+        return shape
+
+    async def _kinds(self, table: str) -> dict[str, str]:
+        rows = await self._connection.fetch(
+            "SELECT attname, format_type(atttypid, atttypmod) AS kind FROM pg_attribute"
+            " WHERE attrelid = $1::regclass AND attnum > 0 AND NOT attisdropped",
+            table,
+        )
+        return {row["attname"]: row["kind"] for row in rows}
+
+
+def _storable(value: Any) -> Any:
+    """PostgreSQL's text holds no NUL; one caller's input must not spoil the commit of others."""
+    return value.replace("\x00", "\ufffd") if type(value) is str and "\x00" in value else value
+
+
+def _json_text(value: Any) -> str:
+    text = msgspec.json.encode(value).decode()
+    return text if "\\u0000" not in text else msgspec.json.encode(_without_nul(value)).decode()
+
+
+def _without_nul(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.replace("\x00", "\ufffd")
+    if isinstance(value, dict):
+        return {_without_nul(key): _without_nul(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_nul(item) for item in value]
+    return value
