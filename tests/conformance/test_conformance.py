@@ -2,6 +2,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -280,3 +281,12 @@ async def test_a_report_is_plain_json() -> None:
     value = json.loads(msgspec.json.encode(report))
     assert value["score"] == 100
     assert value["cases"][0]["id"] == "body-small"
+
+
+def test_the_documentation_lists_every_case_as_it_is() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "conformance.md").read_text(encoding="utf-8")
+    shown = page.split("<!-- cases -->\n")[1].split("\n<!-- /cases -->")[0].splitlines()[2:]
+    assert shown == [
+        f"| `{case.id}` | {case.weight} | {case.title} | {case.why} | {case.source} | {', '.join(case.needs) or '–'} |"
+        for case in CASES
+    ]
