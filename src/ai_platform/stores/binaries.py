@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -31,17 +31,18 @@ class Binaries(msgspec.Struct, frozen=True):
         return int(re.split(r"\D", self.version, maxsplit=1)[0])
 
 
-def find_binaries(*, major: int | None = None) -> Binaries:
+def find_binaries(*, major: int | None = None, candidates: Iterable[tuple[str, Path]] | None = None) -> Binaries:
     """The first usable set, in the order env, wheel, Debian (newest), PATH.
 
-    major: the PostgreSQL release an existing data folder needs; None takes any.
+    major: the PostgreSQL release an existing data folder needs; None takes any. candidates: (source, bin folder) to
+    look at instead of this machine's.
 
     Raises:
         ConfigError: there is none, or none of that release.
 
     """
     seen: list[str] = []
-    for source, folder in _candidates():
+    for source, folder in _candidates() if candidates is None else candidates:
         if not all(os.access(folder / name, os.X_OK) for name in ("postgres", "initdb")):
             if source == CHOSEN_BY:
                 raise ConfigError(

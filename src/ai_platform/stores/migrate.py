@@ -123,7 +123,7 @@ async def _owner_connection(dsn: str, settings: StoresSettings) -> AsyncGenerato
             f"The migration of {place(dsn)} waited too long for a lock ({error}). Nothing was changed; try again when"
             " the long transaction or the other migration has ended."
         ) from error
-    except UNREACHABLE as error:
+    except (*UNREACHABLE, asyncpg.InterfaceError) as error:  # the driver's word for a transaction on a dead connection
         raise StoreUnavailable(f"The connection to {place(dsn)} broke during a migration ({error}).") from error
     finally:
         await connection.close(timeout=settings.connect_timeout)
@@ -150,7 +150,7 @@ async def _apply_next(connection: Any, wanted: Sequence[Migration], settings: St
         await connection.execute("SELECT set_config('search_path', 'aip', true)")
         try:
             await connection.execute(step.sql)
-        except asyncpg.LockNotAvailableError:
+        except (asyncpg.LockNotAvailableError, *UNREACHABLE):
             raise
         except asyncpg.PostgresError as error:
             raise ConfigError(f"Migration {step} failed and was taken back: {error}") from error

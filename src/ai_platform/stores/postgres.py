@@ -75,8 +75,8 @@ class Database:
     async def write(self, inserts: Sequence[Insert]) -> None:
         """All rows or none, durable on return, in one statement and one round trip whatever the number of tables.
 
-        A NUL character, which PostgreSQL cannot store, becomes U+FFFD, so that one caller's input cannot spoil a
-        batch that holds other callers' rows.
+        What PostgreSQL cannot store - a NUL character, half of a surrogate pair - becomes U+FFFD or `?`, so that one
+        caller's input cannot spoil a batch that holds other callers' rows.
         """
         groups: dict[_Group, list[tuple[Any, ...]]] = {}
         for insert in inserts:
@@ -121,15 +121,18 @@ class Database:
 
     @asynccontextmanager
     async def _connection(self) -> AsyncGenerator[Any]:
-        settings = self._settings
-        connection: Any = None
         try:
-            async with self._pool.acquire(timeout=settings.acquire_timeout) as connection:
-                yield connection
+            async with self._pool.acquire(timeout=self._settings.acquire_timeout) as connection:
+                try:
+                    yield connection
+                except asyncpg.InterfaceError as error:  # a mistake in the call, unless the connection broke before
+                    if _is_dead(connection):
+                        raise self._failed(error) from error
+                    raise
         except UNREACHABLE as error:
             raise self._failed(error) from error
         except asyncpg.InterfaceError as error:
-            if self._pool.is_closing() or connection is None or connection.is_closed():
+            if self._pool.is_closing():
                 raise self._failed(error) from error
             raise
         self.healthy = True
@@ -198,6 +201,14 @@ class _Connection(asyncpg.Connection):
         return ""
 
 
+def _is_dead(connection: Any) -> bool:
+    """Of a connection in use: the pool takes a closed one away at once, and its proxy then only says that it is gone."""
+    try:
+        return bool(connection.is_closed())
+    except asyncpg.InterfaceError:
+        return True
+
+
 async def _install_codecs(connection: Any) -> None:
     """Jsonb and json columns hold Python values; jsonb's binary form is a version byte before the text."""
     for name, encode, decode in (("jsonb", _encode_jsonb, _decode_jsonb), ("json", _encode_json, msgspec.json.decode)):
@@ -208,7 +219,10 @@ _ESCAPED_NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
 
 
 def _encode_json(value: Any) -> bytes:
-    text = msgspec.json.encode(value)
+    try:
+        text = msgspec.json.encode(value)
+    except UnicodeEncodeError:
+        text = msgspec.json.encode(_whole(msgspec.to_builtins(value)))
     return _ESCAPED_NUL.sub(rb"\1\\ufffd", text) if rb"\u0000" in text else text
 
 
@@ -270,7 +284,18 @@ def _insert_from_arrays(groups: tuple[_Group, ...], kinds: dict[str, dict[str, s
 
 
 def _storable(value: str) -> str:
+    if not value.isascii():
+        value = value.encode("utf-8", "replace").decode()
     return value.replace("\x00", "\ufffd") if "\x00" in value else value
+
+
+def _whole(value: Any) -> Any:
+    """The same JSON value with `?` for every half of a surrogate pair."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, dict):
+        return {_whole(key): _whole(item) for key, item in value.items()}
+    return [_whole(item) for item in value] if isinstance(value, list) else value
 
 
 def _json_text(value: Any) -> str:
