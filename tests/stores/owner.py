@@ -42,6 +42,7 @@ async def fill_and_free(folder: Path, server: PostgresServer) -> None:
     await migrate(server.owner_dsn, server.gateway_dsn)
     owner = await asyncpg.connect(server.owner_dsn)
     await owner.execute("CREATE TABLE aip.load (body text); GRANT INSERT, SELECT ON aip.load TO aip_gateway")
+    await owner.execute("ALTER TABLE aip.load ALTER body SET STORAGE EXTERNAL")  # repeated text must not be compressed
     await owner.close()
     database = await connect(server.gateway_dsn)
     kept = 0

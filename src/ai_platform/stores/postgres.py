@@ -202,7 +202,7 @@ class _Connection(asyncpg.Connection):
 
 
 def _is_dead(connection: Any) -> bool:
-    """Of a connection in use: the pool takes a closed one away at once, and its proxy then only says that it is gone."""
+    """Of a connection in use: the pool takes a closed one away, and its proxy then only says that it is gone."""
     try:
         return bool(connection.is_closed())
     except asyncpg.InterfaceError:
