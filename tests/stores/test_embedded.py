@@ -405,7 +405,7 @@ async def test_a_full_disk_refuses_the_write_and_loses_nothing_acknowledged(tmp_
     async with owner_of(mount / "data", "--fill", through=own_mounts) as owner:
         assert "pid" in await owner.says()
         result = await owner.says()
-        assert "does not answer" in result["refused"]
+        assert "No space left" in result["refused"]
         assert result["found"] >= result["acknowledged"] > 0
         await owner.leaves()
 

@@ -141,7 +141,7 @@ class Database:
     def _failed(self, error: Exception) -> StoreUnavailable:
         self.healthy = False
         self.failures += 1
-        return StoreUnavailable(f"PostgreSQL at {self._where} does not answer ({error or type(error).__name__}).")
+        return StoreUnavailable(f"PostgreSQL at {self._where} is not available: {error or type(error).__name__}.")
 
     async def _probe(self) -> None:
         """Ask when nobody else does, so that `healthy` turns true again without a call that dares to try."""
