@@ -14,12 +14,13 @@ from ai_platform.domain.call import Call
 from ai_platform.domain.clock import Clock
 from ai_platform.domain.errors import AuditUnavailable, PlatformError
 from ai_platform.domain.event import Event
-from ai_platform.gateway.charge import Cashier, Charge
+from ai_platform.budget import Ledger
+from ai_platform.gateway.charge import Cashier, Charge, Consumption
 from ai_platform.gateway.entries import alerts_for, call_facts, intent_event, login_event, outcome_event, refusal_events
+from ai_platform.gateway.rows import incident_rows, ledger_row, open_row
 from ai_platform.gateway.record import Record
 from ai_platform.stores.rows import Insert
-from ai_platform.telemetry import Alerts, Meter
-from ai_platform.telemetry.logs import CallLog
+from ai_platform.telemetry import Alerts, CallLog, Meter
 
 LATE_OUTCOMES = 10_000
 """How many outcomes wait for a trail that is down. Beyond it, the next start settles the call from its intent."""
@@ -36,6 +37,7 @@ class Book:
         *,
         trail: Trail,
         cashier: Cashier,
+        ledger: Ledger,
         meter: Meter,
         alerts: Alerts,
         log: CallLog,
@@ -47,6 +49,7 @@ class Book:
         self.late_outcomes: deque[tuple[tuple[Event, ...], tuple[Insert, ...]]] = deque(maxlen=LATE_OUTCOMES)
         self._trail = trail
         self._cashier = cashier
+        self._ledger = ledger
         self._meter = meter
         self._alerts = alerts
         self._log = log
@@ -78,20 +81,27 @@ class Book:
             self.in_flight -= 1
 
     def price(self, record: Record) -> Charge:
-        return self._cashier.charge(record)
+        status = record.answer.status if record.answer else 0
+        used = Consumption(
+            meter=record.usage_meter,
+            status=status,
+            streamed=record.stream_guard is not None,
+            streamed_bytes=record.streamed_bytes,
+        )
+        return self._cashier.charge(record.known_caller, record.call, record.target, used)
 
     async def write_intent(self, record: Record) -> None:
         events = (intent_event(record),)
         login = (record.known_caller.key_id, record.call.client.ip)
         if login not in self._logins:
             events = (login_event(record), *events)
-        await self._trail.append(events, (self._cashier.open_row(record),))
+        await self._trail.append(events, (open_row(self._ledger, record),))
         self._remember(login)
 
     async def write_end(self, record: Record) -> None:
         """Outcome or refusal to the trail, then metrics, log line and alerts. Goes on when the call is cancelled."""
         if record.is_admitted:
-            events, rows = (outcome_event(record),), (self._cashier.ledger_row(record),)
+            events, rows = (outcome_event(record),), (ledger_row(self._ledger, record),)
         else:
             events, rows = refusal_events(record), incident_rows(record)
         self._observe(record)

@@ -8,14 +8,12 @@ from typing import Any
 from ai_platform.domain.call import Door
 from ai_platform.domain.errors import Blocked, PlatformError, Refused, Unauthenticated
 from ai_platform.domain.event import Event, EventType
-from ai_platform.domain.finding import Action, Direction, Finding, Severity
+from ai_platform.domain.finding import Action, Finding, Severity
 from ai_platform.domain.identifiers import new_id
-from ai_platform.domain.money import Micros, to_usd
+from ai_platform.domain.money import to_usd
 from ai_platform.domain.usage import Usage
 from ai_platform.gateway.record import Record
-from ai_platform.telemetry.alerts import Alert
-from ai_platform.telemetry.facts import CallFacts, FindingCount
-from ai_platform.telemetry.settings import AlertSeverity
+from ai_platform.telemetry import Alert, CallFacts
 
 _SNAKE = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
@@ -205,37 +203,28 @@ def call_facts(record: Record, status_of: Callable[[PlatformError], int]) -> Cal
     first_byte_at = answer.facts.get("first_byte_at") if answer else None
     return CallFacts(
         call_id=call.id,
-        door=call.door,
-        operation=call.operation,
+        door=call.door.value,
+        operation=call.operation.value,
         status=_answered_status(record, status_of),
         seconds=record.scribe.clock.monotonic() - record.began,
         model=call.head.model,
-        refusal=record.error.reason if isinstance(record.error, Refused) else None,
+        refusal=record.error.reason.value if isinstance(record.error, Refused) else None,
         error=_failure(record),
         upstream=record.target_name,
         team=record.caller.team if record.caller else None,
         person=record.caller.id if record.caller else None,
         usage=charge.usage if charge else Usage(),
-        micros=charge.micros if charge else Micros(0),
+        micros=charge.micros if charge else 0,
         first_byte_seconds=first_byte_at - record.began if first_byte_at else None,
         overhead_seconds=sent_at - record.began if sent_at else None,
         inspection_seconds=record.inspection_seconds,
-        inspected_input=record.inspection.bytes_checked if record.inspection else 0,
-        inspected_output=_output_bytes(record),
-        findings=_counted(record),
+        bytes_inspected=(record.inspection.bytes_checked if record.inspection else 0) + _output_bytes(record),
+        input_findings=input_findings(record),
+        output_findings=output_findings(record),
         attempts=len(answer.facts.get("attempts", ())) if answer else 0,
         streamed=call.head.stream,
         aborted=record.aborted,
     )
-
-
-def _counted(record: Record) -> tuple[FindingCount, ...]:
-    found = [(finding, Direction.INPUT) for finding in input_findings(record)]
-    found += [(finding, Direction.OUTPUT) for finding in output_findings(record)]
-    if not found:
-        return ()
-    counts = Counter((finding.type, direction, finding.action) for finding, direction in found)
-    return tuple(FindingCount(*key, count) for key, count in counts.items())
 
 
 def input_findings(record: Record) -> tuple[Finding, ...]:
@@ -268,21 +257,21 @@ def alerts_for(record: Record) -> list[Alert]:
         alerts.append(
             Alert(
                 kind="sensitive_data",
-                severity=AlertSeverity.CRITICAL,
+                severity="critical",
                 title=f"Blocked: {', '.join(types)}",
                 person=person,
                 facts={"types": types, "call": record.call.id, "model": record.call.head.model},
-                key=f"{person}:{hashes}",
+                dedupe=f"{person}:{hashes}",
             )
         )
     if record.charge and record.charge.unknown:
         alerts.append(
             Alert(
                 kind="unknown_price",
-                severity=AlertSeverity.WARNING,
+                severity="warning",
                 title=f"No price is known for the model {record.call.head.model}",
                 facts={"model": record.call.head.model, "charged_usd": to_usd(record.charge.micros)},
-                key=str(record.call.head.model),
+                dedupe=str(record.call.head.model),
             )
         )
     return alerts

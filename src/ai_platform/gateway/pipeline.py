@@ -62,7 +62,7 @@ class Gateway:
             record.inspection = inspection = await self._protection.inspect(caller, call, decision.plan)
             call = call.with_body(inspection.body) if inspection.changed else call
             record.route = route = self._routing.choose(caller, call)
-            record.estimate = estimate = self._cashier.estimate(call, route)
+            record.estimate = estimate = self._cashier.estimate(caller, call, route)
             async with self._budget.hold(caller, call, decision.limits, estimate) as record.hold:
                 await record.admitted()  # durable, or the call does not happen
                 async with self._upstream.open(route, call) as answer:

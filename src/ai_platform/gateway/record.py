@@ -22,7 +22,8 @@ MOST_TOOLS = 256
 class Scribe(Protocol):
     """Who writes a record down (the book)."""
 
-    clock: Clock
+    @property
+    def clock(self) -> Clock: ...
 
     def price(self, record: "Record") -> Charge: ...
 

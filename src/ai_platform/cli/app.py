@@ -1,0 +1,57 @@
+"""All commands in one place."""
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from ai_platform import __version__
+from ai_platform.cli.audit import app as audit
+from ai_platform.cli.conformance import conformance
+from ai_platform.cli.connect import app as connect
+from ai_platform.cli.doctor import doctor
+from ai_platform.cli.keys import app as keys
+from ai_platform.cli.policy import app as policy
+from ai_platform.cli.scan import scan
+from ai_platform.cli.up import up
+from ai_platform.cli.usage import prices, usage
+
+app = typer.Typer(
+    name="ai-platform",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_show_locals=False,
+    help="A governed gateway for Claude and Claude Code: identity, policy, data protection, budgets, audit.\n\n"
+    "Start with [bold]ai-platform up[/], then [bold]ai-platform connect claude-code[/].",
+)
+
+
+def _version(value: bool) -> None:
+    if value:
+        Console().print(f"ai-platform {__version__}", highlight=False)
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    del version
+
+
+app.command()(up)
+app.add_typer(connect, name="connect")
+app.add_typer(keys, name="keys")
+app.add_typer(policy, name="policy")
+app.command()(scan)
+app.command()(usage)
+app.command()(prices)
+app.add_typer(audit, name="audit")
+app.command()(conformance)
+app.command()(doctor)
+
+
+def main() -> None:
+    app()

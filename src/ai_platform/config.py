@@ -1,0 +1,122 @@
+"""The configuration: one YAML file and a few environment variables, read once, into each room's own settings.
+
+Above: bootstrap, cli. It decides nothing: a room's settings are described beside the room (`*/settings.py`), and
+docs/configuration.md lists them all.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from ai_platform.audit.settings import AuditSettings
+from ai_platform.budget.settings import BudgetSettings
+from ai_platform.documents import load
+from ai_platform.domain.errors import ConfigError
+from ai_platform.identity.settings import IdentitySettings
+from ai_platform.policy.settings import PolicySettings
+from ai_platform.pricing.settings import PricingSettings
+from ai_platform.protection import ProtectionSettings
+from ai_platform.simulator import SimulatorSettings
+from ai_platform.stores.settings import StoresSettings
+from ai_platform.telemetry.settings import AlertSettings, LogSettings, MetricsSettings
+from ai_platform.upstream.settings import BreakerSettings, RetrySettings, UpstreamSettings
+
+DEFAULT_FILES = ("ai-platform.yaml", "ai-platform.yml")
+ANTHROPIC_URL = "https://api.anthropic.com"
+
+
+class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """The listening side.
+
+    host, port: address to listen on; port 0 takes a free one.
+    public_url: what clients use to reach the platform when it stands behind a proxy; "" = the listening address.
+    max_body_bytes: the largest request body. body_timeout: seconds a body may take to arrive.
+    shutdown_seconds: how long a stop waits for calls under way.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8080
+    public_url: str = ""
+    max_body_bytes: int = 32 * 1024 * 1024
+    body_timeout: float = 60.0
+    shutdown_seconds: int = 30
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything the platform is told. upstreams: in order of preference; none = the simulated upstream.
+
+    data: the data folder. source: the file these settings came from, None for defaults.
+    """
+
+    server: ServerSettings = ServerSettings()
+    data: Path = Path()
+    stores: StoresSettings = StoresSettings()
+    identity: IdentitySettings = IdentitySettings()
+    policy: PolicySettings = PolicySettings()
+    protection: ProtectionSettings = ProtectionSettings()
+    pricing: PricingSettings = PricingSettings()
+    budget: BudgetSettings = BudgetSettings()
+    audit: AuditSettings = AuditSettings()
+    upstreams: tuple[UpstreamSettings, ...] = ()
+    retry: RetrySettings = RetrySettings()
+    breaker: BreakerSettings = BreakerSettings()
+    simulator: SimulatorSettings = SimulatorSettings()
+    metrics: MetricsSettings = MetricsSettings()
+    logs: LogSettings = LogSettings()
+    alerts: AlertSettings = AlertSettings()
+    source: Path | None = None
+
+
+def load_settings(
+    config: Path | None,
+    *,
+    data: Path,
+    host: str | None = None,
+    port: int | None = None,
+    upstream: str | None = None,
+    policy: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Settings:
+    """The settings of `config` (else `ai-platform.yaml` in the data folder, else defaults), with the given overrides.
+
+    Raises:
+        ConfigError: a file or value is wrong; the message names file, line, column and remedy.
+    """
+    environ = os.environ if environ is None else environ
+    path = config or _default_file(data)
+    settings = load(path, Settings) if path is not None else Settings()
+    changes: dict[str, Any] = {"data": data.absolute(), "source": path}
+    if host is not None or port is not None:
+        changes["server"] = msgspec.structs.replace(
+            settings.server,
+            host=settings.server.host if host is None else host,
+            port=settings.server.port if port is None else port,
+        )
+    if policy is not None:
+        changes["policy"] = msgspec.structs.replace(settings.policy, file=policy.absolute())
+    if (chosen := _upstreams(settings, upstream, environ)) is not None:
+        changes["upstreams"] = chosen
+    return msgspec.structs.replace(settings, **changes)
+
+
+def _default_file(data: Path) -> Path | None:
+    return next((data / name for name in DEFAULT_FILES if (data / name).is_file()), None)
+
+
+def _upstreams(
+    settings: Settings, url: str | None, environ: Mapping[str, str]
+) -> tuple[UpstreamSettings, ...] | None:
+    """--upstream wins over the file; without either, ANTHROPIC_API_KEY alone means Anthropic's own API."""
+    key_env = "ANTHROPIC_API_KEY"
+    if url is not None:
+        if not url.startswith(("http://", "https://")):
+            raise ConfigError(f"--upstream {url!r} is not an http:// or https:// URL, such as {ANTHROPIC_URL}.")
+        return (UpstreamSettings(name="upstream", url=url, api_key_env=key_env if environ.get(key_env) else None),)
+    if settings.upstreams:
+        return None
+    if environ.get(key_env):
+        return (UpstreamSettings(name="anthropic", url=ANTHROPIC_URL, api_key_env=key_env),)
+    return None

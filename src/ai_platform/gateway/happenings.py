@@ -1,0 +1,87 @@
+"""What happens beside the calls: a new policy, a threshold crossed, a call that a crash interrupted - into audit and alerts.
+
+Queued and written in order by one task; fails open (the trail's own state already refuses calls), counted in `lost`.
+"""
+
+import asyncio
+from typing import Any
+
+from ai_platform.audit import Trail
+from ai_platform.budget import BudgetAlert
+from ai_platform.domain.clock import Clock
+from ai_platform.domain.errors import AuditUnavailable
+from ai_platform.domain.event import Event, EventType
+from ai_platform.domain.identifiers import new_id
+from ai_platform.domain.money import to_usd
+from ai_platform.policy.store import PolicyChange
+from ai_platform.telemetry import Alert, Alerts
+
+WAITING = 1000
+
+
+class Happenings:
+    """Callbacks for the rooms; none waits and none raises."""
+
+    def __init__(self, trail: Trail, alerts: Alerts, clock: Clock) -> None:
+        self.lost = 0
+        self._trail = trail
+        self._alerts = alerts
+        self._clock = clock
+        self._waiting: asyncio.Queue[Event | None] = asyncio.Queue(WAITING)
+        self._writer = asyncio.create_task(self._write(), name="happenings")
+
+    def policy_changed(self, change: PolicyChange) -> None:
+        """A policy file was taken, or refused while the old one stays in force."""
+        facts: dict[str, Any] = {
+            "what": "policy",
+            "source": change.source,
+            "before": change.before_version,
+            "before_sha256": change.before_sha256,
+            "after": change.after_version,
+            "after_sha256": change.after_sha256,
+            "result": "refused" if change.error else "in force",
+            "error": change.error[:500],
+        }
+        self._record(EventType.CONFIGURATION_CHANGE, facts, personal={"changed_by": change.by})
+        if change.error:
+            self._alerts.send(
+                Alert(
+                    kind="policy_invalid",
+                    severity="warning",
+                    title="A changed policy file is not valid; the old policy stays in force",
+                    facts={"source": change.source, "error": change.error[:500]},
+                    dedupe=change.after_sha256,
+                )
+            )
+
+    def budget_crossed(self, alert: BudgetAlert) -> None:
+        """Spending passed a threshold; told once per window and threshold."""
+        self._alerts.send(
+            Alert(
+                kind="budget_threshold",
+                severity="critical" if alert.percent >= 100 else "warning",
+                title=f"{alert.name}: {alert.percent} % of the {alert.rule} budget is used",
+                facts={"limit_usd": to_usd(alert.limit), "spent_usd": to_usd(alert.spent), "scope": alert.scope},
+                dedupe=f"{alert.rule}:{alert.name}:{alert.percent}:{alert.window_start}",
+            )
+        )
+
+    def _record(self, kind: EventType, facts: dict[str, Any], personal: dict[str, Any] | None = None) -> None:
+        now = self._clock.now()
+        event = Event(id=new_id("evt", now), type=kind, at=now, personal=personal or {}, facts=facts)
+        try:
+            self._waiting.put_nowait(event)
+        except asyncio.QueueFull:
+            self.lost += 1
+
+    async def _write(self) -> None:
+        while (event := await self._waiting.get()) is not None:
+            try:
+                await self._trail.append((event,))
+            except AuditUnavailable:
+                self.lost += 1
+
+    async def close(self) -> None:
+        """Write what waits."""
+        await self._waiting.put(None)
+        await self._writer
