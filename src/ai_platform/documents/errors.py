@@ -55,7 +55,8 @@ def excerpt(text: str, position: Position) -> str:
 
 def suggest(word: str, known: Iterable[str]) -> str | None:
     """The known word that `word` was probably meant to be, or None when nothing is near."""
-    plain = {_plain(candidate): candidate for candidate in known}
+    ranked = sorted(known, key=lambda candidate: (candidate.islower() != word.islower(), candidate), reverse=True)
+    plain = {_plain(candidate): candidate for candidate in ranked}  # of names that differ in case only, the alike wins
     close = difflib.get_close_matches(_plain(word)[:80], list(plain), n=1, cutoff=0.6)
     return plain[close[0]] if close else None
 

@@ -1,0 +1,247 @@
+"""Platform keys: made, listed, revoked. Checking one that a caller presents is the Authenticator's.
+
+A key is stored as an HMAC under a secret that is not in the database (`pepper`), so that a stolen database opens
+nothing. Nobody can make a key that may do more than the maker. Above: entrypoints. Below: stores.
+"""
+
+import datetime as dt
+import hmac
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ai_platform.domain.clock import Clock
+from ai_platform.domain.decision import Refusal
+from ai_platform.domain.errors import Denied, InvalidCall
+from ai_platform.domain.identifiers import new_id
+from ai_platform.domain.permission import EVERYTHING
+from ai_platform.domain.principal import Principal, PrincipalKind
+from ai_platform.identity.expiry import parse_expiry
+from ai_platform.identity.key import SELECT, Key, key_of
+from ai_platform.identity.scopes import Reach, RoleBook, check_names, exceeds, reach_of
+from ai_platform.identity.token import new_token
+from ai_platform.stores.postgres import Database, Duplicate
+
+DEFAULT_ROLES = ("developer",)
+ADMIN_ROLES = ("admin",)
+ADMIN_NAME = "admin"
+PLATFORM = "platform"
+"""`created_by` of what the platform made itself."""
+
+_LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,63}")
+_EMAIL = re.compile(r"[^@\s\x00-\x1f]{1,64}@[^@\s\x00-\x1f]{1,190}")
+
+
+class Keys:
+    """forget: called with a key's id when it changes, so that this process sees a revocation at once."""
+
+    def __init__(
+        self, database: Database, *, pepper: bytes, roles: RoleBook, clock: Clock, forget: Callable[[str], None]
+    ) -> None:
+        self._database = database
+        self._pepper = pepper
+        self._roles = roles
+        self._clock = clock
+        self._forget = forget
+
+    async def create(
+        self,
+        name: str,
+        *,
+        by: Principal,
+        kind: PrincipalKind = PrincipalKind.PERSON,
+        owner: str = "",
+        email: str | None = None,
+        roles: Sequence[str] = DEFAULT_ROLES,
+        team: str | None = None,
+        project: str | None = None,
+        scopes: Sequence[str] = (),
+        expires: str | None = None,
+    ) -> tuple[Key, str]:
+        """The key and its text, which is shown this once and cannot be had again.
+
+        name: unique among keys that are not revoked. owner, email: whose calls they are (default: the name); keys of
+        one e-mail are one person's. expires: see `parse_expiry`; None = never.
+
+        Raises:
+            InvalidCall: a name, role, scope, address or expiry is not usable; the message says why.
+            Denied: the key would be allowed more than `by` is.
+            StoreUnavailable: nothing was made (or, when the connection broke at the end, a key nobody knows).
+
+        """
+        check_names(roles, scopes, self._roles)
+        wanted = reach_of(roles, scopes, self._roles)
+        if more := exceeds(wanted, Reach(by.permissions, by.models, by.tools)):
+            message = (
+                f"A key cannot be allowed more than the key that makes it: yours does not have {more}. Choose other"
+                " --role or --scope values, or ask an administrator to make it."
+            )
+            raise Denied(Refusal.PERMISSION_MISSING, message, rule="no privilege escalation")
+        ends = parse_expiry(expires, self._clock.now()) if expires else None
+        values: dict[str, Any] = {
+            "name": _text("name", name),
+            "roles": list(dict.fromkeys(roles)),
+            "scopes": list(dict.fromkeys(scopes)),
+            "team": _label("team", team),
+            "project": _label("project", project),
+            "expires_at": ends,
+            "tenant": by.tenant,
+            "created_by": by.id,
+        }
+        return await self._insert(values, kind, _text("owner", owner or name), _email(email))
+
+    async def _insert(
+        self, values: dict[str, Any], kind: PrincipalKind, owner: str, email: str | None
+    ) -> tuple[Key, str]:
+        token = new_token()
+        columns = {**values, "id": token.key_id, "secret_hash": hash_of(self._pepper, token.text)}
+        names = ", ".join(columns)
+        places = ", ".join(f"${number}" for number in range(2, len(columns) + 2))
+        sql = f"INSERT INTO keys (principal_id, {names}) VALUES ($1, {places})"  # noqa: S608 - names come from code
+        try:
+            async with self._database.transaction() as connection:
+                principal = await self._principal(connection, values["tenant"], kind, owner, email)
+                # A key that ended by itself makes room for its successor of the same name.
+                await connection.execute(
+                    "UPDATE keys SET revoked_at = now(), revoked_by = $3, changed_at = now()"
+                    " WHERE tenant = $1 AND lower(name) = lower($2) AND revoked_at IS NULL AND expires_at <= $4",
+                    values["tenant"],
+                    values["name"],
+                    PLATFORM,
+                    self._now(),
+                )
+                await connection.execute(sql, principal, *columns.values())
+                row = await connection.fetchrow(f"{SELECT} WHERE k.id = $1", token.key_id)
+        except Duplicate as error:
+            message = f"There is a key named '{values['name']}' already. Revoke it first, or choose another name."
+            raise InvalidCall(Refusal.INVALID_REQUEST, message) from error
+        return key_of(row), token.text
+
+    async def _principal(self, connection: Any, tenant: str, kind: PrincipalKind, owner: str, email: str | None) -> str:
+        """The id of this person or service account, made on first sight."""
+        prefix = "service:" if kind is PrincipalKind.SERVICE else "name:"
+        handle = email if email and kind is PrincipalKind.PERSON else f"{prefix}{owner.lower()}"
+        fresh = new_id("svc" if kind is PrincipalKind.SERVICE else "usr", self._clock.now())
+        await connection.execute(
+            "INSERT INTO principals (id, tenant, kind, handle, name, email) VALUES ($1, $2, $3, $4, $5, $6)"
+            " ON CONFLICT (tenant, handle) DO NOTHING",
+            fresh,
+            tenant,
+            kind.value,
+            handle,
+            owner,
+            email,
+        )
+        return await connection.fetchval("SELECT id FROM principals WHERE tenant = $1 AND handle = $2", tenant, handle)
+
+    async def list(self, *, tenant: str = "default", include_ended: bool = False) -> list[Key]:
+        """Newest first. include_ended: expired and revoked ones too."""
+        rows = await self._database.fetch(
+            f"{SELECT} WHERE k.tenant = $1 AND ($2 OR (k.revoked_at IS NULL AND (k.expires_at IS NULL OR"
+            " k.expires_at > $3))) ORDER BY k.created_at DESC, k.id LIMIT 10000",
+            tenant,
+            include_ended,
+            self._now(),
+        )
+        return [key_of(row) for row in rows]
+
+    async def get(self, id_or_name: str, *, tenant: str = "default") -> Key:
+        """By id, or by the name of a key that is not revoked. Raises InvalidCall when there is none."""
+        row = await self._database.fetchrow(
+            f"{SELECT} WHERE k.tenant = $1 AND (k.id = $2 OR (lower(k.name) = lower($2) AND k.revoked_at IS NULL))"
+            " ORDER BY k.id = $2 DESC LIMIT 1",
+            tenant,
+            id_or_name.replace("\0", ""),
+        )
+        if row is None:
+            message = f"There is no key '{id_or_name[:60]}'. `ai-platform keys list` shows what there is."
+            raise InvalidCall(Refusal.INVALID_REQUEST, message)
+        return key_of(row)
+
+    async def revoke(self, id_or_name: str, *, by: Principal) -> Key:
+        """End a key now: at once in this process, within a second in the others. A revoked key stays revoked.
+
+        Raises:
+            InvalidCall: no such key, or it is the last one that may do everything.
+
+        """
+        key = await self.get(id_or_name, tenant=by.tenant)
+        if key.revoked_at is not None:
+            return key
+        others = [other for other in await self.list(tenant=by.tenant) if other.id != key.id]
+        if self._is_full(key) and not any(self._is_full(other) for other in others):
+            message = f"'{key.name}' is the last key that may do everything. Make another admin key first."
+            raise InvalidCall(Refusal.INVALID_REQUEST, message)
+        await self._database.execute(
+            "UPDATE keys SET revoked_at = now(), revoked_by = $2, changed_at = now()"
+            " WHERE id = $1 AND revoked_at IS NULL",
+            key.id,
+            by.id,
+        )
+        self._forget(key.id)
+        return await self.get(key.id, tenant=by.tenant)
+
+    async def ensure_admin_key(self, *, replace: bool = False) -> str | None:
+        """The text of a new admin key when there is none that may do everything, else None.
+
+        replace: make a new one in any case and revoke the one named `admin` (for who lost it and owns the machine).
+        """
+        full = [key for key in await self.list() if self._is_full(key)]
+        if full and not replace:
+            return None
+        for key in full:
+            if key.name == ADMIN_NAME:
+                await self._database.execute(
+                    "UPDATE keys SET revoked_at = now(), revoked_by = $2, changed_at = now() WHERE id = $1",
+                    key.id,
+                    PLATFORM,
+                )
+                self._forget(key.id)
+        values: dict[str, Any] = {
+            "name": ADMIN_NAME,
+            "roles": [*ADMIN_ROLES],
+            "scopes": [],
+            "tenant": "default",
+            "created_by": PLATFORM,
+        }
+        try:
+            _, text = await self._insert(values, PrincipalKind.PERSON, ADMIN_NAME, None)
+        except InvalidCall:  # another replica that starts at the same moment was faster
+            return None
+        return text
+
+    def _now(self) -> dt.datetime:
+        return dt.datetime.fromtimestamp(self._clock.now(), dt.UTC)
+
+    def _is_full(self, key: Key) -> bool:
+        return EVERYTHING in reach_of(key.roles, key.scopes, self._roles).permissions
+
+
+def hash_of(pepper: bytes, text: str) -> bytes:
+    """What is stored of a key: HMAC-SHA-256 of its whole text."""
+    return hmac.digest(pepper, text.encode("latin-1", "replace"), "sha256")
+
+
+def _text(what: str, value: str) -> str:
+    text = value.strip()
+    if not text or len(text) > 100 or not text.isprintable():
+        message = f"The {what} must be 1 to 100 printable characters."
+        raise InvalidCall(Refusal.INVALID_REQUEST, message)
+    return text
+
+
+def _label(what: str, value: str | None) -> str | None:
+    if value is None or not value.strip():
+        return None
+    if not _LABEL.fullmatch(value.strip()):
+        message = f"The {what} '{value[:40]}' is not usable: letters, digits, space, '.', '_' and '-', at most 64."
+        raise InvalidCall(Refusal.INVALID_REQUEST, message)
+    return value.strip()
+
+
+def _email(value: str | None) -> str | None:
+    if value is None or not value.strip():
+        return None
+    if not _EMAIL.fullmatch(value.strip()):
+        raise InvalidCall(Refusal.INVALID_REQUEST, f"'{value[:60]}' is not an e-mail address.")
+    return value.strip().lower()
