@@ -4,6 +4,7 @@ Events go into an append-only Merkle log (RFC 9162) in PostgreSQL with signed ch
 encrypted per subject. docs/audit.md has the format. Above: gateway, bootstrap, entrypoints. Below: stores, domain.
 """
 
+from ai_platform.audit.reader import AuditReader
 from ai_platform.audit.trail import Trail, open_trail
 
-__all__ = ["Trail", "open_trail"]
+__all__ = ["AuditReader", "Trail", "open_trail"]

@@ -26,6 +26,10 @@ class CheckpointFiles:
     def path(self, slot: int) -> Path:
         return self._folder / f"{slot}.note"
 
+    def slots(self) -> list[int]:
+        """The logs that have a file."""
+        return sorted(int(path.stem) for path in self._folder.glob("*.note") if path.stem.isdecimal())
+
     def newest(self, slot: int) -> Checkpoint | None:
         """What the file says, None when there is none.
 

@@ -78,7 +78,8 @@ def _secret(path: Path) -> bytes:
         secret = b""
     if label != _LABEL or len(secret) != 32:
         raise ConfigError(
-            f"{path} is no key file of this platform. Restore it from its backup: a new key cannot read what the old wrote."
+            f"{path} is no key file of this platform. Restore it from its backup: a new key cannot read what the old"
+            " one wrote."
         )
     return secret
 

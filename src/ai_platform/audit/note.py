@@ -108,8 +108,8 @@ def _signature(line: str) -> tuple[str, bytes]:
         signature = base64.b64decode(parts[2], validate=True)
     except binascii.Error as error:
         raise NoteError("a signature is not base64") from error
-    if len(signature) < 5:
-        raise NoteError("a signature is too short")
+    if len(signature) < 5 or base64.b64encode(signature).decode() != parts[2]:
+        raise NoteError("a signature is too short, or not spelled in the one allowed way")
     return parts[1], signature
 
 

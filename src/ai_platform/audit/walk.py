@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from ai_platform.audit.leaf import INTENTS, OUTCOMES, Leaf, read_head, read_leaf
+from ai_platform.audit.leaf import INTENTS, OUTCOMES, read_head, read_leaf
 from ai_platform.audit.merkle import Frontier
 
 Row = Any
@@ -20,6 +20,26 @@ LOG_OPENED, EXPIRED = "audit_log_opened", "audit_leaves_expired"
 newest checkpoints were; {log, first, last} permits the leaves in that range to be gone."""
 
 _PLATFORM = "platform"
+
+
+class Head(msgspec.Struct, frozen=True):
+    """What a log said of another one. root: hexadecimal."""
+
+    log: str
+    size: int
+    root: str
+
+
+class Expiry(msgspec.Struct, frozen=True):
+    """Leaves first..last of `log` may be gone."""
+
+    log: str
+    first: int
+    last: int
+
+
+class _Opened(msgspec.Struct):
+    logs: list[Head]
 
 
 class Expected(msgspec.Struct, frozen=True):
@@ -52,7 +72,7 @@ class Calls:
 class Walk:
     """One log. Stops at the first problem that makes the rest meaningless (`is_lost`).
 
-    frontier: the tree so far. statements: the platform events that verification needs. missing: leaves kept as hash.
+    frontier: the tree so far. witnessed: heads of other logs. expiries: leaves that may be gone. missing: that are.
     """
 
     def __init__(
@@ -66,7 +86,8 @@ class Walk:
         self.origin = origin
         self.frontier = frontier or Frontier()
         self.problems: list[str] = []
-        self.statements: list[Leaf] = []
+        self.witnessed: list[Head] = []
+        self.expiries: list[Expiry] = []
         self.missing: list[int] = []
         self.is_lost = False
         self.first: bytes | None = None
@@ -115,12 +136,18 @@ class Walk:
                 if self._calls:
                     self._calls.note(head.event_type, head.call_id)
             elif head.event_type == _PLATFORM:
-                self.statements.append(read_leaf(leaf))
+                self._note(read_leaf(leaf).facts)
         except msgspec.MsgspecError:
             self._problem(f"leaf {index} is not an event")
         self.last = leaf
         if self.first is None:
             self.first = leaf
+
+    def _note(self, facts: dict[str, Any]) -> None:
+        if facts.get("action") == LOG_OPENED:
+            self.witnessed += msgspec.convert(facts, _Opened).logs
+        elif facts.get("action") == EXPIRED:
+            self.expiries.append(msgspec.convert(facts, Expiry))
 
     def _compare(self) -> None:
         """Hold the tree against everything that is known of it at this size."""

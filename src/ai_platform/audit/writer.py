@@ -225,7 +225,7 @@ class Writer:
         self.queued += sum(len(waiter.drafts) for waiter in batch)
 
     async def _reopen(self, pending: Pending | None = None) -> bool | None:
-        """One attempt to have a log again, and to see whether it holds `pending`. None: away; `unavailable` says why."""
+        """One attempt to have a log again; whether it holds `pending`. None: still away, `unavailable` says why."""
         log = None
         try:
             async with asyncio.timeout(self._settings.commit_timeout):

@@ -65,7 +65,7 @@ class AdminClient:
                 if response.status_code >= 400:
                     response.read()
                     raise ClientError(_message(response))
-                yield from response.iter_lines()
+                yield from _lines(response.iter_bytes())
         except httpx2.TransportError as error:
             raise ClientError(self._unreachable(error)) from error
 
@@ -80,6 +80,16 @@ class AdminClient:
 
     def _unreachable(self, error: httpx2.TransportError) -> str:
         return f"No platform answers at {self.url} ({error}). Start it with `ai-platform up`, or set AI_PLATFORM_URL."
+
+
+def _lines(chunks: Iterator[bytes]) -> Iterator[str]:
+    """Split at line feeds only: JSON strings may hold U+2028 and other characters that text tools take for line ends."""
+    rest = b""
+    for chunk in chunks:
+        *lines, rest = (rest + chunk).split(b"\n")
+        yield from (line.decode() for line in lines)
+    if rest:
+        yield rest.decode()
 
 
 def _present(params: dict[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,129 @@
+"""Finds events by who, what and when, and follows new ones. Order is that of event ids, which is the order of time.
+
+Above: reader. Below: stores, subjects.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from ai_platform.audit.leaf import Leaf, read_leaf
+from ai_platform.audit.lines import line_of_leaf
+from ai_platform.audit.subjects import SubjectKeys
+from ai_platform.domain.errors import AuditUnavailable
+from ai_platform.domain.event import EventType
+from ai_platform.stores.postgres import Database
+
+_PAGE = 1000
+_ALL = 2**31
+
+_NEWER = """
+SELECT l.log, l.index, l.leaf FROM audit_log AS g
+LEFT JOIN unnest($1::integer[], $2::bigint[]) AS c(slot, index) USING (slot)
+CROSS JOIN LATERAL (
+    SELECT log, index, event_id, leaf FROM audit_leaf
+    WHERE log = g.slot AND audit_leaf.index > coalesce(c.index, -1) ORDER BY audit_leaf.index LIMIT 500) AS l
+ORDER BY l.event_id
+"""
+
+
+class Query(msgspec.Struct, frozen=True, kw_only=True):
+    """Unset fields do not restrict.
+
+    who: a subject's id or an e-mail address. what: event types. since (inclusive), until (exclusive): seconds since
+    the epoch. after: continue behind this event id, in the chosen order.
+    """
+
+    who: str = ""
+    what: tuple[EventType, ...] = ()
+    since: float | None = None
+    until: float | None = None
+    call_id: str = ""
+    after: str = ""
+    limit: int = 100
+    oldest_first: bool = False
+
+
+class Search:
+    def __init__(self, database: Database, subjects: SubjectKeys) -> None:
+        self._database = database
+        self._subjects = subjects
+
+    async def page(self, query: Query) -> list[dict[str, Any]]:
+        return await self._opened(await self._rows(query))
+
+    async def lines(self, query: Query) -> AsyncIterator[bytes]:
+        left = query.limit or _ALL
+        query = msgspec.structs.replace(query, oldest_first=True, limit=min(left, _PAGE))
+        while left > 0:
+            rows = await self._rows(query)
+            for line in await self._opened(rows):
+                yield msgspec.json.encode(line) + b"\n"
+            if len(rows) < query.limit:
+                return
+            left -= len(rows)
+            query = msgspec.structs.replace(query, after=rows[-1]["event_id"], limit=min(left, _PAGE))
+
+    async def tail(self, last: int, poll: float | None) -> AsyncIterator[bytes]:
+        """poll: seconds between looks for new events; None stops after the last ones."""
+        heads = await self._database.fetch(
+            "SELECT slot, coalesce((SELECT max(index) FROM audit_leaf WHERE log = slot), -1) AS index FROM audit_log"
+        )
+        seen: dict[int, int] = {row["slot"]: row["index"] for row in heads}
+        rows = await self._rows(Query(limit=last)) if last > 0 else []
+        rows = [row for row in reversed(rows) if row["index"] <= seen.get(row["log"], -1)]
+        while True:
+            for line in await self._opened(rows):
+                yield msgspec.json.encode(line) + b"\n"
+            if poll is None:
+                return
+            if not rows:
+                await asyncio.sleep(poll)
+            rows = await self._database.fetch(_NEWER, list(seen), list(seen.values()))
+            for row in rows:
+                seen[row["log"]] = max(row["index"], seen.get(row["log"], -1))
+
+    async def _rows(self, query: Query) -> list[Any]:
+        conditions = ["leaf IS NOT NULL"]
+        values: list[Any] = []
+
+        def where(condition: str, value: Any) -> None:
+            values.append(value)
+            conditions.append(condition.format(f"${len(values)}"))
+
+        if query.who:
+            where("subject_ref = ANY({})", await self._refs(query.who))
+        if query.what:
+            where("event_type = ANY({})", [kind.value for kind in query.what])
+        if query.since is not None:
+            where("at >= {}", datetime.fromtimestamp(query.since, UTC))
+        if query.until is not None:
+            where("at < {}", datetime.fromtimestamp(query.until, UTC))
+        if query.call_id:
+            where("call_id = {}", query.call_id)
+        if query.after:
+            where("event_id > {}" if query.oldest_first else "event_id < {}", query.after)
+        values.append(query.limit)
+        return await self._database.fetch(
+            f"SELECT log, index, event_id, leaf FROM audit_leaf WHERE {' AND '.join(conditions)}"  # noqa: S608 - conditions are the literals above
+            f" ORDER BY event_id {'ASC' if query.oldest_first else 'DESC'} LIMIT ${len(values)}",
+            *values,
+        )
+
+    async def _refs(self, who: str) -> list[str]:
+        rows = await self._database.fetch(
+            "SELECT subject_ref FROM audit_alias WHERE alias = $1", self._subjects.alias(who)
+        )
+        return [self._subjects.ref(who), *(row["subject_ref"] for row in rows)]
+
+    async def _opened(self, rows: Sequence[Any]) -> list[dict[str, Any]]:
+        try:
+            leaves: list[Leaf] = [read_leaf(row["leaf"]) for row in rows if row["leaf"] is not None]
+        except msgspec.MsgspecError as error:
+            raise AuditUnavailable(f"A stored event is damaged ({error}). Run `ai-platform audit verify`.") from error
+        sealed = {leaf.subject_ref for leaf in leaves if leaf.personal and leaf.subject_ref}
+        keys = await self._subjects.existing(sealed) if sealed else {}
+        return [line_of_leaf(leaf, keys.get(leaf.subject_ref or "")) for leaf in leaves]

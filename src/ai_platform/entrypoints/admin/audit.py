@@ -1,0 +1,122 @@
+"""The audit trail over the admin API: search, follow, export, prove, verify. Reading only; the trail has no other door.
+
+Above: the admin router. Below: audit.
+"""
+
+import re
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from ai_platform.audit import AuditReader
+from ai_platform.audit.search import Query
+from ai_platform.domain.clock import Clock, SystemClock
+from ai_platform.domain.decision import Refusal
+from ai_platform.domain.errors import InvalidCall
+from ai_platform.domain.event import EventType
+from ai_platform.domain.permission import Permission
+from ai_platform.entrypoints.admin.endpoint import AdminRequest, Endpoint
+
+MOST_EVENTS = 1000
+"""On one page of a search."""
+
+_AGO = re.compile(r"(\d{1,6})([smhdw])")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+def endpoints(reader: AuditReader, clock: Clock | None = None) -> tuple[Endpoint, ...]:
+    """Query parameters: who, what (event types, comma-separated), since, until (ISO 8601, or `24h`, `7d` ago),
+    call_id, after (an event id), limit, order (`newest` or `oldest`); follow=1 and last=N for tail; bundle=1 for export.
+    """
+    now = (clock or SystemClock()).now
+
+    async def search(request: AdminRequest) -> Any:
+        return {"events": await reader.search(_query(request.params, now()))}
+
+    async def export(request: AdminRequest) -> AsyncIterator[bytes]:
+        if _flag(request.params, "bundle"):
+            return reader.bundle()
+        return reader.export(_query({"limit": "0", **request.params}, now(), most=None))
+
+    async def tail(request: AdminRequest) -> AsyncIterator[bytes]:
+        last = _number(request.params, "last", 10, MOST_EVENTS)
+        return reader.tail(last=last, follow=_flag(request.params, "follow"))
+
+    async def verify(_: AdminRequest) -> AsyncIterator[bytes]:
+        return _verification(reader)
+
+    async def proof(request: AdminRequest) -> Any:
+        return await reader.proof(request.params["id"])
+
+    async def key(_: AdminRequest) -> Any:
+        return {"audit.pub": reader.public_key()}
+
+    return (
+        Endpoint("GET", "/admin/audit/events", Permission.AUDIT_READ, search),
+        Endpoint("GET", "/admin/audit/tail", Permission.AUDIT_READ, tail),
+        Endpoint("GET", "/admin/audit/verify", Permission.AUDIT_READ, verify),
+        Endpoint("GET", "/admin/audit/export", Permission.AUDIT_EXPORT, export),
+        Endpoint("GET", "/admin/audit/proof/{id}", Permission.AUDIT_READ, proof),
+        Endpoint("GET", "/admin/audit/key", Permission.AUDIT_READ, key),
+    )
+
+
+async def _verification(reader: AuditReader) -> AsyncIterator[bytes]:
+    """Progress lines, then the report."""
+    async for step in reader.verify():
+        yield msgspec.json.encode(step) + b"\n"
+
+
+def _query(params: dict[str, str], now: float, *, most: int | None = MOST_EVENTS) -> Query:
+    order = params.get("order", "newest")
+    if order not in {"newest", "oldest"}:
+        raise _bad("order", order, "`newest` or `oldest`")
+    return Query(
+        who=params.get("who", ""),
+        what=tuple(_event_type(name) for name in params.get("what", "").split(",") if name),
+        since=_moment("since", params.get("since"), now),
+        until=_moment("until", params.get("until"), now),
+        call_id=params.get("call_id", ""),
+        after=params.get("after", ""),
+        limit=_number(params, "limit", 100, most),
+        oldest_first=order == "oldest",
+    )
+
+
+def _event_type(name: str) -> EventType:
+    try:
+        return EventType(name)
+    except ValueError as error:
+        raise _bad("what", name, "one of " + ", ".join(EventType)) from error
+
+
+def _moment(name: str, text: str | None, now: float) -> float | None:
+    if not text:
+        return None
+    if ago := _AGO.fullmatch(text):
+        return now - timedelta(**{_UNITS[ago[2]]: int(ago[1])}).total_seconds()
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise _bad(name, text, "a time such as 2026-11-22T09:00:00Z, a date, or an age such as 24h or 7d") from error
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def _number(params: dict[str, str], name: str, default: int, most: int | None) -> int:
+    text = params.get(name, str(default))
+    if not text.isascii() or not text.isdecimal() or len(text) > 9 or (most is not None and int(text) > most):
+        raise _bad(name, text, f"a whole number up to {most or 10**9 - 1}")
+    return int(text)
+
+
+def _flag(params: dict[str, str], name: str) -> bool:
+    text = params.get(name, "").lower()
+    if text not in {"", "0", "1", "true", "false"}:
+        raise _bad(name, text, "1 or 0")
+    return text in {"1", "true"}
+
+
+def _bad(name: str, value: str, wanted: str) -> InvalidCall:
+    return InvalidCall(Refusal.INVALID_REQUEST, f"Parameter {name}={value[:60]!r} is not {wanted}.")
