@@ -41,7 +41,7 @@ model_list:
   - model_name: claude-sonnet-5-5
     litellm_params: {{model: anthropic/claude-sonnet-5-5, api_base: "{origin}", api_key: bench}}
 general_settings: {{master_key: sk-bench}}
-litellm_settings: {{num_retries: 0}}
+router_settings: {{num_retries: 0, disable_cooldowns: true}}
 """
 
 

@@ -60,8 +60,8 @@ Script = Callable[[Conversation], Awaitable[None]]
 class _Watched(asyncio.StreamReaderProtocol):
     """Knows at once, also while nobody reads, that the peer has gone."""
 
-    def __init__(self, serve: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]) -> None:
-        super().__init__(asyncio.StreamReader(limit=LINE_LIMIT), serve)
+    def __init__(self, accepted: Callable[[asyncio.StreamReader, asyncio.StreamWriter], None]) -> None:
+        super().__init__(asyncio.StreamReader(limit=LINE_LIMIT), accepted)
         self.gone = asyncio.Event()
 
     def eof_received(self) -> bool | None:
@@ -108,19 +108,20 @@ class RecordingUpstream:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
+    def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(self._serve(reader, writer))
         self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            await self._serve(reader, writer)
+            await self._converse(reader, writer)
         except (WireError, ConnectionError):
             pass  # the gateway's connection broke; the case that cares sees it at its own end
         finally:
-            self._tasks.discard(task)
             writer.close()
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         protocol = writer.transport.get_protocol()
         assert isinstance(protocol, _Watched)
         while (head := await read_head(reader)) is not None:

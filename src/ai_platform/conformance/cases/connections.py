@@ -20,6 +20,7 @@ from ai_platform.conformance.upstream import Conversation
 from ai_platform.conformance.wire import chunk
 
 _MEASURED = "measured with Claude Code 2.1.330"
+_STILL = "the upstream was still answering {:g} s after the client hung up"
 
 
 async def _reuse(lab: Lab) -> None:
@@ -59,7 +60,7 @@ async def _abort_in_stream(lab: Lab) -> None:
         exchange = await connection.send(post(compact(small(lab.model, marker, stream=True)), lab.fields()))
         expect(bool(await exchange.read()), "the stream never began")
         connection.abort()
-    await _within(lab, noticed)
+    await _within(lab, noticed, _STILL)
 
 
 async def _abort_before_answer(lab: Lab) -> None:
@@ -74,18 +75,18 @@ async def _abort_before_answer(lab: Lab) -> None:
     lab.upstream.expect(marker, script)
     async with connected(lab.target.url) as connection:
         await connection.send(post(compact(small(lab.model, marker)), lab.fields()))
-        await asked.wait()
+        await _within(lab, asked, "the request had not reached the upstream {:g} s after it was sent")
         connection.abort()
-    await _within(lab, noticed)
+    await _within(lab, noticed, _STILL)
 
 
-async def _within(lab: Lab, noticed: asyncio.Event) -> None:
+async def _within(lab: Lab, happened: asyncio.Event, otherwise: str) -> None:
     seconds = lab.target.seconds / 5
     try:
         async with asyncio.timeout(seconds):
-            await noticed.wait()
+            await happened.wait()
     except TimeoutError as error:
-        raise Mismatch(f"the upstream was still answering {seconds:g} s after the client hung up") from error
+        raise Mismatch(otherwise.format(seconds)) from error
 
 
 async def _compressed(lab: Lab) -> None:

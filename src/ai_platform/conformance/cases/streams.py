@@ -167,6 +167,8 @@ async def _cut(lab: Lab) -> None:
 
     async with _streaming(lab, "cut", script) as exchange:
         got = await exchange.rest()
+    if got.status >= 500:
+        return  # it had not passed anything on yet and says that the upstream broke: seen as well
     expect_status(got, 200)
     expect(b"message_stop" not in got.content, "the gateway made up the end of a stream that was cut")
     announced = b"event: error" in got.content
