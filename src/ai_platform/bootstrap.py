@@ -4,21 +4,23 @@ Reads top to bottom in the order things start; they stop in the opposite order. 
 """
 
 import asyncio
-import contextlib
 import os
-from collections.abc import AsyncGenerator, Mapping
+import socket
+from collections.abc import AsyncGenerator, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from ai_platform.audit.reader import AuditReader
 from ai_platform.audit.trail import PostgresTrail, open_trail
 from ai_platform.budget import Budget, Ledger
+from ai_platform.budget.spending import Interrupted
 from ai_platform.config import Settings
 from ai_platform.domain.clock import Clock, SystemClock
 from ai_platform.domain.errors import ConfigError
-from ai_platform.entrypoints.admin import Endpoint
+from ai_platform.domain.identifiers import new_id
 from ai_platform.entrypoints.admin.audit import endpoints as audit_endpoints
 from ai_platform.entrypoints.admin.keys import endpoints as key_endpoints
 from ai_platform.entrypoints.admin.policy import endpoints as policy_endpoints
@@ -27,15 +29,17 @@ from ai_platform.entrypoints.admin.usage import endpoints as usage_endpoints
 from ai_platform.entrypoints.asgi import Application
 from ai_platform.entrypoints.errors import shape_of
 from ai_platform.entrypoints.messages import MessagesDoor
-from ai_platform.entrypoints.operations import Operations
+from ai_platform.entrypoints.operations import Check, Operations
 from ai_platform.entrypoints.server import Server, bind
 from ai_platform.gateway import Book, Gateway
 from ai_platform.gateway.charge import Cashier
+from ai_platform.gateway.gauges import register_gauges
 from ai_platform.gateway.happenings import Happenings
 from ai_platform.identity import Authenticator, Keys
 from ai_platform.policy import PolicyStore
-from ai_platform.pricing import Estimator, PriceBook, load_price_book
+from ai_platform.pricing import Estimator, load_price_book
 from ai_platform.protection import Guard
+from ai_platform.protection.seen import MemorySeen
 from ai_platform.routing import Router
 from ai_platform.routing.router import Choice
 from ai_platform.secret import Secret, load_secret
@@ -45,10 +49,12 @@ from ai_platform.stores.migrate import migrate
 from ai_platform.stores.postgres import Database, connect
 from ai_platform.telemetry import Alerts, Meter, configure_logging
 from ai_platform.upstream import Upstream, UpstreamsSettings
-from ai_platform.upstream.settings import Auth, UpstreamSettings
+from ai_platform.upstream.breaker import BreakerState
+from ai_platform.upstream.settings import UpstreamSettings
 
 SIMULATED = "simulated"
 SIMULATOR_KEY = "SIMULATOR_KEY"
+KEY_PEPPER = "platform keys"
 
 
 class Platform:
@@ -114,27 +120,34 @@ async def running_platform(
 
         policies = PolicyStore(settings.policy, settings.data, clock=clock, on_change=happenings.policy_changed)
         await _in_background(stack, policies.run(), "policy watch")
-        keys, authenticator = await _identity(stack, settings, secret, database, policies, clock)
+        authenticator = Authenticator(
+            database,
+            pepper=secret.derive(KEY_PEPPER),
+            roles=policies,
+            clock=clock,
+            settings=settings.identity,
+        )
+        await _in_background(stack, authenticator.run(), "key watch")
+        keys = Keys(
+            database,
+            pepper=secret.derive(KEY_PEPPER),
+            roles=policies,
+            clock=clock,
+            forget=authenticator.forget,
+        )
         admin_key, is_new = await _admin_key(keys, settings.data)
+        ledger, budget = await _spend(stack, settings, database, happenings, clock)
+        guard = await _protection(settings, secret, database, clock)
+        upstreams, upstream = await _upstreams(stack, settings, environ, clock)
 
         prices = load_price_book(settings.pricing)
-        cashier = Cashier(prices, Estimator(), clock)
-        ledger, budget = await _spend(stack, settings, database, trail, happenings, clock)
-        guard = await _protection(settings, secret, database, clock)
-        upstreams, environ = await _upstreams(stack, settings, environ)
-        upstream = Upstream(
-            UpstreamsSettings(upstreams=upstreams, retry=settings.retry, breaker=settings.breaker),
-            clock,
-            environ=environ,
-        )
-        stack.push_async_callback(upstream.close)
-
         meter = Meter(
             settings.metrics,
             clock=clock,
             known_model=lambda model: prices.knows(model, at=clock.now()),
             user_key=secret.derive("metrics user buckets"),
         )
+        cashier = Cashier(prices, Estimator(), clock)
         book = Book(
             trail=trail,
             cashier=cashier,
@@ -146,6 +159,7 @@ async def running_platform(
             status_of=lambda error: shape_of(error).status,
         )
         stack.push_async_callback(book.close)
+        register_gauges(meter, trail=trail, book=book, upstream=upstream, policies=policies, alerts=alerts)
         gateway = Gateway(
             identity=authenticator,
             policies=policies,
@@ -156,37 +170,95 @@ async def running_platform(
             upstream=upstream,
             book=book,
         )
-        door = MessagesDoor(
-            gateway,
-            clock,
-            max_body_bytes=settings.server.max_body_bytes,
-            body_timeout=settings.server.body_timeout,
-        )
-        reader = AuditReader(database, trail)
-        endpoints: list[Endpoint] = [
+        reader = AuditReader.open(database, settings.data, settings.audit, clock)
+        endpoints = [
             *audit_endpoints(reader),
-            *key_endpoints(keys),
+            *key_endpoints(keys, clock),
             *policy_endpoints(policies),
-            *usage_endpoints(ledger, budget),
+            *usage_endpoints(ledger, budget, clock),
         ]
-        admin = AdminRouter(endpoints, identity=authenticator, trail=trail, clock=clock)
-        simulated = any(one.name == SIMULATED for one in upstreams)
-        operations = Operations(meter, _checks(database, trail, upstream), simulated=simulated)
-        server = Server(Application(door, admin, operations), shutdown_seconds=settings.server.shutdown_seconds)
+        app = Application(
+            MessagesDoor(gateway, clock, settings.server),
+            AdminRouter(endpoints, identity=authenticator, trail=trail, clock=clock),
+            Operations(meter, _checks(database, trail, upstream), simulated=upstreams[0].name == SIMULATED),
+        )
+        server = Server(app, shutdown_seconds=settings.server.shutdown_seconds)
         await _serving(stack, server, listener)
         url = settings.server.public_url or _url(settings.server.host, listener.getsockname()[1])
-        _write_run_file(settings.data, url)
-        stack.callback((settings.data / "run.json").unlink, missing_ok=True)
+        _write_run_file(stack, settings.data, url)
         yield Platform(
             url=url, admin_key=admin_key, new_admin_key=is_new, upstreams=upstreams, policies=policies, server=server
         )
+
+
+async def _admin_key(keys: Keys, data: Path) -> tuple[str, bool]:
+    """The admin key of this data folder, and whether it was made just now."""
+    path = data / "admin.key"
+    made = await keys.ensure_admin_key()
+    if made is None and not path.exists():
+        return "", False  # made elsewhere (another replica, an older data folder): AI_PLATFORM_ADMIN_KEY has it
+    if made is None:
+        return path.read_text(encoding="ascii").strip(), False
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="ascii") as file:
+        file.write(made + "\n")
+    return made, True
+
+
+async def _spend(
+    stack: AsyncExitStack, settings: Settings, database: Database, happenings: Happenings, clock: Clock
+) -> tuple[Ledger, Budget]:
+    """The ledger, with the calls that a crash left open settled, and counters that know what was spent."""
+    process = new_id("run", clock.now())
+    slot = f"{socket.gethostname()}:{settings.data}"
+    ledger = Ledger(database, settings.budget, process=process, slot=slot)
+    happenings.interrupted(await ledger.recover())
+    budget = Budget(settings.budget, clock, alerts=happenings)
+    await budget.load(database)
+
+    def found(calls: Sequence[Interrupted]) -> None:
+        for call in calls:
+            budget.charge(call)
+        happenings.interrupted(calls)
+
+    stack.push_async_callback(ledger.lease.release)
+    await _in_background(stack, ledger.lease.keep(found), "process lease")
+    return ledger, budget
+
+
+async def _protection(settings: Settings, secret: Secret, database: Database, clock: Clock) -> Guard:
+    """The guard, knowing the values that were blocked before: they are redacted from now on."""
+    seen = MemorySeen(settings.protection.seen_values)
+    rows = await database.fetch(
+        "SELECT principal_id, value_hash FROM incidents ORDER BY last_seen DESC LIMIT $1", seen.limit
+    )
+    for row in reversed(rows):
+        seen.first_sight(row["principal_id"], row["value_hash"])
+    return Guard(settings.protection, clock, secret=secret.derive("protection"), seen=seen)
+
+
+def _checks(database: Database, trail: PostgresTrail, upstream: Upstream) -> dict[str, Check]:
+    """What /readyz depends on."""
+
+    def breakers() -> str | None:
+        health = upstream.health()
+        closed = [one for one in health if one.breaker is not BreakerState.OPEN]
+        return None if closed else "every upstream's circuit breaker is open"
+
+    return {
+        "postgresql": lambda: None if database.healthy else "PostgreSQL does not answer",
+        "audit": lambda: trail.writer.unavailable or None,
+        "upstreams": breakers,
+    }
 
 
 def _make_folder(data: Path) -> None:
     try:
         data.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        raise ConfigError(f"The data folder {data} cannot be made ({error.strerror}). Choose another with --data.") from error
+        raise ConfigError(
+            f"The data folder {data} cannot be made ({error.strerror}). Choose another with --data."
+        ) from error
 
 
 async def _database(stack: AsyncExitStack, settings: Settings) -> Database:
@@ -202,9 +274,8 @@ async def _database(stack: AsyncExitStack, settings: Settings) -> Database:
     return database
 
 
-async def _in_background(stack: AsyncExitStack, work: object, name: str) -> None:
-    task = asyncio.ensure_future(work)  # type: ignore[arg-type]
-    task.set_name(name)
+async def _in_background(stack: AsyncExitStack, work: Coroutine[Any, Any, None], name: str) -> None:
+    task = asyncio.create_task(work, name=name)
 
     async def stop() -> None:
         task.cancel()
@@ -214,16 +285,19 @@ async def _in_background(stack: AsyncExitStack, work: object, name: str) -> None
 
 
 async def _upstreams(
-    stack: AsyncExitStack, settings: Settings, environ: Mapping[str, str]
-) -> tuple[tuple[UpstreamSettings, ...], Mapping[str, str]]:
+    stack: AsyncExitStack, settings: Settings, environ: Mapping[str, str], clock: Clock
+) -> tuple[tuple[UpstreamSettings, ...], Upstream]:
     """The configured upstreams; without any, the simulator, embedded in this process."""
-    if settings.upstreams:
-        return settings.upstreams, environ
-    simulator = await stack.enter_async_context(serve(settings.simulator))
-    one = UpstreamSettings(
-        name=SIMULATED, url=simulator.url, auth=Auth.X_API_KEY, api_key_env=SIMULATOR_KEY, proxy="direct"
+    chosen = settings.upstreams
+    if not chosen:
+        simulator = await stack.enter_async_context(serve(settings.simulator))
+        chosen = (UpstreamSettings(name=SIMULATED, url=simulator.url, api_key_env=SIMULATOR_KEY, proxy="direct"),)
+        environ = {**environ, SIMULATOR_KEY: "simulated"}
+    upstream = Upstream(
+        UpstreamsSettings(upstreams=chosen, retry=settings.retry, breaker=settings.breaker), clock, environ=environ
     )
-    return (one,), {**environ, SIMULATOR_KEY: "simulated"}
+    stack.push_async_callback(upstream.close)
+    return chosen, upstream
 
 
 def _choice(settings: UpstreamSettings) -> Choice:
@@ -236,10 +310,9 @@ def _choice(settings: UpstreamSettings) -> Choice:
     )
 
 
-async def _serving(stack: AsyncExitStack, server: Server, listener: object) -> None:
-    task = asyncio.create_task(server.serve(sockets=[listener]), name="server")  # type: ignore[list-item]
-    while not server.started and not task.done():
-        await asyncio.sleep(0.005)
+async def _serving(stack: AsyncExitStack, server: Server, listener: socket.socket) -> None:
+    task = asyncio.create_task(server.serve(sockets=[listener]), name="server")
+    await asyncio.wait({task, asyncio.create_task(server.ready.wait())}, return_when=asyncio.FIRST_COMPLETED)
 
     async def stop() -> None:
         server.should_exit = True
@@ -255,7 +328,10 @@ def _url(host: str, port: int) -> str:
     return f"http://{shown}:{port}"
 
 
-def _write_run_file(data: Path, url: str) -> None:
+def _write_run_file(stack: AsyncExitStack, data: Path, url: str) -> None:
+    """Tells commands where the platform is, for as long as it runs."""
+    path = data / "run.json"
     temporary = data / f".run.json.{os.getpid()}"
     temporary.write_bytes(msgspec.json.encode({"url": url, "pid": os.getpid()}))
-    temporary.replace(data / "run.json")
+    temporary.replace(path)
+    stack.callback(path.unlink, missing_ok=True)

@@ -15,6 +15,7 @@ from ai_platform.audit.settings import AuditSettings
 from ai_platform.budget.settings import BudgetSettings
 from ai_platform.documents import load
 from ai_platform.domain.errors import ConfigError
+from ai_platform.entrypoints.settings import ServerSettings
 from ai_platform.identity.settings import IdentitySettings
 from ai_platform.policy.settings import PolicySettings
 from ai_platform.pricing.settings import PricingSettings
@@ -26,23 +27,6 @@ from ai_platform.upstream.settings import BreakerSettings, RetrySettings, Upstre
 
 DEFAULT_FILES = ("ai-platform.yaml", "ai-platform.yml")
 ANTHROPIC_URL = "https://api.anthropic.com"
-
-
-class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """The listening side.
-
-    host, port: address to listen on; port 0 takes a free one.
-    public_url: what clients use to reach the platform when it stands behind a proxy; "" = the listening address.
-    max_body_bytes: the largest request body. body_timeout: seconds a body may take to arrive.
-    shutdown_seconds: how long a stop waits for calls under way.
-    """
-
-    host: str = "127.0.0.1"
-    port: int = 8080
-    public_url: str = ""
-    max_body_bytes: int = 32 * 1024 * 1024
-    body_timeout: float = 60.0
-    shutdown_seconds: int = 30
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -106,9 +90,7 @@ def _default_file(data: Path) -> Path | None:
     return next((data / name for name in DEFAULT_FILES if (data / name).is_file()), None)
 
 
-def _upstreams(
-    settings: Settings, url: str | None, environ: Mapping[str, str]
-) -> tuple[UpstreamSettings, ...] | None:
+def _upstreams(settings: Settings, url: str | None, environ: Mapping[str, str]) -> tuple[UpstreamSettings, ...] | None:
     """--upstream wins over the file; without either, ANTHROPIC_API_KEY alone means Anthropic's own API."""
     key_env = "ANTHROPIC_API_KEY"
     if url is not None:

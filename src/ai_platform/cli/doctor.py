@@ -55,7 +55,9 @@ def _machine(folder: Path) -> Iterator[Finding]:
     existing = next(path for path in (folder, *folder.parents) if path.exists())
     free = shutil.disk_usage(existing).free
     if free < MIN_FREE_BYTES:
-        yield Finding("disk", "problem", f"{free >> 20} MiB free at {existing}", "Free some space: calls stop when it is full.")
+        yield Finding(
+            "disk", "problem", f"{free >> 20} MiB free at {existing}", "Free some space: calls stop when it is full."
+        )
     else:
         yield Finding("disk", "ok", f"{free >> 30} GiB free at {existing}")
     for name in ("admin.key", "secret.key"):

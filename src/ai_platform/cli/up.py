@@ -30,7 +30,9 @@ def up(
         str | None,
         typer.Option(help="URL of an Anthropic-compatible server; its key comes from ANTHROPIC_API_KEY."),
     ] = None,
-    policy: Annotated[Path | None, typer.Option(help="Policy file; otherwise looked for as docs/policy.md says.")] = None,
+    policy: Annotated[
+        Path | None, typer.Option(help="Policy file; otherwise looked for as docs/policy.md says.")
+    ] = None,
     ready_file: Annotated[
         Path | None, typer.Option(help="Write {url, admin_key, pid} as JSON here once calls can be served.")
     ] = None,
@@ -92,7 +94,9 @@ def _announce(console: Console, platform: Platform, settings: Settings) -> None:
     facts.add_row("policy", platform.policy_text)
     facts.add_row("data", str(settings.data))
     if platform.new_admin_key:
-        facts.add_row("admin key", f"[bold]{platform.new_admin_key}[/]  (shown once; kept in {settings.data}/admin.key)")
+        facts.add_row(
+            "admin key", f"[bold]{platform.new_admin_key}[/]  (shown once; kept in {settings.data}/admin.key)"
+        )
     console.print(Panel(facts, title=f"ai-platform {__version__}", title_align="left", expand=False))
     if platform.simulated:
         console.print(
@@ -101,4 +105,6 @@ def _announce(console: Console, platform: Platform, settings: Settings) -> None:
         )
     console.print("\nPoint Claude Code at it (another key for each person: ai-platform keys create NAME):\n")
     console.print(f"  export ANTHROPIC_BASE_URL={platform.url}", highlight=False, soft_wrap=True)
-    console.print("  export ANTHROPIC_AUTH_TOKEN=$(ai-platform keys create me --quiet)\n", highlight=False, soft_wrap=True)
+    console.print(
+        "  export ANTHROPIC_AUTH_TOKEN=$(ai-platform keys create me --quiet)\n", highlight=False, soft_wrap=True
+    )

@@ -25,6 +25,7 @@ from ai_platform.entrypoints.http import (
     send_whole,
     while_connected,
 )
+from ai_platform.entrypoints.settings import ServerSettings
 from ai_platform.gateway import Gateway
 from ai_platform.gateway.events import error_event
 
@@ -61,11 +62,11 @@ _batch = msgspec.json.Decoder(_Batch)
 class MessagesDoor:
     """ASGI handlers for one operation each: `door.serving(Operation.MESSAGES_CREATE)`."""
 
-    def __init__(self, gateway: Gateway, clock: Clock, *, max_body_bytes: int, body_timeout: float) -> None:
+    def __init__(self, gateway: Gateway, clock: Clock, settings: ServerSettings) -> None:
         self._gateway = gateway
         self._clock = clock
-        self._max_body_bytes = max_body_bytes
-        self._body_timeout = body_timeout
+        self._max_body_bytes = settings.max_body_bytes
+        self._body_timeout = settings.body_timeout
 
     async def serve(self, operation: Operation, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; a client that leaves is not answered."""

@@ -17,7 +17,8 @@ Check = Callable[[], str | None]
 
 _PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>ai-platform</title>
 <meta name="viewport" content="width=device-width"><style>
-:root{{color-scheme:light dark;font:16px/1.5 system-ui,sans-serif}}body{{max-width:46rem;margin:3rem auto;padding:0 1rem}}
+:root{{color-scheme:light dark;font:16px/1.5 system-ui,sans-serif}}
+body{{max-width:46rem;margin:3rem auto;padding:0 1rem}}
 code,pre{{font-size:.9rem}}pre{{padding:1rem;border:1px solid #8886;border-radius:.5rem;overflow-x:auto}}
 .warn{{border:2px solid #c60;border-radius:.5rem;padding:.6rem 1rem}}dt{{font-weight:600}}dd{{margin:0 0 .5rem}}</style>
 <h1>ai-platform {version}</h1><p>A governed gateway for Claude and Claude Code.</p>{notice}

@@ -72,7 +72,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _too_slow(self) -> None:
         self.head_timer = None
-        if self.cycle is None or self.cycle.response_complete:
+        if getattr(self.cycle, "response_complete", True):
             self._close_with(b"408 Request Timeout", b"The request head did not arrive in time.")
 
     def _close_with(self, status: bytes, text: bytes) -> None:
@@ -89,6 +89,7 @@ class Server(uvicorn.Server):
     """A uvicorn server on an already bound socket, without signal handlers of its own."""
 
     def __init__(self, app: Any, *, shutdown_seconds: int = 30) -> None:
+        self.ready = asyncio.Event()
         super().__init__(
             uvicorn.Config(
                 app,
@@ -105,6 +106,10 @@ class Server(uvicorn.Server):
                 backlog=2048,
             )
         )
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.ready.set()
 
     @contextmanager
     def capture_signals(self) -> Generator[None]:

@@ -10,15 +10,15 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 
 from ai_platform.audit import Trail
+from ai_platform.budget import Ledger
 from ai_platform.domain.call import Call
 from ai_platform.domain.clock import Clock
 from ai_platform.domain.errors import AuditUnavailable, PlatformError
 from ai_platform.domain.event import Event
-from ai_platform.budget import Ledger
 from ai_platform.gateway.charge import Cashier, Charge, Consumption
 from ai_platform.gateway.entries import alerts_for, call_facts, intent_event, login_event, outcome_event, refusal_events
-from ai_platform.gateway.rows import incident_rows, ledger_row, open_row
 from ai_platform.gateway.record import Record
+from ai_platform.gateway.rows import incident_rows, ledger_row, open_row
 from ai_platform.stores.rows import Insert
 from ai_platform.telemetry import Alerts, CallLog, Meter
 
@@ -101,7 +101,8 @@ class Book:
     async def write_end(self, record: Record) -> None:
         """Outcome or refusal to the trail, then metrics, log line and alerts. Goes on when the call is cancelled."""
         if record.is_admitted:
-            events, rows = (outcome_event(record),), (ledger_row(self._ledger, record),)
+            events = (outcome_event(record),)
+            rows = (ledger_row(self._ledger, record), *incident_rows(record))
         else:
             events, rows = refusal_events(record), incident_rows(record)
         self._observe(record)

@@ -13,7 +13,7 @@ from ai_platform.domain.money import Micros
 from ai_platform.domain.principal import Principal
 from ai_platform.domain.route import Route, Target
 from ai_platform.domain.usage import Usage
-from ai_platform.pricing import Estimator, PriceBook, UsageMeter, total_usage
+from ai_platform.pricing import Estimator, Price, PriceBook, UsageMeter, total_usage
 
 PRICED = frozenset({Operation.MESSAGES_CREATE, Operation.BATCHES_CREATE})
 
@@ -61,13 +61,19 @@ class Cashier:
         usage = self._estimator.estimate(call.head, len(call.body), who=caller.id)
         if call.operation is Operation.BATCHES_CREATE:
             usage = msgspec.structs.replace(usage, tier="batch", output_tokens=call.head.max_tokens or 0)
-        micros = Micros(0)
+        prices: list[Price] = []
         for target in route.targets:
             model = target.model or call.head.model
             self._prices.check(model, platform=target.platform, region=target.region, at=now)
-            price = self._prices.price(model, usage, platform=target.platform, region=target.region, at=now)
-            micros = max(micros, price.micros)
-        return Estimate(micros=micros, tokens=_limited_tokens(usage))
+            prices.append(self._prices.price(model, usage, platform=target.platform, region=target.region, at=now))
+        dearest = max(prices, key=lambda price: price.micros)
+        return Estimate(
+            micros=dearest.micros,
+            tokens=_limited_tokens(usage),
+            usage=usage,
+            price_rows=dearest.rows,
+            unknown=dearest.unknown,
+        )
 
     def charge(self, caller: Principal, call: Call, target: Target | None, used: Consumption) -> Charge:
         """The price of what was used, at the prices of the moment the call came in."""

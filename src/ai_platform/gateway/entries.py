@@ -126,7 +126,7 @@ def outcome_event(record: Record) -> Event:
     if record.answer:
         request_id = record.answer.header(b"request-id")
         facts["upstream_request_id"] = request_id.decode("latin-1")[:100] if request_id else None
-        facts["simulated"] = record.answer.header(b"x-ai-platform-simulated") is not None
+        facts["simulated"] = record.is_simulated
         facts["attempts"] = len(record.answer.facts.get("attempts", ()))
     if record.error:
         facts["error"] = str(record.error)[:500]

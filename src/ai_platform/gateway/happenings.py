@@ -1,13 +1,15 @@
-"""What happens beside the calls: a new policy, a threshold crossed, a call that a crash interrupted - into audit and alerts.
+"""What happens beside the calls (a new policy, a threshold, a call that a crash interrupted) into audit and alerts.
 
 Queued and written in order by one task; fails open (the trail's own state already refuses calls), counted in `lost`.
 """
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 from ai_platform.audit import Trail
-from ai_platform.budget import BudgetAlert
+from ai_platform.budget.budget import BudgetAlert
+from ai_platform.budget.spending import Interrupted
 from ai_platform.domain.clock import Clock
 from ai_platform.domain.errors import AuditUnavailable
 from ai_platform.domain.event import Event, EventType
@@ -54,21 +56,43 @@ class Happenings:
                 )
             )
 
-    def budget_crossed(self, alert: BudgetAlert) -> None:
+    def crossed(self, alert: BudgetAlert) -> None:
         """Spending passed a threshold; told once per window and threshold."""
         self._alerts.send(
             Alert(
                 kind="budget_threshold",
                 severity="critical" if alert.percent >= 100 else "warning",
-                title=f"{alert.name}: {alert.percent} % of the {alert.rule} budget is used",
-                facts={"limit_usd": to_usd(alert.limit), "spent_usd": to_usd(alert.spent), "scope": alert.scope},
-                dedupe=f"{alert.rule}:{alert.name}:{alert.percent}:{alert.window_start}",
+                title=f"{alert.percent} % of the limit {alert.rule} is used ({alert.scope} {alert.name})",
+                facts={
+                    "scope": alert.scope,
+                    "name": alert.name,
+                    "period": alert.period,
+                    "limit_usd": to_usd(alert.limit),
+                    "spent_usd": to_usd(alert.spent),
+                    "refuses": alert.hard,
+                },
+                dedupe=f"{alert.rule}:{alert.owner}:{alert.percent}:{alert.window_start}",
             )
         )
 
-    def _record(self, kind: EventType, facts: dict[str, Any], personal: dict[str, Any] | None = None) -> None:
+    def interrupted(self, calls: Sequence[Interrupted]) -> None:
+        """Calls that a process left open when it died; they were settled by estimate."""
+        for call in calls:
+            facts = {
+                "result": "interrupted",
+                "model": call.model,
+                "team": call.team,
+                "tenant": call.tenant,
+                "key_id": call.key_id,
+                "tokens_used": call.tokens,
+                "cost_usd": to_usd(call.micros),
+                "estimated": True,
+            }
+            self._record(EventType.CHAT_RESPONSE, facts, call_id=call.call_id, subject=call.principal)
+
+    def _record(self, kind: EventType, facts: dict[str, Any], **fields: Any) -> None:
         now = self._clock.now()
-        event = Event(id=new_id("evt", now), type=kind, at=now, personal=personal or {}, facts=facts)
+        event = Event(id=new_id("evt", now), type=kind, at=now, facts=facts, **fields)
         try:
             self._waiting.put_nowait(event)
         except asyncio.QueueFull:

@@ -78,6 +78,10 @@ class Record:
     def target_name(self) -> str:
         return self.target.name if self.target else ""
 
+    @property
+    def is_simulated(self) -> bool:
+        return self.answer is not None and self.answer.header(b"x-ai-platform-simulated") is not None
+
     async def admitted(self) -> None:
         """Make the intent durable, with the open call that the ledger settles after a crash.
 
