@@ -56,10 +56,10 @@ async def _run(options: argparse.Namespace) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     async with serve(settings, options.host, options.port) as running:
-        sys.stdout.write(f"Simulated Claude upstream (no model behind it) on {running.url}\n")
-        sys.stdout.flush()
         if options.ready_file:
             _write_ready(Path(options.ready_file), running.url)
+        sys.stdout.write(f"Simulated Claude upstream (no model behind it) on {running.url}\n")
+        sys.stdout.flush()
         await stop.wait()
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from ai_platform.simulator.prompt import Json, Prompt
+from ai_platform.simulator.rules import references
 
 _REMINDER = re.compile(r"<system-reminder>.*?</system-reminder>\s*", re.DOTALL)
 # What Claude Code says by itself after a broken answer: the question asked before still stands.
@@ -26,12 +27,18 @@ class Step(msgspec.Struct, frozen=True):
 
 
 class Conversation:
-    """ask: the latest human text. steps: tool calls since then, in order. context: system texts and reminders."""
+    """ask: the latest human text. tools: what may be called now. steps: tool calls since then, in order.
+
+    context: every text that is not the assistant's.
+    """
 
     def __init__(self, prompt: Prompt) -> None:
         self.prompt = prompt
+        loaded = {name for message in prompt.messages for block in message["content"] for name in references(block)}
         self.tools: dict[str, Json] = {
-            str(tool["name"]): tool for tool in prompt.tools if tool.get("name") and not tool.get("defer_loading")
+            str(tool["name"]): tool
+            for tool in prompt.tools
+            if tool.get("name") and (not tool.get("defer_loading") or tool["name"] in loaded)
         }
         index, self.ask = _last_ask(prompt.messages)
         self.steps = list(_steps(prompt.messages[index + 1 :]))

@@ -66,6 +66,8 @@ def _work(conversation: Conversation, folder: str, source: str, test: str | None
     for edit in (_source_edit(conversation, folder, source), _test_edit(conversation, folder, test)):
         if edit is not None and not _edited(conversation, str(edit.input["file_path"])):
             return call([edit], saying="Now the edit (simulated). ", scenario="fix")
+    if not conversation.done("Edit"):
+        return say(f"Simulated: nothing to fix was found in {source}; nothing was changed.", scenario="fix")
     if "Write" in conversation.tools and CHANGELOG not in names and not conversation.done("Write"):
         note = ToolUse(
             "Write",

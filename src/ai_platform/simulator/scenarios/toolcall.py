@@ -1,8 +1,7 @@
 """Scenarios of one tool call: `tool:NAME {json}`, a forced tool_choice, a tool the prompt names, an MCP tool."""
 
+import json
 import re
-
-import msgspec
 
 from ai_platform.simulator.reply import Reply, ToolUse, call, say
 from ai_platform.simulator.scenarios.conversation import Conversation, Step
@@ -32,14 +31,11 @@ def one(conversation: Conversation, name: str, arguments: dict[str, object] | No
 
 def _arguments(text: str) -> dict[str, object] | None:
     """The JSON object at the start of the text, None when there is none."""
-    text = text.strip()
-    for end in range(len(text), 0, -1):
-        if text[end - 1] == "}":
-            try:
-                return msgspec.json.decode(text[:end], type=dict[str, object])
-            except msgspec.MsgspecError:
-                continue
-    return None
+    try:
+        found, _ = json.JSONDecoder().raw_decode(text.strip())
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def summary(step: Step, scenario: str) -> Reply:
