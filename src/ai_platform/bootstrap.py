@@ -173,7 +173,7 @@ async def running_platform(
         reader = AuditReader.open(database, settings.data, settings.audit, clock)
         endpoints = [
             *audit_endpoints(reader),
-            *key_endpoints(keys, clock),
+            *key_endpoints(keys),
             *policy_endpoints(policies),
             *usage_endpoints(ledger, budget, clock),
         ]

@@ -14,9 +14,7 @@ def register_gauges(
     meter.gauge("aip_late_outcomes", "Outcomes that wait for a trail that is down.", lambda: len(book.late_outcomes))
     meter.counter("aip_audit_refused_total", "Events the audit trail could not take.", lambda: trail.writer.refused)
     meter.gauge(
-        "aip_policy_invalid",
-        "1 while the policy file on disk is not valid.",
-X.last_error is not None),
+        "aip_policy_invalid", "1 while the policy file is not valid.", lambda: int(policies.last_error is not None)
     )
     meter.counter("aip_policy_reloads_total", "New policy versions taken.", lambda: policies.reloads)
     meter.counter("aip_policy_failures_total", "Policy versions refused.", lambda: policies.failures)
