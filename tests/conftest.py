@@ -9,6 +9,9 @@ import pytest
 from ai_platform.stores.postgres import Database, connect
 from ai_platform.testing import FakeClock
 from ai_platform.testing.postgres import TestPostgres, postgres_for_tests
+from no_skips import pytest_make_collect_report, pytest_runtest_makereport
+
+__all__ = ["pytest_make_collect_report", "pytest_runtest_makereport"]  # hooks
 
 
 @pytest.fixture(scope="session")

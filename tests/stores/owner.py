@@ -14,7 +14,8 @@ import asyncpg
 from ai_platform.domain.errors import PlatformError, StoreUnavailable
 from ai_platform.stores.embedded import PostgresServer, embedded_postgres
 from ai_platform.stores.migrate import migrate
-from ai_platform.stores.postgres import Database, connect
+from ai_platform.stores.postgres import connect
+from ai_platform.testing.eventually import eventually
 
 
 def tell(**facts: object) -> None:
@@ -56,20 +57,10 @@ async def fill_and_free(folder: Path, server: PostgresServer) -> None:
         except StoreUnavailable as error:
             refused = str(error)
     ballast.unlink()
-    await until_written(database)
+    await eventually(lambda: database.healthy, within=60)
+    await database.execute("INSERT INTO aip.load VALUES ('after')")
     tell(refused=refused, acknowledged=kept, found=await database.fetchval("SELECT count(*) FROM aip.load"))
     await database.close()
-
-
-async def until_written(database: Database) -> None:
-    async with asyncio.timeout(60):
-        while True:
-            try:
-                await database.execute("INSERT INTO aip.load VALUES ('after')")
-            except StoreUnavailable:
-                await asyncio.sleep(0.1)
-            else:
-                return
 
 
 try:

@@ -19,6 +19,7 @@ from ai_platform.stores.migrate import migrate
 from ai_platform.stores.postgres import Database, Duplicate, connect
 from ai_platform.stores.rows import Insert
 from ai_platform.stores.settings import StoresSettings
+from ai_platform.testing.eventually import eventually
 from ai_platform.testing.postgres import FreshDatabase, TestPostgres
 
 pytestmark = pytest.mark.anyio
@@ -89,13 +90,6 @@ def fact(number: int, facts: Any = None, who: str | None = "ada") -> Insert:
 
 def total(who: str, amount: int) -> Insert:
     return Insert("aip.sums", ("who", "amount"), (who, amount))
-
-
-async def until_healthy(database: Database) -> None:
-    """Without asking for anything: the platform's own probe has to notice. Bounded by the pool's own waits."""
-    async with asyncio.timeout(30):
-        while not database.healthy:
-            await asyncio.wait([asyncio.ensure_future(asyncio.to_thread(os.sched_yield))])
 
 
 async def test_a_fresh_database_is_migrated_and_reached_as_the_gateway(database: Database):
@@ -270,7 +264,7 @@ async def test_a_stopped_server_refuses_at_once_and_works_again_when_it_is_back(
                 await database.write([total("bob", 1)])
             assert not database.healthy
             os.kill(own_server.pid, signal.SIGKILL)
-            await until_healthy(database)
+            await eventually(lambda: database.healthy)
         assert database.failures > 0
         assert own_server.restarts == 1
         await database.write([total("eve", 1)])
@@ -291,7 +285,7 @@ async def test_a_frozen_server_refuses_within_the_bound_and_works_again_when_tha
         finally:
             for pid in frozen:
                 os.kill(pid, signal.SIGCONT)
-        await until_healthy(database)
+        await eventually(lambda: database.healthy)
         assert await database.fetchval("SELECT 1") == 1
 
 
