@@ -98,6 +98,8 @@ class Reply:
         """Stop receiving: hangs up on the upstream unless the answer has already arrived whole."""
         if self._connection is not None:
             self._connection.leave()
+        if self._connection is not None or self._buffer:
+            # A later reader must not take the rest of the answer for its end.
             self.fail(Left("the answer was read after its call had ended"))
         self._buffer.clear()
 
