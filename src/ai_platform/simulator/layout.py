@@ -73,10 +73,10 @@ def _entry(section: str, block: Json) -> tuple[int, str, Json, str | None]:
     bare = without_marks(block)
     control: Any = block.get("cache_control")
     if control is None and bare is not block:
-        control = next(
-            (part["cache_control"] for part in reversed(block["content"]) if part.get("cache_control") is not None),
-            None,
-        )
+        inner: Any = block.get("content")
+        parts = [part for part in inner if isinstance(part, dict)] if isinstance(inner, list) else []
+        marks = [part["cache_control"] for part in parts if part.get("cache_control") is not None]
+        control = marks[-1] if marks else None
     return weigh(block), section, bare, None if control is None else ttl_of(control, section)
 
 

@@ -20,7 +20,7 @@ from ai_platform.simulator.settings import SimulatorSettings
 from ai_platform.simulator.thinking import Signer
 from ai_platform.simulator.tokens import tokens
 
-_PACE_TAG = re.compile(r"\[\[pace:([\d.]+)\]\]")
+_PACE_TAG = re.compile(r"\[\[pace:(\d{1,6}(?:\.\d{1,6})?)\]\]")
 _CACHE_WORD = b'"cache_control"'
 
 

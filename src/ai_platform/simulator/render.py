@@ -87,7 +87,8 @@ def render(reply: Reply, prompt: Prompt, signer: Signer) -> Rendered:
 
 def _with_stop(parts: tuple[Part, ...], prompt: Prompt, page: _Page) -> list[Part]:
     """The parts up to the first stop sequence inside a text."""
-    stops = [stop for stop in prompt.body.get("stop_sequences") or [] if isinstance(stop, str) and stop]
+    wanted = prompt.body.get("stop_sequences")
+    stops = [stop for stop in wanted if isinstance(stop, str) and stop] if isinstance(wanted, list) else []
     if not stops:
         return list(parts)
     kept: list[Part] = []

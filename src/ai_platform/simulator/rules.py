@@ -90,7 +90,7 @@ def references(block: Json) -> Iterator[str]:
 
 
 def _check_references(prompt: Prompt) -> None:
-    names = {tool.get("name") for tool in prompt.tools}
+    names = {str(tool.get("name")) for tool in prompt.tools}
     for index, message in enumerate(prompt.messages):
         for position, block in enumerate(message["content"]):
             for name in references(block):

@@ -12,6 +12,7 @@ import msgspec
 from ai_platform.simulator.prompt import Json, Prompt
 from ai_platform.simulator.rules import references
 
+_SERVER_TOOLS = ("web_search_", "web_fetch_", "code_execution_", "tool_search_")
 _REMINDER = re.compile(r"<system-reminder>.*?</system-reminder>\s*", re.DOTALL)
 # What Claude Code says by itself after a broken answer: the question asked before still stands.
 _CONTINUE = re.compile(r"Your response above was cut off|\[Your previous response|\[Request interrupted")
@@ -36,9 +37,11 @@ class Conversation:
         self.prompt = prompt
         loaded = {name for message in prompt.messages for block in message["content"] for name in references(block)}
         self.tools: dict[str, Json] = {
-            str(tool["name"]): tool
+            tool["name"]: tool
             for tool in prompt.tools
-            if tool.get("name") and (not tool.get("defer_loading") or tool["name"] in loaded)
+            if isinstance(tool.get("name"), str)
+            and not str(tool.get("type")).startswith(_SERVER_TOOLS)
+            and (not tool.get("defer_loading") or tool["name"] in loaded)
         }
         index, self.ask = _last_ask(prompt.messages)
         self.steps = list(_steps(prompt.messages[index + 1 :]))

@@ -3,7 +3,7 @@
 from ai_platform.simulator.reply import Reply, ToolUse, call, say
 from ai_platform.simulator.scenarios import files
 from ai_platform.simulator.scenarios.conversation import Conversation
-from ai_platform.simulator.scenarios.sample import sample_object
+from ai_platform.simulator.scenarios.sample import properties_of, sample_object
 from ai_platform.simulator.scenarios.toolcall import summary
 
 _FEW = 3
@@ -63,9 +63,9 @@ def agent(conversation: Conversation) -> Reply:
     arguments = sample_object(schema)
     arguments["description"] = "Read the repository"
     arguments["prompt"] = "Read the files of this repository and report what they are. [[scenario:read]]"
-    properties = schema.get("properties", {}) if isinstance(schema, dict) else {}
-    if "subagent_type" in properties:
+    known = properties_of(schema)
+    if "subagent_type" in known:
         arguments["subagent_type"] = "general-purpose"
-    if "run_in_background" in properties:
+    if "run_in_background" in known:
         arguments["run_in_background"] = False
     return call([ToolUse(name, arguments)], saying="A sub-agent will read it (simulated). ", scenario="agent")
