@@ -36,10 +36,14 @@ class BudgetRule(msgspec.Struct, frozen=True, kw_only=True):
 
     scope: Scope
     period: Period
-    usd: Annotated[Decimal, msgspec.Meta(gt=0)]
+    usd: Decimal
     name: str = "*"
     hard: bool = True
     alerts: tuple[Percent, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.usd <= 0:
+            raise ValueError("usd must be greater than 0")
 
 
 class BudgetSettings(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,9 +1,9 @@
 """The ASGI side of both doors: read a bounded body, send an answer, notice a client that hangs up."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, MutableMapping
-from contextlib import asynccontextmanager
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from types import TracebackType
+from typing import Any, Protocol
 
 from ai_platform.domain.call import Headers
 from ai_platform.domain.decision import Refusal
@@ -13,6 +13,9 @@ Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
+CONNECTION = "ai_platform.connection"
+"""Key of the server's Connection in the scope's extensions."""
+
 Handler = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
@@ -81,29 +84,37 @@ async def send_chunks(send: Send, body: AsyncIterator[bytes]) -> None:
     await send({"type": "http.response.body", "body": b""})
 
 
-@asynccontextmanager
-async def while_connected(receive: Receive) -> AsyncGenerator[None]:
-    """Cancel the block when the client hangs up, and raise ClientGoneError from it.
+class Connection(Protocol):
+    """What the server puts into the scope: `hang_up`, when set, is called once when the client is gone."""
 
-    The request body must have been read: the next thing ASGI can receive is the disconnect.
-    """
-    task = asyncio.current_task()
-    assert task is not None
-    gone = False
+    hang_up: Callable[[], object] | None
+    is_gone: bool
 
-    async def listen() -> None:
-        nonlocal gone
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            gone = True
-            task.cancel()
 
-    listener = asyncio.ensure_future(listen())
-    try:
-        yield
-    except asyncio.CancelledError:
-        if gone and task.uncancel() == 0:
+class WhileConnected:
+    """Cancels the block when the client hangs up, and raises ClientGoneError from it."""
+
+    __slots__ = ("_connection", "_gone", "_task")
+
+    def __init__(self, scope: Scope) -> None:
+        self._connection: Connection = scope["extensions"][CONNECTION]
+        self._gone = False
+        self._task: asyncio.Task[Any] | None = None
+
+    async def __aenter__(self) -> None:
+        if self._connection.is_gone:
+            raise ClientGoneError
+        self._task = asyncio.current_task()
+        self._connection.hang_up = self._cancel
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._connection.hang_up = None
+        if self._gone and self._task is not None and self._task.uncancel() == 0 and kind is asyncio.CancelledError:
             raise ClientGoneError from None
-        raise
-    finally:
-        listener.cancel()
+
+    def _cancel(self) -> None:
+        self._gone = True
+        assert self._task is not None
+        self._task.cancel()

@@ -4,6 +4,7 @@ It reads the few fields that are acted on and keeps everything else as the bytes
 "Messages", "Token counting", "Message Batches", "Models", "Files").
 """
 
+import re
 from typing import Any
 
 import msgspec
@@ -20,10 +21,10 @@ from ai_platform.entrypoints.http import (
     Receive,
     Scope,
     Send,
+    WhileConnected,
     read_body,
     send_chunks,
     send_whole,
-    while_connected,
 )
 from ai_platform.entrypoints.settings import ServerSettings
 from ai_platform.gateway import Gateway
@@ -32,6 +33,9 @@ from ai_platform.gateway.events import error_event
 KEY_PREFIX = "aip_"
 
 _JSON_OPERATIONS = frozenset({Operation.MESSAGES_CREATE, Operation.COUNT_TOKENS, Operation.BATCHES_CREATE})
+_LINKS_BACK = frozenset({Operation.BATCHES_CREATE, Operation.BATCHES})
+_RESULTS_URL = re.compile(rb'("results_url"\s*:\s*")https?://[^/"]+(/v1/messages/batches/)')
+_HOST = re.compile(rb"[A-Za-z0-9.\-_]+(?::\d{1,5})?|\[[0-9A-Fa-f:.]+\](?::\d{1,5})?")
 _NOT_FROM_UPSTREAM = frozenset(
     {b"connection", b"keep-alive", b"transfer-encoding", b"upgrade", b"trailer", b"content-length"}
 )
@@ -88,19 +92,21 @@ class MessagesDoor:
                 client=client_of(scope),
                 received_at=now,
             )
-            await self._answer(call, receive, send)
+            await self._answer(call, scope, send)
         except ClientGoneError:
             return
         except PlatformError as error:
             await send_whole(send, *answer_to(error, call_id))
 
-    async def _answer(self, call: Call, receive: Receive, send: Send) -> None:
+    async def _answer(self, call: Call, scope: Scope, send: Send) -> None:
         started = False
         try:
-            async with while_connected(receive), self._gateway.handle(call) as answer:
+            async with WhileConnected(scope), self._gateway.handle(call) as answer:
                 body = aiter(answer.body)
                 first = await anext(body, b"")  # a refusal before the first byte still gets its own status
                 started = True
+                if call.operation in _LINKS_BACK:
+                    first = with_own_links(first, scope)
                 await send(
                     {
                         "type": "http.response.start",
@@ -108,6 +114,10 @@ class MessagesDoor:
                         "headers": answer_headers(answer, call, first),
                     }
                 )
+                if answer.facts.get("whole"):
+                    await anext(body, b"")  # runs the body to its end; a whole answer has no second chunk
+                    await send({"type": "http.response.body", "body": first})
+                    return
                 if first:
                     await send({"type": "http.response.body", "body": first, "more_body": True})
                 await send_chunks(send, body)
@@ -120,6 +130,17 @@ class MessagesDoor:
             if not started:
                 raise
             # An answer that broke off must look broken off, never complete: the server closes the connection.
+
+
+def with_own_links(body: bytes, scope: Scope) -> bytes:
+    """A batch names the absolute address of its results; through here it must be this gateway's, or clients would
+    carry their platform key to the upstream.
+    """
+    host = next((value for name, value in scope["headers"] if name == b"host"), b"")
+    if not _HOST.fullmatch(host):
+        return body
+    origin = scope["scheme"].encode() + b"://" + host
+    return _RESULTS_URL.sub(lambda match: match[1] + origin + match[2], body)
 
 
 def read_head(operation: Operation, body: bytes) -> Head:

@@ -5,12 +5,14 @@ Above: bootstrap. It serves one ASGI application; it knows no route.
 
 import asyncio
 import socket
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from ai_platform.entrypoints.http import CONNECTION
 
 MAX_HEADER_BYTES = 64 * 1024
 MAX_HEADERS = 200
@@ -22,6 +24,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
     head_bytes = 0
     head_timer: asyncio.TimerHandle | None = None
+    hang_up: Callable[[], object] | None = None
+    is_gone = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)  # type: ignore[arg-type]
@@ -29,10 +33,15 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._head_done()
+        self.is_gone = True
         super().connection_lost(exc)
+        if self.hang_up is not None:
+            self.hang_up()
+            self.hang_up = None
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
+        self.scope["extensions"] = {CONNECTION: self}  # type: ignore[typeddict-item]
         self.head_bytes = 0
         if self.head_timer is None:
             self._await_head()
@@ -124,7 +133,7 @@ def bind(host: str, port: int) -> socket.socket:
         OSError: the address is in use or not allowed.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # asyncio sets TCP_NODELAY by it
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))

@@ -106,7 +106,10 @@ class Book:
         else:
             events, rows = refusal_events(record), incident_rows(record)
         self._observe(record)
-        task = asyncio.ensure_future(self._append(events, rows))
+        if not record.aborted:  # a cancellation from here on finds the events in the trail's queue already
+            await self._append(events, rows)
+            return
+        task = asyncio.create_task(self._append(events, rows))
         self._writes.add(task)
         task.add_done_callback(self._writes.discard)
         await asyncio.shield(task)

@@ -46,6 +46,9 @@ def _personal(record: Record) -> dict[str, Any]:
 
 
 def _who_and_what(record: Record) -> dict[str, Any]:
+    """The same in both events of a call, built once."""
+    if record.who_and_what is not None:
+        return dict(record.who_and_what)
     call = record.call
     facts: dict[str, Any] = {
         "door": call.door.value,
@@ -67,13 +70,16 @@ def _who_and_what(record: Record) -> dict[str, Any]:
         facts["agent_id"] = call.client.agent_id
     if record.decision:
         facts |= {"policy_version": record.decision.policy_version, "policy_rule": record.decision.rule}
+        record.who_and_what = dict(facts)
     return facts
 
 
 def _sensitive(findings: Sequence[Finding]) -> dict[str, Any]:
+    if not findings:
+        return {"sensitive_data_detected": False}
     types = Counter(f"{found.type}:{found.action.value}" for found in findings)
     return {
-        "sensitive_data_detected": bool(findings),
+        "sensitive_data_detected": True,
         "sensitive_data_types": sorted({found.type for found in findings}),
         "sensitive_data_counts": dict(sorted(types.items())),
     }

@@ -3,7 +3,7 @@
 Rooms return facts, the record carries them: no room logs, meters or traces.
 """
 
-from typing import Protocol
+from typing import Any, Protocol
 
 from ai_platform.budget import Estimate, Hold
 from ai_platform.domain.call import Answer, Call
@@ -56,6 +56,7 @@ class Record:
         self.unchecked_bytes = 0
         self.tools: list[tuple[str, str]] = []
         self.charge: Charge | None = None
+        self.who_and_what: dict[str, Any] | None = None
         self.aborted = False
         self.is_admitted = False
         self.is_finished = False

@@ -28,7 +28,7 @@ _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks
 
 def endpoints(reader: AuditReader, clock: Clock | None = None) -> tuple[Endpoint, ...]:
     """Query parameters: who, what (event types, comma-separated), since, until (ISO 8601, or `24h`, `7d` ago),
-    call_id, after (an event id), limit, order (`newest` or `oldest`); follow=1 and last=N for tail; bundle=1 for export.
+    call_id, after (an event id), limit, order (`newest` or `oldest`); tail: last=N, follow=1; export: bundle=1.
     """
     now = (clock or SystemClock()).now
 

@@ -4,13 +4,13 @@ from typing import Any
 
 import msgspec
 
-from ai_platform.domain.clock import Clock
 from ai_platform.domain.decision import Refusal
 from ai_platform.domain.errors import InvalidCall
 from ai_platform.domain.permission import Permission
 from ai_platform.domain.principal import PrincipalKind
 from ai_platform.entrypoints.admin.endpoint import AdminRequest, Endpoint
 from ai_platform.identity import Keys
+from ai_platform.identity.key import Key
 
 
 class NewKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -27,9 +27,9 @@ class NewKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     expires: str | None = None
 
 
-def endpoints(keys: Keys, clock: Clock) -> list[Endpoint]:
+def endpoints(keys: Keys) -> list[Endpoint]:
     """Routes under /admin/keys and /admin/whoami."""
-    routes = KeyRoutes(keys, clock)
+    routes = KeyRoutes(keys)
     return [
         Endpoint("GET", "/admin/keys", Permission.KEYS_READ, routes.list),
         Endpoint("POST", "/admin/keys", Permission.KEYS_WRITE, routes.create, changes=True),
@@ -39,9 +39,8 @@ def endpoints(keys: Keys, clock: Clock) -> list[Endpoint]:
 
 
 class KeyRoutes:
-    def __init__(self, keys: Keys, clock: Clock) -> None:
+    def __init__(self, keys: Keys) -> None:
         self._keys = keys
-        self._clock = clock
 
     async def list(self, request: AdminRequest) -> list[dict[str, Any]]:
         """Query: `all=1` for expired and revoked keys too."""
@@ -76,10 +75,7 @@ class KeyRoutes:
 
     async def whoami(self, request: AdminRequest) -> dict[str, Any]:
         caller = request.principal
-        return {
-            **msgspec.structs.asdict(caller),
-            "permissions": sorted(caller.permissions),
-        }
+        return {**msgspec.structs.asdict(caller), "permissions": sorted(caller.permissions)}
 
-    def _shown(self, key: Any) -> dict[str, Any]:
-        return {**msgspec.structs.asdict(key), "status": key.status(self._clock.now())}
+    def _shown(self, key: Key) -> dict[str, Any]:
+        return {**msgspec.structs.asdict(key), "status": self._keys.status(key)}

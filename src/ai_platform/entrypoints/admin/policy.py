@@ -41,7 +41,7 @@ class PolicyRoutes:
         }
 
     async def check(self, request: AdminRequest) -> dict[str, Any]:
-        """Body {text}: {ok, version, rules} or {ok: false, problems: [{line, column, message, suggestion}]}."""
+        """Body {text}: {ok, version, rules}, or {ok: false, problems} with line, column, message, suggestion, excerpt."""
         text = request.body.get("text")
         if not isinstance(text, str):
             raise InvalidCall(Refusal.INVALID_REQUEST, 'The body must be {"text": "..."} with the policy\'s YAML.')
@@ -50,7 +50,10 @@ class PolicyRoutes:
         except DocumentError as error:
             return {"ok": False, "problems": problems(error)}
         except ConfigError as error:
-            return {"ok": False, "problems": [{"line": 0, "column": 0, "message": str(error), "suggestion": None}]}
+            return {
+                "ok": False,
+                "problems": [{"line": 0, "column": 0, "message": str(error), "suggestion": None, "excerpt": ""}],
+            }
         return {"ok": True, "version": policy.version, "rules": policy.summary()}
 
 
@@ -61,6 +64,7 @@ def problems(error: DocumentError) -> list[dict[str, Any]]:
             "column": problem.position.column,
             "message": str(problem),
             "suggestion": problem.suggestion,
+            "excerpt": excerpt,
         }
-        for problem in error.problems
+        for problem, excerpt in zip(error.problems, error.excerpts, strict=True)
     ]
