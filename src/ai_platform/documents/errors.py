@@ -29,7 +29,7 @@ class DocumentError(ConfigError):
     """A document that cannot be used. `str(error)` is `name:line:column: sentence Did you mean 'word'?`.
 
     problems: every problem found, in the order of the text; the message is the first one's.
-    excerpt: the line of the first one with a caret under it.
+    excerpt: the line of the first one with a caret under it; excerpts: of each.
     """
 
     def __init__(self, name: str, text: str, problems: Iterable[Problem]) -> None:
@@ -42,6 +42,7 @@ class DocumentError(ConfigError):
         tail = f" ({more} more problem{'s' if more > 1 else ''} in this file.)" if more else ""
         super().__init__(f"{first}{tail}", where=f"{name}:{self.line}:{self.column}")
         self.excerpt = excerpt(text, first.position)
+        self.excerpts = tuple(excerpt(text, problem.position) for problem in self.problems)
 
 
 def excerpt(text: str, position: Position) -> str:

@@ -181,6 +181,10 @@ class Keys:
         self._forget(key.id)
         return await self.get(key.id, tenant=by.tenant)
 
+    def status(self, key: Key) -> str:
+        """`active`, `expired` or `revoked`, now."""
+        return key.status(self._clock.now())
+
     async def ensure_admin_key(self, *, replace: bool = False) -> str | None:
         """The text of a new admin key when there is none that may do everything, else None.
 
@@ -224,8 +228,8 @@ def hash_of(pepper: bytes, text: str) -> bytes:
 
 def _text(what: str, value: str) -> str:
     text = value.strip()
-    if not text or len(text) > 100 or not text.isprintable():
-        message = f"The {what} must be 1 to 100 printable characters."
+    if not text or len(text) > 100 or not text.isprintable() or "/" in text:
+        message = f"The {what} must be 1 to 100 printable characters without '/'."
         raise InvalidCall(Refusal.INVALID_REQUEST, message)
     return text
 
