@@ -83,7 +83,7 @@ class Budget:
         self._alerts = alerts
         self._counters: Counters = counters or MemoryCounters(clock)
         self._plans: dict[tuple[str | Limits | None, ...], Plan] = {}
-        self._latest: dict[str, Limits] = {}
+        self._latest: dict[str, tuple[Principal, Limits]] = {}
 
     def hold(
         self,
@@ -152,7 +152,7 @@ class Budget:
         principal = Principal(
             id=call.principal, name=call.principal, tenant=call.tenant, team=call.team, key_id=call.key_id
         )
-        plan = make_plan(principal, self._latest.get(call.principal, Limits()), self.settings)
+        plan = make_plan(principal, self._limits_of(call.principal), self.settings)
         changes = [
             self._counters.add(counter, call.micros if counter.unit is Unit.MICROS else call.tokens, at=call.at)
             for counter in plan.counters
@@ -161,10 +161,18 @@ class Budget:
 
     def standing(self, principal: Principal, limits: Limits | None = None) -> list[Standing]:
         """Where a principal stands. limits: those of the policy, None = those of the principal's last call."""
-        known = limits or self._latest.get(principal.id, Limits())
-        plan = make_plan(principal, known, self.settings)
+        plan = make_plan(principal, limits or self._limits_of(principal.id), self.settings)
         now = self._clock.now()
         return [*(self._requests(window, now) for window in plan.requests), *self._amounts(plan, now)]
+
+    def seen(self, principal_id: str) -> Principal | None:
+        """Somebody who has made a call since the start, as of the last one."""
+        known = self._latest.get(principal_id)
+        return known[0] if known else None
+
+    def _limits_of(self, principal_id: str) -> Limits:
+        known = self._latest.get(principal_id)
+        return known[1] if known else Limits()
 
     def _requests(self, window: RequestWindow, now: float) -> Standing:
         made, wait = self._counters.requests(window)
@@ -198,7 +206,7 @@ class Budget:
         return rows
 
     def _plan(self, principal: Principal, limits: Limits) -> Plan:
-        self._latest[principal.id] = limits
+        self._latest[principal.id] = (principal, limits)
         key = (principal.tenant, principal.id, principal.team, principal.key_id, principal.email, limits)
         plan = self._plans.get(key)
         if plan is None:

@@ -1,6 +1,6 @@
 """The price of one call, with the arithmetic a reader can repeat."""
 
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import Decimal
 from typing import NamedTuple
 
 import msgspec
@@ -99,9 +99,3 @@ def round_units(units: int) -> Micros:
     if rest * 2 > UNITS_PER_MICRO or (rest * 2 == UNITS_PER_MICRO and whole & 1):
         whole += 1
     return Micros(whole)
-
-
-def dollars(amount: Decimal) -> str:
-    """A price per million as people write it: `6.25`, `0.125`, `4.00`."""
-    cents = amount.quantize(Decimal("0.01"), ROUND_HALF_EVEN)
-    return str(cents if cents == amount else amount.normalize())
