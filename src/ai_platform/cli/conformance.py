@@ -98,9 +98,11 @@ async def _run(target: Target, port: int | None, host: str, *, spawn: bool, only
 
 def _show(result: Result) -> None:
     console = Console()
-    console.print(f"{_SIGNS[result.verdict]} {result.id:28} {result.title}", highlight=False)
+    console.print(f"{_SIGNS[result.verdict]} {result.id:28} {result.title}", highlight=False, soft_wrap=True)
     if result.verdict == "failed":
-        console.print(f"        {result.detail}\n        why it matters: {result.why}", style="red", markup=False)
+        console.print(
+            f"        {result.detail}\n        why it matters: {result.why}", style="red", markup=False, soft_wrap=True
+        )
 
 
 def _summary(report: Report) -> None:

@@ -58,6 +58,8 @@ async def _abort_in_stream(lab: Lab) -> None:
     lab.upstream.expect(marker, script)
     async with connected(lab.target.url) as connection:
         exchange = await connection.send(post(compact(small(lab.model, marker, stream=True)), lab.fields()))
+        await exchange.answer_head()
+        expect(exchange.status == 200, f"status {exchange.status} instead of 200")
         expect(bool(await exchange.read()), "the stream never began")
         connection.abort()
     await _within(lab, noticed, _STILL)

@@ -35,9 +35,8 @@ _SAFEGUARDS = {
 
 
 @asynccontextmanager
-async def _streaming(lab: Lab, name: str, script: Script) -> AsyncGenerator[Exchange]:
+async def _streaming(lab: Lab, marker: str, script: Script) -> AsyncGenerator[Exchange]:
     """A streamed call under way."""
-    marker = lab.marker(name)
     lab.upstream.expect(marker, script)
     async with connected(lab.target.url) as connection:
         yield await connection.send(post(compact(small(lab.model, marker, stream=True)), lab.fields(), path=MESSAGES))
@@ -45,7 +44,7 @@ async def _streaming(lab: Lab, name: str, script: Script) -> AsyncGenerator[Exch
 
 async def _same(lab: Lab, name: str, parts: list[bytes]) -> None:
     """The client gets the concatenation of `parts`, then a proper end."""
-    async with _streaming(lab, name, streaming(parts)) as exchange:
+    async with _streaming(lab, lab.marker(name), streaming(parts)) as exchange:
         got = await exchange.rest()
     expect_status(got, 200)
     same_bytes("the stream", b"".join(parts), got.content)
@@ -128,7 +127,7 @@ async def _as_it_comes(lab: Lab) -> None:
         await conversation.send(chunk(b""))
 
     got = b""
-    async with _streaming(lab, "unbuffered", script) as exchange:
+    async with _streaming(lab, lab.marker("unbuffered"), script) as exchange:
         for number, (part, received) in enumerate(zip(parts, seen, strict=True)):
             wanted = b"".join(parts[: number + 1])
             try:
@@ -165,8 +164,10 @@ async def _cut(lab: Lab) -> None:
         await conversation.send(stream_head() + b"".join(chunk(part) for part in parts))
         conversation.cut()
 
-    async with _streaming(lab, "cut", script) as exchange:
+    marker = lab.marker("cut")
+    async with _streaming(lab, marker, script) as exchange:
         got = await exchange.rest()
+    lab.arrived(marker, got)
     if got.status >= 500:
         return  # it had not passed anything on yet and says that the upstream broke: seen as well
     expect_status(got, 200)
