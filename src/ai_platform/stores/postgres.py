@@ -165,7 +165,7 @@ async def connect(dsn: str, settings: StoresSettings | None = None) -> Database:
     settings = settings or StoresSettings()
     pool = asyncpg.create_pool(
         dsn,
-        min_size=settings.pool_min,
+        min_size=0,  # a floor would have asyncpg log a traceback for every attempt while PostgreSQL is away
         max_size=settings.pool_max,
         timeout=settings.connect_timeout,
         command_timeout=settings.command_timeout,

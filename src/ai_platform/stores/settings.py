@@ -6,19 +6,21 @@ import msgspec
 class StoresSettings(msgspec.Struct, frozen=True, kw_only=True):
     """All times are seconds.
 
-    owner_dsn, gateway_dsn: URLs of a PostgreSQL that is run elsewhere; both empty = the embedded server in the
-    data folder. The owner applies migrations; the gateway's role must be neither owner nor superuser.
-    pool_min, pool_max: connections kept, connections at most.
+    owner_dsn: URL of a PostgreSQL that is run elsewhere, as the role that applies migrations; empty (both) = the
+    embedded server in the data folder. gateway_dsn: the same database as the role for everything else, which must be
+    neither owner nor superuser.
+    pool_max: connections at most; they are opened when needed and kept.
     connect_timeout: to open one connection. acquire_timeout: to wait for a free one.
     command_timeout: for one statement, and for one batch of writes.
     probe_interval: how often an idle or failed store is asked whether it answers.
-    migration_wait: for another replica that is migrating. migration_lock_timeout: for a table a migration changes.
-    start_timeout, stop_timeout: of the embedded server.
+    migration_wait: for another replica that is migrating.
+    migration_lock_timeout: for a table that a migration changes and a transaction uses.
+    start_timeout: for the embedded server to be ready, recovery after a crash included.
+    stop_timeout: for it to stop, before it is stopped the hard way.
     """
 
     owner_dsn: str = ""
     gateway_dsn: str = ""
-    pool_min: int = 2
     pool_max: int = 10
     connect_timeout: float = 3.0
     acquire_timeout: float = 3.0
