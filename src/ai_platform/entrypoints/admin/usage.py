@@ -101,7 +101,7 @@ class UsageRoutes:
             if not principal.may(Permission.USAGE_READ):
                 raise Denied(
                     Refusal.PERMISSION_MISSING,
-                    "Another person's standing needs the permission 'spend:usage:read'; without `person` you see yours.",
+                    "Another person's standing needs the permission 'spend:usage:read'; without it you see yours.",
                     rule=Permission.USAGE_READ.value,
                 )
             known = self._budget.seen(person)
