@@ -155,7 +155,7 @@ FAULTS: dict[str, tuple[Faults, tuple[str, ...]]] = {
     ),
     "buffers": (
         Faults(buffers=True),
-        ("stream-as-it-comes", "stream-cut", "connection-abort-stream"),
+        ("stream-as-it-comes", "stream-ping-in-word", "stream-cut", "connection-abort-stream"),
     ),
     "drops pings": (Faults(part=dropping(b"event: ping")), ("stream-bytes", "stream-pings", "stream-claude-code-turn")),
     "drops comments": (Faults(part=dropping(b": keep-alive")), ("stream-bytes", "stream-pings")),

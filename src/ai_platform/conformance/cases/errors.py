@@ -35,6 +35,8 @@ def _verbatim(status: int, body: bytes, more: Fields | None = None, *, kind: byt
             same_bytes("the error body", body, got.content)
             for name, value in [*wanted, (b"request-id", b"req_conformance0001")]:
                 expect_field("answer header", got.head, name, value)
+            # One good call between two bad ones: a circuit breaker is no fault, and must not open here.
+            await lab.call(post(compact(small(lab.model, lab.marker("well-again"))), lab.fields()))
 
     return check
 

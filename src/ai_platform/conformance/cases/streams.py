@@ -116,31 +116,61 @@ async def _long(lab: Lab) -> None:
 
 
 async def _as_it_comes(lab: Lab) -> None:
-    parts = [*events(lab.model, ["One.", " Two."])[:3], PING, *events(lab.model, ["One.", " Two."])[3:]]
+    """The texts end with a space: a gateway that inspects may hold back the word it is in the middle of."""
+    begin, opening, first, second, *rest = events(lab.model, ["one two ", "three four "])
+    await _step_by_step(lab, "unbuffered", [begin, PING, opening, first, PING, second, *rest])
+
+
+async def _ping_in_word(lab: Lab) -> None:
+    """A held-back half word must not hold back the ping behind it; the ping may overtake the word."""
+    begin, opening, first, second, *rest = events(lab.model, ["one tw", "o three "])
+    ping = asyncio.Event()
+
+    async def script(conversation: Conversation) -> None:
+        await conversation.send(stream_head() + b"".join(map(chunk, (begin, opening, first, PING))))
+        await ping.wait()
+        await conversation.send(b"".join(map(chunk, (second, *rest, b""))))
+
+    got = b""
+    async with _streaming(lab, lab.marker("ping-in-word"), script) as exchange:
+        while b"event: ping" not in got:
+            got += await _soon(lab, exchange, "a ping behind half a word was held back: a pause there looks dead")
+        ping.set()
+        got += (await exchange.rest()).raw
+    wanted = b"".join((begin, opening, first, second, *rest))
+    same_bytes("the stream without its ping", wanted, got.replace(PING, b""))
+
+
+async def _step_by_step(lab: Lab, name: str, parts: list[bytes]) -> None:
+    """Send each part only when the client has the one before."""
     seen = [asyncio.Event() for _ in parts]
 
     async def script(conversation: Conversation) -> None:
         await conversation.send(stream_head())
         for part, received in zip(parts, seen, strict=True):
             await conversation.send(chunk(part))
-            await received.wait()  # the next event is sent only when the client has this one
+            await received.wait()
         await conversation.send(chunk(b""))
 
     got = b""
-    async with _streaming(lab, lab.marker("unbuffered"), script) as exchange:
-        for number, (part, received) in enumerate(zip(parts, seen, strict=True)):
-            wanted = b"".join(parts[: number + 1])
-            try:
-                async with asyncio.timeout(lab.target.seconds / 4):
-                    while len(got) < len(wanted):
-                        more = await exchange.read()
-                        expect(bool(more), f"the stream ended before event {number + 1}")
-                        got += more
-            except TimeoutError as error:
-                held = text_of(part)
-                raise Mismatch(f"event {number + 1} ({held}) was held back until later events came") from error
+    async with _streaming(lab, lab.marker(name), script) as exchange:
+        for number, received in enumerate(seen):
+            wanted = sum(map(len, parts[: number + 1]))
+            held = f"event {number + 1} ({text_of(parts[number])}) was held back until later events came"
+            while len(got) < wanted:
+                got += await _soon(lab, exchange, held)
             received.set()
     same_bytes("the stream", b"".join(parts), got)
+
+
+async def _soon(lab: Lab, exchange: Exchange, otherwise: str) -> bytes:
+    try:
+        async with asyncio.timeout(lab.target.seconds / 4):
+            more = await exchange.read()
+    except TimeoutError as error:
+        raise Mismatch(otherwise) from error
+    expect(bool(more), "the stream ended too early")
+    return more
 
 
 def text_of(part: bytes) -> str:
@@ -216,6 +246,14 @@ STREAMS: tuple[Case, ...] = (
         why="A buffered stream looks frozen; after 300 s of silence Claude Code gives up.",
         source=_PROTOCOL,
         check=_as_it_comes,
+        weight=3,
+    ),
+    Case(
+        id="stream-ping-in-word",
+        title="A ping in the middle of a word arrives at once",
+        why="A gateway that inspects may hold half a word back, but a pause without pings ends the session.",
+        source=_PROTOCOL,
+        check=_ping_in_word,
         weight=3,
     ),
     Case(
