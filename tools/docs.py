@@ -134,7 +134,7 @@ def settings_fields() -> Iterator[Field]:
 
 
 def _fields_below(field: Any, path: str, owner: type) -> Iterator[Field]:
-    struct, repeated = _struct_in(field.type)
+    struct, repeated = struct_in(field.type)
     if struct is None:
         default = _default_of(field)
         yield Field(path, owner, field.name, _kind(field.type), default, _meanings(owner).get(field.name, ""))
@@ -143,13 +143,13 @@ def _fields_below(field: Any, path: str, owner: type) -> Iterator[Field]:
         yield from _fields_below(inner, f"{path}{'[]' if repeated else ''}.{inner.encode_name}", struct)
 
 
-def _struct_in(kind: Any) -> tuple[type | None, bool]:
+def struct_in(kind: Any) -> tuple[type | None, bool]:
     """The settings Struct inside a field's type, and whether the field is a list of them."""
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
         return kind, False
     origin = typing.get_origin(kind)
     for argument in typing.get_args(kind):
-        struct, repeated = _struct_in(argument)
+        struct, repeated = struct_in(argument)
         if struct is not None:
             return struct, repeated or origin in {tuple, list}
     return None, False
