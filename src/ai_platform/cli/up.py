@@ -23,6 +23,7 @@ from ai_platform.config import Settings, load_settings
 
 
 def up(
+    *,
     host: Annotated[str | None, typer.Option(help="Address to listen on. [default: 127.0.0.1]")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one. [default: 8080]")] = None,
     data: Annotated[Path | None, typer.Option(help="Data folder: keys, PostgreSQL, audit keys, logs.")] = None,
@@ -66,9 +67,9 @@ async def _serve(settings: Settings, ready_file: Path | None) -> None:
         platform = await stack.enter_async_context(running_platform(settings, os.environ))
     _settle_collector()
     async with stack:
-        _announce(Console(), platform, settings)
         if ready_file is not None:
             _write_ready(ready_file, platform)
+        _announce(Console(), platform, settings)
         await stop.wait()
         console.print("Stopping: finishing the calls under way (Ctrl-C again to cut them off).", style="dim")
         for number in (signal.SIGINT, signal.SIGTERM):
