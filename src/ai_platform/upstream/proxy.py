@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from urllib.parse import unquote, urlsplit
 
 from ai_platform.domain.errors import ConfigError
+from ai_platform.upstream.settings import is_host
 
 DIRECT = "direct"
 
@@ -66,13 +67,13 @@ def _parse(url: str, credential: str | None, where: str) -> Proxy:
         port = parts.port
     except ValueError:
         raise ConfigError("the proxy's address cannot be read: write http://host:port", where=where) from None
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
+    if parts.scheme not in {"http", "https"} or not is_host(parts.hostname or ""):
         raise ConfigError("only HTTP proxies are supported: write http://host:port or https://host:port", where=where)
     if credential is None and parts.username is not None:
         credential = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
     secure = parts.scheme == "https"
     return Proxy(
-        host=parts.hostname,
+        host=parts.hostname or "",
         port=port or (443 if secure else 80),
         secure=secure,
         authorization=basic(credential) if credential else None,

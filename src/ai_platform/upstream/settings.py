@@ -12,6 +12,8 @@ import msgspec
 from ai_platform.upstream.headers import REFUSED_EXTRA, TOKEN
 
 MIB = 1024 * 1024
+_HOST = re.compile(r"[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*\.?")
+_IPV6 = re.compile(r"[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*")
 _VALUE = re.compile(r"[\t\x20-\x7e]*")
 
 
@@ -113,8 +115,8 @@ class UpstreamSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
             raise ValueError(f"url of {self.name!r} holds a password: put the key in api_key_env or api_key_file")
         if parts.query or parts.fragment or "?" in self.url or "#" in self.url:
             raise ValueError(f"url {self.url!r}: a base address has no query and no fragment")
-        if not re.fullmatch(r"[A-Za-z0-9._:-]+", parts.hostname):
-            raise ValueError(f"url {self.url!r}: write an international host name in its xn-- form")
+        if not is_host(parts.hostname):
+            raise ValueError(f"url {self.url!r}: not a host name (write an international one in its xn-- form)")
         if not re.fullmatch(r"(?:/[A-Za-z0-9._~!$&'()*+,;=:@%-]*)*", parts.path):
             raise ValueError(f"url {self.url!r}: percent-encode unusual characters of the path")
         if parts.port == 0:  # .port itself raises ValueError when it is not a port number
@@ -183,6 +185,11 @@ class UpstreamsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"upstream names must be unique: {', '.join(twice)} stands twice")
+
+
+def is_host(text: str) -> bool:
+    """Whether it is an address or a name that a resolver can be asked for."""
+    return len(text) <= 253 and (_HOST.fullmatch(text) or _IPV6.fullmatch(text)) is not None
 
 
 def _both_or_neither(settings: UpstreamSettings) -> None:
