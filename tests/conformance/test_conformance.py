@@ -26,7 +26,7 @@ pytestmark = pytest.mark.anyio
 
 
 def target(url: str, *, seconds: float = 10.0) -> Target:
-    return Target(url=url, key=KEY, refused_text=REFUSED_TEXT, refused_model=REFUSED_MODEL, seconds=seconds)
+    return Target(url=url, key=KEY, refused_texts=(REFUSED_TEXT,), refused_model=REFUSED_MODEL, seconds=seconds)
 
 
 async def scored(faults: Faults | None = None, *, only: tuple[str, ...] = (), seconds: float = 10.0) -> Report:

@@ -4,6 +4,7 @@ import asyncio
 from contextlib import AsyncExitStack
 from typing import Annotated
 
+import msgspec
 import typer
 from rich.console import Console
 from rich.table import Table
@@ -14,8 +15,8 @@ from ai_platform.conformance.runner import Result
 from ai_platform.conformance.spawn import spawned
 from ai_platform.domain.errors import ConfigError
 
-CARD = "4111 1111 1111 1111"
-"""A test card number: the platform's default policy blocks it."""
+CARDS = ("4111 1111 1111 1111", "5555 5555 5555 4444", "6011 1111 1111 1117", "4000 0566 5566 5556")
+"""Test card numbers: the platform's default policy blocks each at first sight."""
 
 _SIGNS = {"passed": "[green]passed[/]", "failed": "[bold red]FAILED[/]", "skipped": "[dim]skipped[/]"}
 
@@ -30,7 +31,9 @@ def conformance(  # noqa: PLR0917 - typer reads the parameters by name
     ] = None,
     upstream_host: Annotated[str, typer.Option(help="Address the recording upstream listens on.")] = "127.0.0.1",
     spawn: Annotated[bool, typer.Option("--spawn", help="Start this platform with a temporary data folder.")] = False,
-    refused_text: Annotated[str, typer.Option(help="A text the gateway must refuse; checks how.")] = "",
+    refused_text: Annotated[
+        list[str] | None, typer.Option(help="A text the gateway must refuse; checks how. Repeat it for further texts.")
+    ] = None,
     refused_model: Annotated[str, typer.Option(help="A model the gateway must refuse; checks how.")] = "",
     only: Annotated[list[str] | None, typer.Option(help="Run the cases whose id matches this glob.")] = None,
     seconds: Annotated[float, typer.Option(min=0.1, help="Longest wait for what should happen at once.")] = 10.0,
@@ -51,7 +54,12 @@ def conformance(  # noqa: PLR0917 - typer reads the parameters by name
     if url and not url.startswith(("http://", "https://")):
         fail(f"{url!r} is not an http:// or https:// address.", code=2)
     target = Target(
-        url=url, key=key, model=model, refused_text=refused_text, refused_model=refused_model, seconds=seconds
+        url=url,
+        key=key,
+        model=model,
+        refused_texts=tuple(refused_text or ()),
+        refused_model=refused_model,
+        seconds=seconds,
     )
     with explained():
         report = asyncio.run(
@@ -84,15 +92,8 @@ async def _run(target: Target, port: int | None, host: str, *, spawn: bool, only
                 ) from error
         if spawn and upstream is not None:
             url, admin_key = await stack.enter_async_context(spawned(upstream.url))
-            text = target.refused_text or f"The card is {CARD}."
-            target = Target(
-                url=url,
-                key=admin_key,
-                model=target.model,
-                refused_text=text,
-                refused_model=target.refused_model,
-                seconds=target.seconds,
-            )
+            texts = target.refused_texts or tuple(f"The card is {card}." for card in CARDS)
+            target = msgspec.structs.replace(target, url=url, key=admin_key, refused_texts=texts)
         return await run(target, upstream, only=only, progress=_show if shown else None)
 
 

@@ -1,7 +1,7 @@
 """One check of the suite, what it may use, and how it says what went wrong."""
 
 from collections.abc import Awaitable, Callable
-from itertools import count
+from itertools import count, cycle
 
 import msgspec
 
@@ -21,14 +21,15 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     """The gateway under test.
 
     url: its base address, with a path prefix if it has one. key: a credential it accepts.
-    model: a model it serves. refused_text: a text it must refuse; refused_model: a model it must refuse.
+    model: a model it serves. refused_model: a model it must refuse. refused_texts: texts it must refuse, used in turn
+    (a gateway may refuse a text at first sight and redact it later: give several).
     seconds: longest wait for anything that should happen at once.
     """
 
     url: str
     key: str
     model: str = "claude-sonnet-5-5"
-    refused_text: str = ""
+    refused_texts: tuple[str, ...] = ()
     refused_model: str = ""
     seconds: float = 10.0
 
@@ -40,6 +41,7 @@ class Lab:
         self.target = target
         self._upstream = upstream
         self._numbers = count(1)
+        self._refused = cycle(target.refused_texts)
 
     @property
     def upstream(self) -> RecordingUpstream:
@@ -53,6 +55,10 @@ class Lab:
     def marker(self, name: str) -> str:
         """A text for the body by which the upstream knows the request; no two are alike."""
         return f"conformance-{name}-{next(self._numbers)}"
+
+    def refused_text(self) -> str:
+        """The next text that must be refused."""
+        return next(self._refused)
 
     def fields(self, credential: Fields | None = None, *, extra: Fields | None = None) -> Fields:
         """Claude Code's header with the target's key (or another credential)."""

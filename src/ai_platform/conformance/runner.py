@@ -71,7 +71,7 @@ def recording_upstream(model: str) -> RecordingUpstream:
 async def _run(case: Case, lab: Lab, *, has_upstream: bool) -> Result:
     given = {
         "upstream": has_upstream,
-        "refused_text": bool(lab.target.refused_text),
+        "refused_text": bool(lab.target.refused_texts),
         "refused_model": bool(lab.target.refused_model),
     }
     missing = [need for need in case.needs if not given[need]]

@@ -30,9 +30,10 @@ def _reads_well(answer: Answer) -> str:
 async def _text(lab: Lab) -> None:
     for stream in (False, True):
         marker = lab.marker("refused")
-        body = small(lab.model, f"{lab.target.refused_text} {marker}", stream=stream)
+        refused = lab.refused_text()
+        body = small(lab.model, f"{refused} {marker}", stream=stream)
         message = _reads_well(await lab.call(post(compact(body), lab.fields())))
-        expect(lab.target.refused_text not in message, "the refusal repeats the refused text")
+        expect(refused not in message, "the refusal repeats the refused text")
 
 
 async def _model(lab: Lab) -> None:
@@ -43,7 +44,7 @@ async def _model(lab: Lab) -> None:
 async def _not_sent(lab: Lab) -> None:
     marker = lab.marker("refused-turn")
     body = turn(lab.model, marker)
-    body["messages"][-1]["content"].append({"type": "text", "text": lab.target.refused_text})
+    body["messages"][-1]["content"].append({"type": "text", "text": lab.refused_text()})
     _reads_well(await lab.call(post(compact(body), lab.fields())))
     await asyncio.sleep(_LATE)
     expect(not lab.upstream.requests(marker), "the refused call reached the upstream")
