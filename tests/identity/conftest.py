@@ -1,6 +1,5 @@
 """A platform's identity room on a real database, and a second process on the same one."""
 
-import asyncio
 from collections.abc import Callable, Iterable
 
 import pytest
@@ -52,11 +51,6 @@ class Room:
 
     async def enter(self, text: str | None, ip: str = CLIENT.ip) -> Principal:
         return await self.auth.authenticate(Credentials(text, "authorization"), Client(ip=ip))
-
-    async def until(self, condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(10):
-            while not condition():  # noqa: ASYNC110 - the product has no event for this, and needs none
-                await asyncio.sleep(0)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from ai_platform.domain.decision import Refusal
 from ai_platform.domain.errors import Denied, InvalidCall
 from ai_platform.policy import Policy
 
-pytestmark = pytest.mark.requirement("PO-4")
+pytestmark = pytest.mark.requirement("PO-1")
 
 Calls = Callable[..., Call]
 

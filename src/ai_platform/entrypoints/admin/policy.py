@@ -41,7 +41,7 @@ class PolicyRoutes:
         }
 
     async def check(self, request: AdminRequest) -> dict[str, Any]:
-        """Body {text}: {ok, version, rules}, or {ok: false, problems} with line, column, message, suggestion, excerpt."""
+        """Body {text}: {ok, version, rules}, or {ok: false, problems} with line, column, message, excerpt."""
         text = request.body.get("text")
         if not isinstance(text, str):
             raise InvalidCall(Refusal.INVALID_REQUEST, 'The body must be {"text": "..."} with the policy\'s YAML.')
