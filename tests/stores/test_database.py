@@ -230,6 +230,20 @@ async def test_a_pool_in_use_refuses_within_its_bound(tables: Database):
     assert await tables.fetchval("SELECT 1") == 1
 
 
+async def test_a_session_keeps_its_lock_until_it_is_ended(tables: Database):
+    session = await tables.session()
+    await session.execute("SELECT pg_advisory_lock(7)")
+    assert await tables.fetchval("SELECT pg_try_advisory_lock(7)") is False
+    await session.close()
+    await tables.execute("SELECT pg_advisory_xact_lock(7)")  # waits no longer than a statement may
+
+
+async def test_a_session_that_the_pool_has_no_place_for_is_refused(tables: Database):
+    async with tables.transaction(), tables.transaction():
+        with pytest.raises(StoreUnavailable):
+            await tables.session()
+
+
 async def test_a_slow_statement_is_cut_off(tables: Database):
     async with asyncio.timeout(20):
         with pytest.raises(StoreUnavailable):
