@@ -25,7 +25,7 @@ from ai_platform.testing.postgres import FreshDatabase, TestPostgres
 pytestmark = pytest.mark.anyio
 
 HASTY = StoresSettings(
-    pool_max=2, connect_timeout=1, acquire_timeout=0.3, command_timeout=0.5, probe_interval=0.05, stop_timeout=3
+    pool_max=2, connect_timeout=1, acquire_timeout=0.8, command_timeout=0.8, probe_interval=0.05, stop_timeout=3
 )
 
 TABLES = """
