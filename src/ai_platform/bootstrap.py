@@ -39,7 +39,7 @@ from ai_platform.identity import Authenticator, Keys
 from ai_platform.policy import PolicyStore
 from ai_platform.pricing import Estimator, load_price_book
 from ai_platform.protection import Guard
-from ai_platform.protection.seen import MemorySeen
+from ai_platform.protection.incidents import PostgresSeen
 from ai_platform.routing import Router
 from ai_platform.routing.router import Choice
 from ai_platform.secret import Secret, load_secret
@@ -228,12 +228,8 @@ async def _spend(
 
 async def _protection(settings: Settings, secret: Secret, database: Database, clock: Clock) -> Guard:
     """The guard, knowing the values that were blocked before: they are redacted from now on."""
-    seen = MemorySeen(settings.protection.seen_values)
-    rows = await database.fetch(
-        "SELECT principal_id, value_hash FROM incidents ORDER BY last_seen DESC LIMIT $1", seen.limit
-    )
-    for row in reversed(rows):
-        seen.first_sight(row["principal_id"], row["value_hash"])
+    seen = PostgresSeen(settings.protection.seen_values)
+    await seen.load(database)
     return Guard(settings.protection, clock, secret=secret.derive("protection"), seen=seen)
 
 

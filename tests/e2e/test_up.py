@@ -28,12 +28,12 @@ def test_a_restart_keeps_keys_ledger_and_log(data: Path) -> None:
     with running(data) as platform:
         key = platform.key("dev", "--team", "blue")
         assert ask(platform, "hello", key=key).status_code == 200
-        before = platform.json("usage", "--by", "team")
+        before = platform.json("usage", "--by", "team")["rows"]
         admin = platform.admin_key
     with running(data) as platform:
         assert platform.admin_key == admin
         assert admin not in platform.output
-        assert platform.json("usage", "--by", "team") == before
+        assert platform.json("usage", "--by", "team")["rows"] == before
         assert ask(platform, "hello again", key=key).status_code == 200
         assert platform.json("audit", "verify")["intact"] is True
 

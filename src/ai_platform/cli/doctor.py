@@ -1,6 +1,5 @@
 """`ai-platform doctor`: look at everything a working platform needs, say what is wrong and how to mend it."""
 
-import os
 import shutil
 import sys
 from collections.abc import Iterator
@@ -49,7 +48,7 @@ def doctor(
 def _machine(folder: Path) -> Iterator[Finding]:
     yield Finding("python", "ok", sys.version.split()[0])
     try:
-        yield Finding("postgresql", "ok", str(find_binaries(os.environ)))
+        yield Finding("postgresql", "ok", str(find_binaries().bin))
     except ConfigError as error:
         yield Finding("postgresql", "problem", "no PostgreSQL binaries", str(error))
     existing = next(path for path in (folder, *folder.parents) if path.exists())

@@ -18,7 +18,7 @@ from ai_platform.domain.event import Event
 from ai_platform.gateway.charge import Cashier, Charge, Consumption
 from ai_platform.gateway.entries import alerts_for, call_facts, intent_event, login_event, outcome_event, refusal_events
 from ai_platform.gateway.record import Record
-from ai_platform.gateway.rows import incident_rows, ledger_row, open_row
+from ai_platform.gateway.rows import ledger_row, open_row, sightings
 from ai_platform.stores.rows import Insert
 from ai_platform.telemetry import Alerts, CallLog, Meter
 
@@ -102,9 +102,9 @@ class Book:
         """Outcome or refusal to the trail, then metrics, log line and alerts. Goes on when the call is cancelled."""
         if record.is_admitted:
             events = (outcome_event(record),)
-            rows = (ledger_row(self._ledger, record), *incident_rows(record))
+            rows = (ledger_row(self._ledger, record), *sightings(record))
         else:
-            events, rows = refusal_events(record), incident_rows(record)
+            events, rows = refusal_events(record), sightings(record)
         self._observe(record)
         if not record.aborted:  # a cancellation from here on finds the events in the trail's queue already
             await self._append(events, rows)

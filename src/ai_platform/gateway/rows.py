@@ -1,13 +1,12 @@
 """The rows of other rooms' tables that travel with the events of a call, in the same transaction."""
 
-from datetime import UTC, datetime
-
 from ai_platform.budget import Estimate, Ledger
 from ai_platform.domain.errors import Blocked
 from ai_platform.domain.finding import Finding
 from ai_platform.domain.money import Micros
 from ai_platform.gateway.charge import Charge
 from ai_platform.gateway.record import Record
+from ai_platform.protection.incidents import incident_rows
 from ai_platform.stores.rows import Insert
 
 NOTHING = Charge()
@@ -49,25 +48,11 @@ def _at(record: Record) -> float:
     return record.hold.at if record.hold else record.call.received_at
 
 
-SIGHTING = ("principal_id", "value_hash", "type", "rule", "severity", "team", "call_id", "at")
-
-
-def incident_rows(record: Record) -> tuple[Insert, ...]:
-    """One sighting for each critical value: the database makes one incident of them per person and value."""
-    found: dict[str, Finding] = {}
-    if isinstance(record.error, Blocked):
-        found |= {finding.value_hash: finding for finding in record.error.findings}
+def sightings(record: Record) -> tuple[Insert, ...]:
+    """Critical values this person has not shown before: the database keeps one incident of each."""
+    found: tuple[Finding, ...] = record.error.findings if isinstance(record.error, Blocked) else ()
     if record.inspection:
-        found |= {finding.value_hash: finding for finding in record.inspection.new_incidents}
+        found += record.inspection.new_incidents
     if not found or record.caller is None:
         return ()
-    at = datetime.fromtimestamp(record.scribe.clock.now(), UTC)
-    caller = record.caller
-    return tuple(
-        Insert(
-            "aip.incident_sightings",
-            SIGHTING,
-            (caller.id, key, one.type, one.rule, one.severity.value, caller.team, record.call.id, at),
-        )
-        for key, one in found.items()
-    )
+    return incident_rows(record.caller, record.call.id, found, record.scribe.clock.now())

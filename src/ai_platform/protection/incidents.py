@@ -13,7 +13,7 @@ from ai_platform.protection.seen import MemorySeen
 from ai_platform.stores.rows import Insert
 
 _TABLE = "aip.incident_sightings"
-_COLUMNS = ("principal_id", "value_hash", "type", "rule", "severity", "principal_name", "team", "call_id", "at")
+_COLUMNS = ("principal_id", "value_hash", "type", "rule", "severity", "team", "call_id", "at")
 _RECENT = "SELECT principal_id, value_hash FROM aip.incidents ORDER BY last_seen DESC LIMIT $1"
 
 
@@ -37,7 +37,6 @@ def incident_rows(principal: Principal, call_id: str, findings: Iterable[Finding
                 finding.type,
                 finding.rule,
                 finding.severity.value,
-                principal.name,
                 principal.team,
                 call_id,
                 when,

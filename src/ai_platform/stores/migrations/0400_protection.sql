@@ -7,7 +7,6 @@ CREATE TABLE aip.incidents (
     type text NOT NULL,
     rule text NOT NULL,
     severity text NOT NULL,
-    principal_name text NOT NULL DEFAULT '',
     team text,
     call_id text NOT NULL DEFAULT '',
     first_seen timestamptz NOT NULL,
@@ -19,15 +18,15 @@ CREATE TABLE aip.incidents (
 CREATE INDEX incidents_last_seen ON aip.incidents (last_seen DESC);
 
 CREATE VIEW aip.incident_sightings AS
-    SELECT principal_id, value_hash, type, rule, severity, principal_name, team, call_id, last_seen AS at
+    SELECT principal_id, value_hash, type, rule, severity, team, call_id, last_seen AS at
     FROM aip.incidents;
 
 CREATE FUNCTION aip.record_sighting() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO aip.incidents AS known
-        (principal_id, value_hash, type, rule, severity, principal_name, team, call_id, first_seen, last_seen)
+        (principal_id, value_hash, type, rule, severity, team, call_id, first_seen, last_seen)
     VALUES
-        (NEW.principal_id, NEW.value_hash, NEW.type, NEW.rule, NEW.severity, NEW.principal_name, NEW.team,
+        (NEW.principal_id, NEW.value_hash, NEW.type, NEW.rule, NEW.severity, NEW.team,
          NEW.call_id, NEW.at, NEW.at)
     ON CONFLICT (principal_id, value_hash) DO UPDATE
         SET last_seen = greatest(known.last_seen, excluded.last_seen),
