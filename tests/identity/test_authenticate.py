@@ -72,26 +72,26 @@ async def test_a_known_key_costs_no_look_up_until_its_time_is_over(room: Any):
     assert room.auth.lookups == 2
 
 
-@pytest.mark.parametrize(
-    ("text", "says"),
-    [
-        (None, "No key came with this request (Authorization: Bearer aip_..., or x-api-key)"),
-        ("", "This is not a key of the platform; those begin with aip_"),
-        ("hello", "This is not a key of the platform"),
-        ("sk-ant-api03-abc", "This is a key of Anthropic"),
-        ("aip_short", "The key is damaged: copy it whole"),
-        (UNKNOWN[:-1], "The key is damaged"),
-        (UNKNOWN + "x", "The key is damaged"),
-        (UNKNOWN[:-1] + "!", "The key is damaged"),
-        (UNKNOWN, "This key is not known here"),
-        (PREFIX + "0" * 48, "This key is damaged: copy it whole"),
-    ],
-)
-async def test_a_wrong_credential_is_told_what_it_is_and_how_to_get_a_key(room: Any, text: str | None, says: str):
-    error = await _refused(room, text)
-    assert error.reason is Refusal.UNAUTHENTICATED
-    assert str(error).startswith(says)
-    assert str(error).endswith("Ask an administrator of this platform for a key (`ai-platform keys create NAME`).")
+WRONG = [
+    (None, "No key came with this request (Authorization: Bearer aip_..., or x-api-key)"),
+    ("", "This is not a key of the platform; those begin with aip_"),
+    ("hello", "This is not a key of the platform"),
+    ("sk-ant-api03-abc", "This is a key of Anthropic"),
+    ("aip_short", "The key is damaged: copy it whole"),
+    (UNKNOWN[:-1], "The key is damaged"),
+    (UNKNOWN + "x", "The key is damaged"),
+    (UNKNOWN[:-1] + "!", "The key is damaged"),
+    (UNKNOWN, "This key is not known here"),
+    (PREFIX + "0" * 48, "This key is damaged: copy it whole"),
+]
+
+
+async def test_a_wrong_credential_is_told_what_it_is_and_how_to_get_a_key(room: Any):
+    for text, says in WRONG:
+        error = await _refused(room, text)
+        assert error.reason is Refusal.UNAUTHENTICATED
+        assert str(error).startswith(says)
+        assert str(error).endswith("Ask an administrator of this platform for a key (`ai-platform keys create NAME`).")
 
 
 async def test_the_way_to_get_a_key_can_be_the_organisations_own(with_settings: Any):
@@ -178,10 +178,10 @@ ATTACKS = [
 ]
 
 
-@pytest.mark.parametrize("text", ATTACKS, ids=range(len(ATTACKS)))
-async def test_a_key_that_looks_like_an_attack_is_only_a_wrong_key(room: Any, text: str):
-    error = await _refused(room, text)
-    assert error.reason is Refusal.UNAUTHENTICATED
-    assert len(str(error)) < 300
+async def test_a_key_that_looks_like_an_attack_is_only_a_wrong_key(room: Any):
+    for text in ATTACKS:
+        error = await _refused(room, text)
+        assert error.reason is Refusal.UNAUTHENTICATED
+        assert len(str(error)) < 300
     assert room.auth.lookups == 0
     assert await room.database.fetchval("SELECT count(*) FROM keys") == 0

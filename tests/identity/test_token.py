@@ -3,6 +3,8 @@
 import re
 import string
 import zlib
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -28,6 +30,15 @@ def test_a_key_is_what_the_documentation_says():
 
 def test_the_checksum_of_the_documented_example():
     assert checksum("aip_" + "0" * 42) == "0R2nWm"
+
+
+def test_the_program_in_the_documentation_knows_a_key_when_it_sees_one():
+    page = (Path(__file__).parents[2] / "docs" / "identity.md").read_text(encoding="utf-8")
+    names: dict[str, Any] = {}
+    exec(re.search(r"```python\n(.*?)```", page, re.DOTALL)[1], names)  # type: ignore[index]
+    text = new_token().text
+    assert names["is_platform_key"](text)
+    assert not names["is_platform_key"](text[:-1] + ("a" if text[-1] != "a" else "b"))
 
 
 def test_the_secret_part_has_more_than_160_bits():

@@ -20,7 +20,7 @@ from ai_platform.policy.roles import Roles
 from ai_platform.policy.schema import NamedPolicy, PolicyFile, UsageLimits
 
 DEFAULT_CONTACT = "Ask an administrator of this platform."
-MOST_FILTERS = 200
+MOST_FILTERS = 100
 
 
 class Parts(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,7 +76,7 @@ def compile_policy(
         file=value,
         roles=roles,
         models=ModelAccess(value.models),
-        filters=ContentFilters(_filters(value), contact),
+        filters=_content_filters(document, contact),
         limits=limits,
         team_limits=team_limits(value.teams, limits),
         plan=plan,
@@ -122,6 +122,14 @@ def _filters(value: PolicyFile) -> list[Filter]:
         )
         for index, written in enumerate(value.content_filters.block_patterns)
     ]
+
+
+def _content_filters(document: Document[PolicyFile], contact: str) -> ContentFilters:
+    try:
+        return ContentFilters(_filters(document.value), contact)
+    except BadPattern as error:  # each compiles alone, but not all of one scope together
+        sentence = f"These patterns cannot be used together: {error}."
+        raise document.error(sentence, "content_filters", "block_patterns", key=True) from error
 
 
 def _filter_problems(document: Document[PolicyFile]) -> Iterator[Problem]:

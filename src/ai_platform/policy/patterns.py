@@ -4,10 +4,18 @@ A policy is user input: a backtracking engine would let one line of YAML stop th
 look-around and back-references do not exist; such a pattern is refused when the policy loads. Above: filters, compile.
 """
 
+import re
 from collections.abc import Sequence
 
 import hyperscan
 import msgspec
+
+MOST_POSITIONS = 2000
+TOO_LARGE = "it is too large once its repeats {m,n} are written out; use smaller numbers, or * and +"
+
+_TOKEN = re.compile(
+    r"\\[pPx]\{[^}]*\}|\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\{(?P<least>\d{1,6})(?:,(?P<most>\d{0,6}))?\}|.", re.DOTALL
+)
 
 
 class BadPattern(Exception):
@@ -15,9 +23,12 @@ class BadPattern(Exception):
 
 
 class Expression(msgspec.Struct, frozen=True):
+    """spans: matches need a start (larger patterns compile without)."""
+
     pattern: str
     whole_words: bool = True
     case_sensitive: bool = False
+    spans: bool = True
 
 
 class Match(msgspec.Struct, frozen=True):
@@ -67,17 +78,52 @@ def _compile(expressions: Sequence[Expression]) -> hyperscan.Database:
     database = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
     if not expressions:
         return database
-    base = hyperscan.HS_FLAG_UTF8 | hyperscan.HS_FLAG_SOM_LEFTMOST
+    if any(written_out(expression.pattern) > MOST_POSITIONS for expression in expressions):
+        raise BadPattern(TOO_LARGE)
     try:
         database.compile(
             expressions=[expression.pattern.encode() for expression in expressions],
             ids=list(range(len(expressions))),
             elements=len(expressions),
-            flags=[base | (0 if each.case_sensitive else hyperscan.HS_FLAG_CASELESS) for each in expressions],
+            flags=[_flags(expression) for expression in expressions],
         )
     except hyperscan.error as error:
         raise BadPattern(_explain(str(error))) from error
     return database
+
+
+def _flags(expression: Expression) -> int:
+    flags = hyperscan.HS_FLAG_UTF8
+    if expression.spans:
+        flags |= hyperscan.HS_FLAG_SOM_LEFTMOST
+    return flags if expression.case_sensitive else flags | hyperscan.HS_FLAG_CASELESS
+
+
+def written_out(pattern: str) -> int:
+    """About how many single positions the pattern has once its counted repeats are written out.
+
+    `(a{1,500}){1,500}` has 250,000, and the compiler would work on them for many seconds before it gives up.
+    """
+    sizes = [0]
+    last = 0
+    for token in _TOKEN.finditer(pattern):
+        text = token[0]
+        if text == "(":
+            sizes.append(0)
+            last = 0
+        elif text == ")" and len(sizes) > 1:
+            last = sizes.pop()
+            sizes[-1] += last
+        elif token["most"] or token["least"]:
+            times = int(token["most"] or token["least"])
+            sizes[-1] += last * (times - 1)
+            last *= times
+        elif text not in "|^$*+?)":
+            last = 1
+            sizes[-1] += 1
+        if sizes[-1] > MOST_POSITIONS:
+            break
+    return sum(sizes)
 
 
 def _explain(reason: str) -> str:
@@ -86,6 +132,8 @@ def _explain(reason: str) -> str:
             f"it uses what cannot be matched in linear time ({reason.rstrip('.')}); write it without look-ahead,"
             " look-behind and back-references"
         )
+    if "too large" in reason:
+        return TOO_LARGE
     if "empty buffer" in reason:
         return "it matches the empty text, so it would match everywhere"
     return reason.rstrip(".")

@@ -115,7 +115,7 @@ def _check_custom(document: Document[PolicyFile], index: int, rule: CustomRule) 
     names = [each.name for each in document.value.protection.custom]
     if rule.name in SHORT_NAMES or rule.name in names[:index]:
         yield document.problem(f"The name '{rule.name[:60]}' is taken; choose another.", *path, "name")
-    expression = Expression(rule.pattern, whole_words=False, case_sensitive=True)
+    expression = Expression(rule.pattern, whole_words=False, case_sensitive=True, spans=False)
     try:
         check_pattern(expression)
     except BadPattern as error:

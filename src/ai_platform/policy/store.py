@@ -189,7 +189,14 @@ class PolicyStore:
 
 
 def _first(places: list[Path]) -> Path | None:
-    return next((path for path in places if path.is_file()), None)
+    return next((path for path in places if _exists(path)), None)
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a folder that may not be entered: there may be a policy in it, so it is not passed over
+        return True
 
 
 def _companions(path: Path, before: _Look) -> tuple[Path, ...]:
