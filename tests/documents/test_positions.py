@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import msgspec
 import pytest
 
-from ai_platform.documents import DocumentError, load, read
+from ai_platform.documents import DocumentError, load, read, suggest
 from ai_platform.domain.errors import ConfigError
 from ai_platform.domain.finding import RuleAction
 
@@ -144,3 +144,20 @@ def test_a_file_that_cannot_be_read_is_a_config_error(tmp_path: Path):
     marked = tmp_path / "bom.yaml"
     marked.write_bytes(b"\xef\xbb\xbfversion: '2'\n")
     assert load(marked, Sheet).version == "2"
+
+
+@pytest.mark.parametrize(
+    ("word", "known", "meant"),
+    [
+        ("credt_card", ("credit-card", "CREDIT_CARD", "credit_card"), "credit_card"),
+        ("Credt-card", ("credit-card", "CREDIT_CARD"), "credit-card"),
+        ("CREDT_CARD", ("credit-card", "CREDIT_CARD"), "CREDIT_CARD"),
+        ("xyz", ("credit-card",), None),
+        ("", ("a",), None),
+        ("a" * 10_000, ("a",), None),
+    ],
+)
+def test_of_names_that_differ_in_spelling_only_the_nearest_is_suggested(
+    word: str, known: tuple[str, ...], meant: str | None
+):
+    assert suggest(word, known) == meant

@@ -56,10 +56,13 @@ def excerpt(text: str, position: Position) -> str:
 
 def suggest(word: str, known: Iterable[str]) -> str | None:
     """The known word that `word` was probably meant to be, or None when nothing is near."""
-    ranked = sorted(known, key=lambda candidate: (candidate.islower() != word.islower(), candidate), reverse=True)
-    plain = {_plain(candidate): candidate for candidate in ranked}  # of names that differ in case only, the alike wins
-    close = difflib.get_close_matches(_plain(word)[:80], list(plain), n=1, cutoff=0.6)
-    return plain[close[0]] if close else None
+    spelt: dict[str, list[str]] = {}
+    for candidate in sorted(known):
+        spelt.setdefault(_plain(candidate), []).append(candidate)
+    close = difflib.get_close_matches(_plain(word)[:80], list(spelt), n=1, cutoff=0.6)
+    if not close:
+        return None
+    return max(spelt[close[0]], key=lambda candidate: difflib.SequenceMatcher(None, word, candidate).ratio())
 
 
 def _plain(word: str) -> str:
