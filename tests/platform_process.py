@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -149,11 +149,11 @@ def ask(platform: PlatformProcess, text: str, *, key: str | None = None, **field
         return client.post("/v1/messages", json=body)
 
 
-def eventually(check: Any, *, within: float = 10.0) -> Any:
+def until(check: Callable[[], Any], *, within: float = 20.0) -> Any:
     """The first true result of `check()`; an assertion error when there is none in time."""
     deadline = time.monotonic() + within
-    poll = select.poll()
+    pause = select.poll()
     while not (result := check()):
         assert time.monotonic() < deadline, "it did not become true in time"
-        poll.poll(20)
+        pause.poll(20)
     return result

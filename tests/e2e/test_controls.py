@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from platform_process import PlatformProcess, ask, eventually, running
+from platform_process import PlatformProcess, ask, running, until
 
 POLICY = """\
 version: "1.0"
@@ -43,12 +43,12 @@ def test_the_policy_file_limits_filters_and_reloads(data: Path, tmp_path: Path) 
 
         version = platform.json("policy", "show")["version"]
         policy.write_text(POLICY.replace("requests_per_hour", "requests_per_huor"))
-        eventually(lambda: events_of(platform, "configuration_change"))
+        until(lambda: events_of(platform, "configuration_change"))
         assert platform.json("policy", "show")["version"] == version
         change = events_of(platform, "configuration_change")[0]
         assert "requests_per_hour" in change["error"]
         policy.write_text(POLICY.replace("requests_per_hour: 3", "requests_per_hour: 300"))
-        eventually(lambda: ask(platform, "hi", key=key).status_code == 200)
+        until(lambda: ask(platform, "hi", key=key).status_code == 200)
 
 
 def events_of(platform: PlatformProcess, kind: str) -> list[dict[str, object]]:
@@ -99,7 +99,7 @@ def test_without_postgresql_nothing_is_executed_and_it_comes_back(data: Path) ->
         refused = ask(platform, "hi")
         assert refused.status_code == 503
         assert refused.headers["x-should-retry"] == "true"
-        eventually(lambda: ask(platform, "hi").status_code == 200, within=60)
+        until(lambda: ask(platform, "hi").status_code == 200, within=60)
         assert platform.json("audit", "verify")["intact"] is True
 
 

@@ -61,7 +61,7 @@ def test_kill_9_in_mid_stream_loses_nothing_and_settles_the_call(data: Path, tmp
         assert total(after, "requests") == total(before, "requests") + 3
         assert total(after, "micros") > total(before, "micros")
         with platform.http() as http:
-            standing = http.get("/admin/usage/standing").json()["standing"]
+            standing = http.get("/admin/usage/standing").json()["limits"]
         assert standing
         assert all(row["held"] == 0 for row in standing)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from platform_process import ask, children_of, eventually, run_command, running, wait_gone
+from platform_process import ask, children_of, run_command, running, until, wait_gone
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
@@ -56,7 +56,7 @@ def test_kill_9_leaves_nothing_running(data: Path) -> None:
     with running(data) as platform:
         assert children_of(str(data))
         platform.kill()
-        eventually(lambda: not children_of(str(data)), within=20)
+        until(lambda: not children_of(str(data)), within=20)
 
 
 @pytest.mark.requirement("OP-1")
