@@ -81,12 +81,21 @@ async def test_keys_are_listed_and_revoked_by_name_or_id(running: Running):
     listed = await running.run(keys, "list")
     assert "ann's laptop" in listed.stdout
     assert made["key"] not in listed.stdout
+    await running.run(keys, "create", "ci", "--service", "--owner", "build", "--scope", "model:claude-haiku-*")
+    listed = await running.run(keys, "list")
+    assert "ci (service build)" in listed.stdout
+    assert "developer: model:claude-haiku-*" in listed.stdout
+    await running.run(keys, "revoke", "ci")
     revoked = await running.run(keys, "revoke", "ann's laptop")
     assert revoked.exit_code == 0
     assert f"Revoked ann's laptop ({made['id']})" in revoked.stdout
     assert "ann's laptop" not in (await running.run(keys, "list")).stdout
     everything = json.loads((await running.run(keys, "list", "--all", "--json")).stdout)
-    assert {key["name"]: key["status"] for key in everything} == {"ann's laptop": "revoked", "admin": "active"}
+    assert {key["name"]: key["status"] for key in everything} == {
+        "ann's laptop": "revoked",
+        "ci": "revoked",
+        "admin": "active",
+    }
     assert json.loads((await running.run(keys, "revoke", made["id"], "--json")).stdout)["status"] == "revoked"
 
 

@@ -15,7 +15,7 @@ Data = Annotated[Path | None, typer.Option(help="Data folder of the platform.", 
 
 app = typer.Typer(no_args_is_help=True, help="Keys for people and service accounts.")
 
-_COLUMNS = ("id", "name", "owner", "kind", "roles", "scopes", "team", "expires", "last_used", "status")
+_COLUMNS = ("id", "name", "may", "team", "expires", "last_used")
 
 
 @app.command()
@@ -74,7 +74,8 @@ def list_keys(
         emit_json(found)
         return
     empty = "No keys. Make one with `ai-platform keys create NAME`."
-    emit_table(f"{len(found)} keys", _COLUMNS, [_row(key) for key in found], empty=empty)
+    columns = (*_COLUMNS, "status") if all_keys else _COLUMNS
+    emit_table(f"{len(found)} keys", columns, [_row(key) for key in found], empty=empty)
 
 
 @app.command()
@@ -94,10 +95,14 @@ def revoke(
 
 
 def _row(key: dict[str, Any]) -> dict[str, Any]:
+    """The owner beside the name where it is another; what narrows the roles after a colon."""
+    owner = key["owner"] if key["email"] is None else f"{key['owner']}, {key['email']}"
+    service = "service " if key["kind"] == "service" else ""
+    scopes = f": {' '.join(key['scopes'])}" if key["scopes"] else ""
     return {
         **key,
-        "roles": " ".join(key["roles"]),
-        "scopes": " ".join(key["scopes"]),
+        "name": key["name"] if (owner, service) == (key["name"], "") else f"{key['name']} ({service}{owner})",
+        "may": " ".join(key["roles"]) + scopes,
         "expires": (key["expires_at"] or "never")[:10],
         "last_used": (key["last_used_at"] or "never")[:16].replace("T", " "),
     }
