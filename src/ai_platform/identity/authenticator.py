@@ -157,8 +157,11 @@ class Authenticator:
         moments = [dt.datetime.fromtimestamp(moment, dt.UTC) for moment in used.values()]
         try:
             await self._database.execute(
-                "UPDATE keys SET last_used_at = greatest(last_used_at, used.moment)"
-                " FROM unnest($1::text[], $2::timestamptz[]) AS used (id, moment) WHERE keys.id = used.id",
+                # Rows that another replica is writing at this moment are left to it: no waiting, no deadlock.
+                "UPDATE keys SET last_used_at = greatest(keys.last_used_at, used.moment) FROM ("
+                "  SELECT k.id, u.moment FROM unnest($1::text[], $2::timestamptz[]) AS u (id, moment)"
+                "  JOIN keys k ON k.id = u.id FOR UPDATE OF k SKIP LOCKED"
+                ") AS used WHERE keys.id = used.id",
                 list(used),
                 moments,
             )

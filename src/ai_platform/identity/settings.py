@@ -1,6 +1,12 @@
 """Settings of the identity room."""
 
+from typing import Annotated
+
 import msgspec
+
+Seconds = Annotated[float, msgspec.Meta(ge=0)]
+Interval = Annotated[float, msgspec.Meta(gt=0)]
+Count = Annotated[int, msgspec.Meta(ge=1)]
 
 
 class IdentitySettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -15,10 +21,10 @@ class IdentitySettings(msgspec.Struct, frozen=True, kw_only=True):
     key_help: the sentence of a 401 that says how to get a key; "" = the command that makes one.
     """
 
-    cache_seconds: float = 30.0
-    outage_seconds: float = 300.0
-    watch_seconds: float = 0.5
-    flush_seconds: float = 30.0
-    cached_keys: int = 50_000
-    failures_per_minute: int = 20
+    cache_seconds: Seconds = 30.0
+    outage_seconds: Seconds = 300.0
+    watch_seconds: Interval = 0.5
+    flush_seconds: Seconds = 30.0
+    cached_keys: Count = 50_000
+    failures_per_minute: Count = 20
     key_help: str = ""

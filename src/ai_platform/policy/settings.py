@@ -1,6 +1,7 @@
 """Settings of the policy room."""
 
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
@@ -12,4 +13,4 @@ class PolicySettings(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     file: Path | None = None
-    poll_seconds: float = 1.0
+    poll_seconds: Annotated[float, msgspec.Meta(gt=0)] = 1.0
