@@ -111,6 +111,7 @@ async def serving(
         scripted.connections += 1
         try:
             await script(Wire(reader, writer, scripted))
+            await until(lambda: not writer.transport.get_write_buffer_size())
         except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
             pass  # the client went: what the tests are about is seen at the client or in `log`
         finally:

@@ -30,9 +30,10 @@ from scripted import (
 )
 
 from ai_platform.domain.errors import UpstreamBroken
-from ai_platform.upstream.connection import Connection, Limits, Outgoing
+from ai_platform.upstream.connection import Connection
 from ai_platform.upstream.decode import Decoded
 from ai_platform.upstream.reply import Reply
+from ai_platform.upstream.wire import Limits, Outgoing
 
 pytestmark = pytest.mark.anyio
 

@@ -12,10 +12,10 @@ from authority import Authority
 from scripted import OK, Request, Scripted, Wire, answer, fetch, get, replies, serving, spec, upstreams
 
 from ai_platform.domain.errors import ConfigError, UpstreamError, UpstreamUnreachable
-from ai_platform.upstream.connection import Limits
 from ai_platform.upstream.dial import Dialler, Origin, connect_first
 from ai_platform.upstream.proxy import choose_proxy
 from ai_platform.upstream.settings import RetrySettings
+from ai_platform.upstream.wire import Limits
 
 pytestmark = [pytest.mark.anyio, pytest.mark.requirement("UP-1")]
 

@@ -239,12 +239,25 @@ def test_no_field_list_ever_writes_a_line_that_was_not_asked_for(fields: Headers
     assert [(name, value) for name, _, value in written] == [
         (name, value)
         for name, value in fields
-        if name not in REQUEST_DROPPED and not name.startswith(b"x-forwarded-") and name not in _named(fields)
+        if (plain := name.replace(b"_", b"-")) not in REQUEST_DROPPED | _named(fields)
+        and name not in _named(fields)
+        and not plain.startswith(b"x-forwarded-")
     ]
 
 
 def _named(fields: Headers) -> set[bytes]:
     return {part.strip(b" \t").lower() for name, value in fields if name == b"connection" for part in value.split(b",")}
+
+
+def test_underscores_do_not_disguise_a_private_field_and_others_keep_theirs():
+    fields: Headers = [
+        (b"x_api_key", b"forged"),
+        (b"x_forwarded-for", b"1"),
+        (b"content_length", b"9"),
+        (b"x_ok", b"1"),
+    ]
+    names = [name for name, _ in outgoing(call(headers=fields))]
+    assert names == [b"host", b"x_ok", b"accept-encoding", b"content-length"]
 
 
 async def test_a_mapped_model_is_spliced_into_an_otherwise_untouched_body():

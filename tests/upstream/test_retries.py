@@ -139,7 +139,7 @@ async def test_a_retry_after_too_long_to_wait_for_sends_a_503_to_the_next_upstre
 
 async def test_targets_are_tried_in_order_and_the_record_says_what_happened():
     async with serving(replies(OVERLOADED)) as two, serving(replies(OK)) as three:
-        specs = (spec(NOWHERE), spec(two, "two"), spec(three, "three"))
+        specs = (spec(NOWHERE), spec(two, "two"), spec(three, "three", region="eu"))
         async with upstreams(*specs, retry=RetrySettings(attempts=2)) as upstream:
             got, _ = await fetch(upstream, to=route("one", "two", "three"))
     attempts: list[Attempt] = got.facts["attempts"]
@@ -151,6 +151,7 @@ async def test_targets_are_tried_in_order_and_the_record_says_what_happened():
         ("three", 200, ""),
     ]
     assert got.facts["target"].name == "three"
+    assert got.facts["region"] == "eu"
     assert got.facts["first_byte_at"] >= got.facts["sent_at"]
     assert not got.facts["maybe_billed"]
 

@@ -10,6 +10,7 @@ import yaml
 from scripted import OK, Wire, answer, fetch, get, serving, spec, upstreams
 
 from ai_platform.domain.errors import ConfigError
+from ai_platform.domain.route import Target
 from ai_platform.testing import FakeClock
 from ai_platform.upstream import Upstream, UpstreamsSettings
 from ai_platform.upstream.adapters.anthropic import AnthropicAdapter
@@ -161,6 +162,9 @@ def test_no_object_shows_a_secret_in_its_repr(tmp_path: Path):
     assert isinstance(adapter, AnthropicAdapter)
     shown = " ".join(map(repr, (upstream, peer, peer.settings, adapter, adapter._credential, *upstream.health())))
     assert "hunter2" not in shown
+    request = adapter.outgoing(get(), Target(name="one"))
+    assert b"hunter2-env" in request.head
+    assert "hunter2" not in repr(request)
     by_file = started(api_key_file=str(tmp_path / "key"))
     assert "hunter2" not in repr(by_file._peers["one"].adapter)
     assert "***" in repr(by_file._peers["one"].adapter._credential)

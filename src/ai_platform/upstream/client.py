@@ -41,8 +41,9 @@ class Upstream:
     def open(self, route: Route, call: Call) -> AbstractAsyncContextManager[Answer]:
         """Send the call to the route's targets in order until one answers; the answer lives inside the context.
 
-        `answer.facts`: target (Target), attempts (list[Attempt]), sent_at and first_byte_at (clock.monotonic),
-        reused (bool: a kept connection served it), maybe_billed (bool: some attempt may have been executed in vain).
+        `answer.facts`: target (Target), region (the target's, else the settings'), attempts (list[Attempt]),
+        sent_at and first_byte_at (clock.monotonic), reused (bool: a kept connection served it), maybe_billed (bool:
+        some attempt may have been executed in vain).
         Leaving the context before the body's end hangs up on the upstream at once. The body's iterator raises
         UpstreamBroken or UpstreamTimeout after the last byte that arrived.
 

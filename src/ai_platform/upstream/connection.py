@@ -9,40 +9,19 @@ import math
 from typing import Protocol, cast
 
 import httptools
-import msgspec
 
 from ai_platform.domain.call import Headers
 from ai_platform.domain.errors import UpstreamError
 from ai_platform.upstream.errors import AnswerTimeout, AnswerTooLarge, CallerStalled, ConnectionDied, NotUnderstood
 from ai_platform.upstream.framing import read_answer_head
 from ai_platform.upstream.reply import Reply
+from ai_platform.upstream.wire import Limits, Outgoing
 
 HIGH_WATER = 64 * 1024
 """Bytes of an answer that wait for a slow reader before the connection stops reading."""
 
 SLICE = 256 * 1024
 """A larger body is written in slices, each after the transport took the one before."""
-
-
-class Outgoing(msgspec.Struct, frozen=True):
-    """A request as it goes on the wire."""
-
-    head: bytes
-    body: bytes = b""
-    bodiless_answer: bool = False
-    """The method was HEAD: the answer's content-length announces nothing."""
-
-
-class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """Seconds and bytes that hold for one connection; see UpstreamSettings."""
-
-    name: str
-    first_byte: float
-    idle: float
-    total: float
-    keep_alive: float
-    max_body: int
-    max_head: int
 
 
 class Owner(Protocol):

@@ -11,10 +11,11 @@ from typing import Any
 
 import msgspec
 
-from ai_platform.upstream.connection import Connection, Limits, Owner
+from ai_platform.upstream.connection import Connection, Owner
 from ai_platform.upstream.errors import ConnectFailed, ConnectTimeout, Failure, Misconfigured
 from ai_platform.upstream.proxy import Proxy
 from ai_platform.upstream.tunnel import Tunnel, TunnelRefused
+from ai_platform.upstream.wire import Limits
 
 HEAD_START = 0.25
 """Seconds one address may take before the next is tried beside it (RFC 8305 5 recommends 250 ms)."""

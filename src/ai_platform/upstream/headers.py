@@ -86,8 +86,8 @@ def write_head(start: bytes, fields: Headers, *, dropped: frozenset[bytes], own:
         dropped |= connection_options(fields)
     kept = [field for field in fields if field[0] not in dropped]
     names = b"\n".join([field[0] for field in kept])
-    if _FORWARDED in names:
-        kept = [field for field in kept if not field[0].startswith(_FORWARDED)]
+    if b"_" in names or _FORWARDED in names:
+        kept = [field for field in kept if _travels(field[0].replace(b"_", b"-"), dropped)]
         names = b"\n".join([field[0] for field in kept])
     size = b"" if length is None else b"content-length: %d\r\n" % length
     if not kept:
@@ -103,6 +103,11 @@ def write_head(start: bytes, fields: Headers, *, dropped: frozenset[bytes], own:
     ):
         raise _invalid("a header field holds characters that HTTP does not allow there")
     return b"%b%b\r\n%b%b\r\n" % (start, lines, own, size)
+
+
+def _travels(name: bytes, dropped: frozenset[bytes]) -> bool:
+    """name: with `-` for `_`, because servers that take both for one would read a forged `x_api_key`."""
+    return name not in dropped and not name.startswith(_FORWARDED)
 
 
 def connection_options(fields: Headers) -> frozenset[bytes]:

@@ -237,9 +237,10 @@ class Opening:
         await reply.head()
         if reply.encoding not in READABLE and not _is_empty(reply):
             reply.close()
+            coding = reply.encoding[:40].decode("ascii", "replace")
             raise NotUnderstood(
-                f"upstream {target.name!r} compressed its answer with {reply.encoding.decode('ascii', 'replace')!r} "
-                "although `accept-encoding: identity` was sent",
+                f"upstream {target.name!r} compressed its answer with {coding!r} although "
+                "`accept-encoding: identity` was sent",
                 target=target.name,
                 sent=True,
             )
@@ -276,6 +277,7 @@ class Opening:
             headers,
             body,
             target=target,
+            region=target.region or peer.settings.region,
             attempts=self._attempts,
             sent_at=self._sent_at,
             first_byte_at=self._now(),

@@ -9,13 +9,13 @@ from ai_platform.domain.clock import Clock
 from ai_platform.domain.errors import UpstreamError
 from ai_platform.upstream.adapters import make_adapter
 from ai_platform.upstream.breaker import Breaker, BreakerState
-from ai_platform.upstream.connection import Limits
 from ai_platform.upstream.credential import read_secret
 from ai_platform.upstream.dial import Dialler, Origin
 from ai_platform.upstream.pool import Pool
 from ai_platform.upstream.proxy import Proxy, choose_proxy
 from ai_platform.upstream.settings import BreakerSettings, UpstreamSettings
 from ai_platform.upstream.tls import client_context, system_context
+from ai_platform.upstream.wire import Limits
 
 
 class UpstreamHealth(msgspec.Struct, frozen=True, kw_only=True):

@@ -5,8 +5,8 @@ from typing import Protocol
 
 from ai_platform.domain.call import Answer, Call
 from ai_platform.domain.route import Target
-from ai_platform.upstream.connection import Outgoing
 from ai_platform.upstream.settings import UpstreamSettings
+from ai_platform.upstream.wire import Outgoing
 
 
 class Adapter(Protocol):

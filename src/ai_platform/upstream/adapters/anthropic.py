@@ -6,11 +6,11 @@ from ai_platform.domain.call import Answer, Call, Headers
 from ai_platform.domain.decision import Refusal
 from ai_platform.domain.errors import InvalidCall
 from ai_platform.domain.route import Target
-from ai_platform.upstream.connection import Outgoing
 from ai_platform.upstream.credential import Credential, read_secret
 from ai_platform.upstream.headers import CREDENTIALS, IDENTITY, REQUEST_DROPPED, request_line, write_head
 from ai_platform.upstream.settings import Auth, UpstreamSettings
 from ai_platform.upstream.splice import with_model
+from ai_platform.upstream.wire import Outgoing
 
 _WITH_CONTENT = frozenset({"POST", "PUT", "PATCH"})
 
