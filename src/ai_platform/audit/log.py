@@ -202,7 +202,7 @@ async def open_log(
         await log.load(files, last.frontier if last and last.slot == slot else None)
     except (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.PostgresError) as error:
         cut(connection)
-        raise AuditUnavailable(f"PostgreSQL does not open the audit log ({error or type(error).__name__}).") from error
+        raise AuditUnavailable(f"PostgreSQL does not open the audit log ({type(error).__name__}).") from error
     except BaseException:
         cut(connection)
         raise

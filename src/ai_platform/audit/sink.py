@@ -5,6 +5,7 @@ its line is flushed to disk and fails when it is not. Above: trail. Below: setti
 """
 
 import asyncio
+import contextlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -65,7 +66,9 @@ class JsonlSink:
         """Write what waits, then close the file."""
         if self._task:
             await self._task
-        os.close(self._file)
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
 
     async def _drain(self) -> None:
         while self._waiting:
@@ -90,12 +93,17 @@ class JsonlSink:
         if self._size >= self.settings.rotate_bytes:
             self._rotate()
         data = b"".join(lines)
-        while data:  # a full disk may take a part of it
-            taken = os.write(self._file, data)
-            self._size += taken
-            data = data[taken:]
-        if self.settings.required:
-            os.fsync(self._file)
+        taken = 0
+        try:
+            while taken < len(data):  # a full disk may take a part of it
+                taken += os.write(self._file, data[taken:])
+            if self.settings.required:
+                os.fsync(self._file)
+        except OSError:
+            with contextlib.suppress(OSError):  # no half line: whoever reads the file reads whole lines
+                os.ftruncate(self._file, self._size)
+            raise
+        self._size += taken
 
     def _rotate(self) -> None:
         for number in range(self.settings.keep, 0, -1):

@@ -4,6 +4,7 @@ Who destroys a subject's wrapped key makes all that was ever written of the pers
 the log and its proofs stay as they are. Above: trail, reader. Below: stores, cryptography.
 """
 
+import asyncio
 import base64
 import binascii
 import hmac
@@ -72,6 +73,7 @@ class SubjectKeys:
         self._clock = clock
         self._by_subject: dict[str, SubjectKey] = {}
         self._by_ref: dict[str, SubjectKey | None] = {}
+        self._loading: dict[str, asyncio.Task[SubjectKey]] = {}
         self._fresh_until = 0.0
 
     def ref(self, subject: str) -> str:
@@ -93,6 +95,13 @@ class SubjectKeys:
             StoreUnavailable: PostgreSQL does not answer.
 
         """
+        task = self._loading.get(subject)
+        if task is None:  # a burst of a person's first calls asks once
+            task = self._loading[subject] = asyncio.create_task(self._find_or_make(subject, email))
+            task.add_done_callback(lambda _: self._loading.pop(subject))
+        return await asyncio.shield(task)
+
+    async def _find_or_make(self, subject: str, email: str) -> SubjectKey:
         ref = self.ref(subject)
         nonce = os.urandom(_NONCE)
         fresh = nonce + self._kek.encrypt(nonce, os.urandom(32), ref.encode())

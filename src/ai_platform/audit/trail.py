@@ -64,7 +64,7 @@ class PostgresTrail:
             opened = self._opened(log, await log.others())
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             log.abandon()
-            raise AuditUnavailable(f"PostgreSQL broke off while the audit log was opened ({error}).") from error
+            raise AuditUnavailable("PostgreSQL broke off while the audit log was opened.") from error
         self.writer.start(log)
         await self.append([opened])
 
@@ -79,6 +79,20 @@ class PostgresTrail:
         waiter = Waiter(drafts, rows, lines)
         self.writer.submit(waiter)
         await waiter.done
+
+    @property
+    def origin(self) -> str:
+        """The log that is written to, `NAME/audit/SLOT`; empty while PostgreSQL is away."""
+        return self.writer.log.origin if self.writer.log else ""
+
+    def checkpoint(self) -> None:
+        """Sign a checkpoint over what none covers yet, soon."""
+        self.writer.sign()
+
+    def is_covered(self) -> bool:
+        """Whether a signed checkpoint covers every event."""
+        log = self.writer.log
+        return log is not None and log.covered == log.frontier.size
 
     async def close(self) -> None:
         """Commit what waits, sign a last checkpoint, give the log free. Appends from now on are refused."""

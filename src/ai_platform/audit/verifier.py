@@ -125,7 +125,7 @@ def open_note(note: str, keys: Keys) -> str:
     if not blank or not lines.endswith("\n"):
         raise Tampered("a note has no signature")
     text += "\n"
-    signed = False
+    signed: set[bytes] = set()
     for line in lines[:-1].split("\n"):
         dash, _, rest = line.partition(" ")
         name, _, encoded = rest.partition(" ")
@@ -135,9 +135,9 @@ def open_note(note: str, keys: Keys) -> str:
         public = keys.get((name, signature[:4]))
         if public is None:
             continue  # a witness's signature, which says nothing to who does not know the witness
-        if not good_signature(public, text.encode(), signature[4:]):
-            raise Tampered(f"a signature of {name} is forged")
-        signed = True
+        if public in signed or not good_signature(public, text.encode(), signature[4:]):
+            raise Tampered(f"a signature of {name} is forged, or repeated")
+        signed.add(public)
     if not signed:
         raise Tampered("a note is not signed by the given key")
     return text

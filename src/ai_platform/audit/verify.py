@@ -7,6 +7,7 @@ Above: reader. Below: walk, note, stores.
 import asyncio
 import base64
 import time
+from collections import deque
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -22,7 +23,8 @@ from ai_platform.audit.walk import Calls, Expected, Walk
 from ai_platform.stores.postgres import Database
 
 CHUNK = 1000
-_COLUMNS_AT_ONCE = 20_000
+_READ_AHEAD = 2
+_COLUMNS_AT_ONCE = 10_000
 _NOTES_AT_ONCE = 200
 _SHOWN = 100
 
@@ -32,7 +34,9 @@ WITH RECURSIVE used AS (
     UNION ALL SELECT (SELECT l.log FROM audit_leaf l WHERE l.log > used.log ORDER BY l.log LIMIT 1) FROM used
     WHERE used.log IS NOT NULL
 )
-SELECT slot, origin, reason FROM (
+SELECT slot, origin, reason,
+    coalesce((SELECT max(index) + 1 FROM audit_leaf WHERE log = slot), 0) AS total
+FROM (
     SELECT log AS slot FROM used WHERE log IS NOT NULL UNION SELECT log FROM audit_checkpoint
     UNION SELECT slot FROM audit_log UNION SELECT unnest($1::integer[])
 ) AS every LEFT JOIN audit_log USING (slot) LEFT JOIN audit_log_sealed USING (slot) ORDER BY slot
@@ -89,11 +93,7 @@ async def verify(database: Database, keys: Keys, files: CheckpointFiles) -> Asyn
     """See `AuditReader.verify`."""
     began = time.monotonic()
     logs = await database.fetch(_SLOTS, files.slots())
-    total = await database.fetchval(
-        "SELECT coalesce(sum((SELECT max(index) + 1 FROM audit_leaf WHERE log = slot)), 0)::bigint"
-        " FROM unnest($1::integer[]) AS slot",
-        [row["slot"] for row in logs],
-    )
+    total = sum(row["total"] for row in logs)
     calls = Calls()
     checks: list[_LogCheck] = []
     done = 0
@@ -102,7 +102,7 @@ async def verify(database: Database, keys: Keys, files: CheckpointFiles) -> Asyn
         check = _LogCheck(database, keys, files, row, calls)
         checks.append(check)
         await check.prepare()
-        async for size in check.walk_all():
+        async for size in check.walk_all(row["total"]):
             yield Progress(done=done + size, total=total)
         done += check.walk.frontier.size
     problems = [problem for check in checks for problem in (*check.problems, *check.walk.problems)]
@@ -173,37 +173,39 @@ class _LogCheck:
                 self.problems.append(f"{self.origin}: the checkpoint at {row['size']} is of another place")
             self.heads[checkpoint.size] = checkpoint.root
 
-    async def walk_all(self) -> AsyncIterator[int]:
-        """Yields the leaves done. The next chunk is on its way while one is hashed."""
-        columns: asyncio.Task[None] | None = None
-        coming = asyncio.create_task(self._leaves(0))
+    async def walk_all(self, total: int) -> AsyncIterator[int]:
+        """Yields the leaves done. The next chunks are on their way while one is hashed."""
+        reading: deque[asyncio.Task[list[Any]]] = deque()
+        columns = asyncio.create_task(self._check_columns(total))
+        start = 0
         try:
-            while rows := await coming:
-                coming = asyncio.create_task(self._leaves(rows[-1][0] + 1))
-                start = self.walk.frontier.size
-                if start % _COLUMNS_AT_ONCE == 0:
-                    if columns:
-                        await columns
-                    columns = asyncio.create_task(self._check_columns(start))
-                await asyncio.sleep(0)
+            while not self.walk.is_lost:
+                while len(reading) < _READ_AHEAD:
+                    reading.append(asyncio.create_task(self._leaves(start)))
+                    start += CHUNK
+                rows = await reading.popleft()
                 self.walk.feed(rows)
-                if self.walk.is_lost:
-                    break
                 yield self.walk.frontier.size
-            if columns:
-                await columns
+                if len(rows) < CHUNK:
+                    break
+            await columns
         finally:
-            tasks: list[asyncio.Task[Any]] = [coming, columns] if columns else [coming]
+            tasks: list[asyncio.Task[Any]] = [*reading, columns]
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
         self.walk.finish()
 
     async def _leaves(self, start: int) -> list[Any]:
+        """A full chunk unless the log ends in it. Behind a gap rows come twice, and the walk reports the gap."""
         return await self._database.fetch(LEAVES_FROM, self._slot, start, CHUNK)
 
-    async def _check_columns(self, start: int) -> None:
+    async def _check_columns(self, total: int) -> None:
         """The columns that searches use must say what the leaf says. The server compares, beside our hashing."""
+        for start in range(0, total, 2 * _COLUMNS_AT_ONCE):
+            await asyncio.gather(*(self._check_part(start + part * _COLUMNS_AT_ONCE) for part in range(2)))
+
+    async def _check_part(self, start: int) -> None:
         try:
             wrong = await self._database.fetch(_WRONG_COLUMNS, self._slot, start, _COLUMNS_AT_ONCE)
         except asyncpg.PostgresError as error:

@@ -53,14 +53,15 @@ class Waiter:
 class Writer:
     """appended, refused: events. commits, reconnects, checkpoints: how many. queued: events that wait for a commit.
 
-    unavailable: why appends fail at present, "" when they do not. log: the one written to, None while it is away.
+    unavailable: why appends fail at present, "" when they do not. last_error: the driver's words, for operators.
+    log: the one written to, None while it is away.
     """
 
     def __init__(
         self, settings: AuditSettings, reopen: OpenLogAgain, files: CheckpointFiles, sink: JsonlSink | None
     ) -> None:
         self.appended = self.refused = self.commits = self.reconnects = self.checkpoints = self.queued = 0
-        self.unavailable = ""
+        self.unavailable = self.last_error = ""
         self.log: OpenLog | None = None
         self._last: OpenLog | None = None
         self._settings = settings
@@ -107,9 +108,9 @@ class Writer:
         self._closing = self._sign_now = True
         self._wake_up()
         if self._task:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(2 * self._settings.commit_timeout):
-                    await self._task
+            await asyncio.wait({self._task}, timeout=2 * self._settings.commit_timeout)
+            self._task.cancel()
+            await asyncio.wait({self._task})
         if self._timer:
             self._timer.cancel()
         if self.log:
@@ -192,7 +193,8 @@ class Writer:
     def _undone(self, batch: list[Waiter], error: Exception) -> None:
         """The server took back the transaction, or never saw it. One caller's bad row must not refuse the others."""
         if len(batch) <= 1 or isinstance(error, asyncpg.InsufficientResourcesError):
-            self._fail(batch, f"PostgreSQL did not take the audit record: {error}")
+            self.last_error = str(error)
+            self._fail(batch, f"PostgreSQL did not take the audit record ({type(error).__name__}).")
             return
         for waiter in batch:
             waiter.alone = True
@@ -205,7 +207,8 @@ class Writer:
         """
         log.abandon()
         self.log, self._last = None, log
-        self.unavailable = f"PostgreSQL does not take audit records ({error or type(error).__name__})."
+        self.last_error = str(error)
+        self.unavailable = f"PostgreSQL does not take audit records ({type(error).__name__})."
         is_held = await self._reopen(pending)
         if self.log is None or is_held is None:
             self._fail(batch, self.unavailable)
@@ -233,7 +236,9 @@ class Writer:
                 is_same = self._last is not None and log.slot == self._last.slot
                 is_held = is_same and pending is not None and await log.holds(pending)
         except _AWAY as error:
-            self.unavailable = f"The audit trail is not available: {error or 'PostgreSQL does not answer in time'}"
+            self.last_error = str(error) or "PostgreSQL does not answer in time"
+            known = isinstance(error, PlatformError)  # its text is meant for callers, the driver's is not
+            self.unavailable = f"The audit trail is not available: {error if known else type(error).__name__}"
             if log:
                 log.abandon()
             return None

@@ -83,7 +83,7 @@ class AdminClient:
 
 
 def _lines(chunks: Iterator[bytes]) -> Iterator[str]:
-    """Split at line feeds only: JSON strings may hold U+2028 and other characters that text tools take for line ends."""
+    """Split at line feeds only: JSON strings may hold U+2028 and others that text tools take for line ends."""
     rest = b""
     for chunk in chunks:
         *lines, rest = (rest + chunk).split(b"\n")
