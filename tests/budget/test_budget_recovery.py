@@ -145,6 +145,26 @@ async def test_open_calls_of_a_process_nobody_knows_are_settled_after_a_lease(
     assert [call.call_id for call in await ledger_of(database, "prc_2").recover()] == [old.values[0]]
 
 
+async def test_a_call_that_runs_longer_than_a_lease_is_not_settled_while_its_process_lives(
+    database: Database, clock: FakeClock
+) -> None:
+    living = ledger_of(database, "prc_1", slot="pod-1")
+    await living.recover()
+    long = intent(living, a_call(clock))
+    written = datetime.now(UTC) - timedelta(hours=1)
+    await database.write([replace(long, columns=(*long.columns, "written_at"), values=(*long.values, written))])
+    assert await ledger_of(database, "prc_2", slot="pod-2").recover() == []
+
+
+async def test_a_process_that_runs_already_takes_nobodys_slot(database: Database, clock: FakeClock) -> None:
+    first, second = ledger_of(database, "prc_1"), ledger_of(database, "prc_2")
+    await first.recover()
+    await second.recover()
+    await database.write([intent(second, a_call(clock))])
+    assert await first.lease.recover() == []
+    assert await database.fetchval("SELECT count(*) FROM aip.gateway_process") == 2
+
+
 @pytest.mark.requirement("SP-2")
 async def test_a_late_outcome_replaces_the_estimate(database: Database, clock: FakeClock) -> None:
     slow = ledger_of(database, "prc_1")

@@ -1,9 +1,8 @@
 """Counters of one process. Nothing here awaits, so check-and-reserve cannot be interrupted by another call.
 
-Money and tokens lie in one cell a window. A cell is found by the wall clock and stays for a day after its window has
-ended: a clock that jumps back finds what was spent then, it neither frees nor loses anything. Requests are counted
-on the monotonic clock, which does not jump: exactly, as a queue of the moments of the last hour, never longer than
-the limit itself.
+Money and tokens lie in one cell a window. A cell is found by the wall clock and stays, by the monotonic clock, a day
+longer than its window lasts: a clock that jumps finds what was spent, it neither frees nor loses anything. Requests
+are counted on the monotonic clock: exactly, as a queue of the moments of the last hour, never longer than the limit.
 """
 
 from collections import deque
@@ -27,12 +26,13 @@ SWEEP = 10_000
 
 
 class Cell:
-    """What was spent and is held of one counter in one window."""
+    """What was spent and is held of one counter in one window. kept_until: by the monotonic clock."""
 
-    __slots__ = ("held", "spent", "window")
+    __slots__ = ("held", "kept_until", "spent", "window")
 
-    def __init__(self, window: Window) -> None:
+    def __init__(self, window: Window, now: float) -> None:
         self.window = window
+        self.kept_until = now + window.end - window.start + DAY
         self.spent = 0
         self.held = 0
 
@@ -57,7 +57,6 @@ class MemoryReservation:
             cell.held -= amount
             cell.spent = after = before + (micros if counter.unit is Unit.MICROS else tokens)
             changes.append((before, after))
-        self._amounts = [0] * len(self._cells)
         return changes
 
     def grow(self, micros: int, tokens: int) -> None:
@@ -141,15 +140,16 @@ class MemoryCounters:
         window = self._calendar.window(counter.period, at)
         cell = self._cells.get((counter.key, window.start))
         if cell is None:
+            now = self._clock.monotonic()
             if len(self._cells) >= self._sweep_cells_at:
-                self._sweep_cells(at)
-            cell = self._cells[counter.key, window.start] = Cell(window)
+                self._sweep_cells(now)
+            cell = self._cells[counter.key, window.start] = Cell(window, now)
         return cell
 
-    def _sweep_cells(self, at: float) -> None:
+    def _sweep_cells(self, now: float) -> None:
         """A reservation holds its own cells, so an old one may go; the next sweep comes when the number has doubled."""
         before = len(self._cells)
-        self._cells = {key: cell for key, cell in self._cells.items() if cell.window.end > at - DAY}
+        self._cells = {key: cell for key, cell in self._cells.items() if cell.kept_until > now}
         self.swept += before - len(self._cells)
         self._sweep_cells_at = max(SWEEP, 2 * len(self._cells))
 
