@@ -37,9 +37,11 @@ from ai_platform.gateway.gauges import register_gauges
 from ai_platform.gateway.happenings import Happenings
 from ai_platform.identity import Authenticator, Keys
 from ai_platform.policy import PolicyStore
+from ai_platform.policy.plan import Catalogue
 from ai_platform.pricing import Estimator, load_price_book
 from ai_platform.protection import Guard
 from ai_platform.protection.incidents import PostgresSeen
+from ai_platform.protection.rules import ALL
 from ai_platform.routing import Router
 from ai_platform.routing.router import Choice
 from ai_platform.secret import Secret, load_secret
@@ -118,7 +120,13 @@ async def running_platform(
         happenings = Happenings(trail, alerts, clock)
         stack.push_async_callback(happenings.close)
 
-        policies = PolicyStore(settings.policy, settings.data, clock=clock, on_change=happenings.policy_changed)
+        policies = PolicyStore(
+            settings.policy,
+            settings.data,
+            clock=clock,
+            catalogue=Catalogue(types=frozenset(rule.type for rule in ALL), rules=frozenset(rule.id for rule in ALL)),
+            on_change=happenings.policy_changed,
+        )
         await _in_background(stack, policies.run(), "policy watch")
         authenticator = Authenticator(
             database,

@@ -58,7 +58,7 @@ class Gateway:
             record.decision = decision = policy.decide(caller, call)
             for model in call.head.models[1:]:
                 policy.decide(caller, call.for_model(model))
-            policy.check_input(call)
+            call = policy.check_input(call)
             record.inspection = inspection = await self._protection.inspect(caller, call, decision.plan)
             call = call.with_body(inspection.body) if inspection.changed else call
             record.route = route = self._routing.choose(caller, call)
