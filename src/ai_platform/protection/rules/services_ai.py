@@ -1,0 +1,111 @@
+"""Keys without a prefix: model providers. Each is found beside its service's name only."""
+
+from ai_platform.protection.rules.shapes import service_key
+
+RULES = (
+    service_key(
+        "cohere",
+        "Cohere",
+        keyword=r"cohere|\bco_api",
+        value=r"[A-Za-z0-9]{40}",
+        example='co_api_token = "Py5IAda7y7NFO8reszeEzsUSlllbyJWR0UyLKxtg"',
+    ),
+    service_key(
+        "mistral",
+        "Mistral AI",
+        keyword=r"mistral",
+        value=r"[A-Za-z0-9]{32}",
+        example='mistral_token = "MGBnNrBwskeF16bVKiaieptbPEJRCegn"',
+    ),
+    service_key(
+        "ai21",
+        "AI21",
+        keyword=r"ai21",
+        value=r"[A-Za-z0-9]{32}",
+        example='ai21_token = "bUnEolPGGsiXl4p5DnhKgxhTaISAKrDN"',
+    ),
+    service_key(
+        "deepgram",
+        "Deepgram",
+        keyword=r"deepgram",
+        value=r"[a-f0-9]{40}",
+        example='deepgram_token = "fb40d1095dee31774f83a570ea3c2ed26843a6fe"',
+    ),
+    service_key(
+        "assemblyai",
+        "AssemblyAI",
+        keyword=r"assembly_?ai",
+        value=r"[a-f0-9]{32}",
+        example='assemblyai_token = "f942fdb51738e336f3d58ab2b618e80f"',
+    ),
+    service_key(
+        "wandb-legacy",
+        "Weights & Biases",
+        keyword=r"wandb|weights_?biases",
+        value=r"[a-f0-9]{40}",
+        example='wandb_token = "e915ce1d5f86eda6e223180c6f26165991c52a73"',
+    ),
+    service_key(
+        "elevenlabs-legacy",
+        "ElevenLabs",
+        keyword=r"eleven_?labs|xi-api-key",
+        value=r"[a-f0-9]{32}",
+        example='elevenlabs_token = "b8de5580776cb7b56a2408d67adefd3e"',
+    ),
+    service_key(
+        "deepl",
+        "DeepL",
+        keyword=r"deepl",
+        value=r"[a-f0-9]{8}-[a-f0-9]{4}-[a-f0-9]{4}-[a-f0-9]{4}-[a-f0-9]{12}(?::fx)?",
+        example='deepl_token = "c05c6c1f-c866-26b5-e032-bb8b63649a70"',
+    ),
+    service_key(
+        "serpapi",
+        "SerpApi",
+        keyword=r"serp_?api|serper",
+        value=r"[a-f0-9]{64}|[a-f0-9]{40}",
+        example='serpapi_token = "13380f8d0691989caacc05f1068e604cde857680"',
+    ),
+    service_key(
+        "roboflow",
+        "Roboflow",
+        keyword=r"roboflow",
+        value=r"[A-Za-z0-9]{20}",
+        example='roboflow_token = "THvfTdMadkytfKx8AtS5"',
+    ),
+    service_key(
+        "clarifai",
+        "Clarifai",
+        keyword=r"clarifai",
+        value=r"[a-f0-9]{32}",
+        example='clarifai_token = "f98936fec05fd64598dd920e2c593cfd"',
+    ),
+    service_key(
+        "openai-legacy",
+        "OpenAI",
+        keyword=r"openai",
+        value=r"[a-f0-9]{32}|[A-Za-z0-9_-]{40,160}",
+        example='openai_token = "x1iAwL34pA45brc9Y3F0szSefwUx2sWkairgL0DZVS8RyF"',
+    ),
+    service_key(
+        "anthropic-legacy",
+        "Anthropic",
+        keyword=r"anthropic",
+        value=r"[A-Za-z0-9_-]{80,120}",
+        example='anthropic_token = "ONpRLmCB7soYNRF8Mw64XHUEupXgBcdVikVORU7KwPhgyvkj8a2RTMuh39cZxS9Tkqqd0wiDQ3lUfhxAi1Hef"',
+    ),
+    service_key(
+        "comet",
+        "Comet ML",
+        keyword=r"comet_(?:ml|api)",
+        value=r"[A-Za-z0-9]{25}",
+        example='comet_ml_token = "L5w0ga0iEKiYpd5bIJv02REAK"',
+    ),
+    service_key(
+        "pinecone-legacy",
+        "Pinecone",
+        keyword=r"pinecone",
+        value=r"[a-f0-9]{8}-[a-f0-9]{4}-[a-f0-9]{4}-[a-f0-9]{4}-[a-f0-9]{12}",
+        example='pinecone_token = "d1d7028b-b74e-3aa9-f86e-95c8e2bb9f02"',
+    ),
+)
