@@ -19,7 +19,16 @@ from ai_platform.domain.identifiers import new_id
 from ai_platform.domain.principal import Principal
 from ai_platform.entrypoints.admin.endpoint import AdminRequest, Endpoint
 from ai_platform.entrypoints.errors import answer_to
-from ai_platform.entrypoints.http import ClientGoneError, Receive, Scope, Send, read_body, send_whole
+from ai_platform.entrypoints.http import (
+    ClientGoneError,
+    Receive,
+    Scope,
+    Send,
+    WhileConnected,
+    read_body,
+    send_chunks,
+    send_whole,
+)
 from ai_platform.entrypoints.messages import client_of, credentials_of
 from ai_platform.identity import Authenticator
 
@@ -59,7 +68,12 @@ class AdminRouter:
             request = AdminRequest(principal=caller, params=params, body=_object(body))
             if endpoint.changes:
                 await self._trail.append((self._event(caller, scope, endpoint, params, request_id),))
-            await _send_result(await endpoint.handle(request), send)
+            result = await endpoint.handle(request)
+            if isinstance(result, AsyncIterator):
+                async with WhileConnected(scope):  # it may have nothing to say for hours
+                    await _send_lines(result, send)
+            else:
+                await _send_document(result, send)
         except ClientGoneError:
             return
         except Denied as error:  # 403 here: no Claude client reads this door, and admin tools expect it
@@ -116,19 +130,13 @@ def _object(body: bytes) -> dict[str, Any]:
     return value
 
 
-async def _send_result(result: Any, send: Send) -> None:
-    if isinstance(result, AsyncIterator):
-        await send(
-            {
-                "type": "http.response.start",
-                "status": 200,
-                "headers": [(b"content-type", b"application/jsonl"), (b"cache-control", b"no-store")],
-            }
-        )
-        async for line in result:
-            await send({"type": "http.response.body", "body": line, "more_body": True})
-        await send({"type": "http.response.body", "body": b""})
-        return
+async def _send_lines(lines: AsyncIterator[bytes], send: Send) -> None:
+    headers = [(b"content-type", b"application/jsonl"), (b"cache-control", b"no-store")]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send_chunks(send, lines)
+
+
+async def _send_document(result: Any, send: Send) -> None:
     content = msgspec.json.encode(result)
     headers = [
         (b"content-type", b"application/json"),
