@@ -97,9 +97,9 @@ async def test_two_codings_in_two_fields_do_not_pass_as_one():
 @pytest.mark.parametrize(
     ("packed", "coding"),
     [
-        (gzip.compress(b"a" * 999)[:-9], b"gzip"),
+        (gzip.compress(b"a" * 999, mtime=0)[:-9], b"gzip"),
         (b"not gzip at all", b"gzip"),
-        (gzip.compress(b"a") + b"junk", b"gzip"),
+        (gzip.compress(b"a", mtime=0) + b"junk", b"gzip"),
         (b"\x08junk", b"deflate"),
     ],
 )
