@@ -183,7 +183,7 @@ async def running_platform(
             *audit_endpoints(reader),
             *key_endpoints(keys),
             *policy_endpoints(policies),
-            *usage_endpoints(ledger, budget, clock),
+            *usage_endpoints(ledger, budget, clock, names=keys.names),
         ]
         app = Application(
             MessagesDoor(gateway, clock, settings.server),
@@ -220,7 +220,6 @@ async def _spend(
     process = new_id("run", clock.now())
     slot = f"{socket.gethostname()}:{settings.data}"
     ledger = Ledger(database, settings.budget, process=process, slot=slot)
-    happenings.interrupted(await ledger.recover())
     budget = Budget(settings.budget, clock, alerts=happenings)
     await budget.load(database)
 
@@ -229,6 +228,7 @@ async def _spend(
             budget.charge(call)
         happenings.interrupted(calls)
 
+    found(await ledger.recover())
     stack.push_async_callback(ledger.lease.release)
     await _in_background(stack, ledger.lease.keep(found), "process lease")
     return ledger, budget

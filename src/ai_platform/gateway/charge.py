@@ -31,6 +31,11 @@ class Charge(msgspec.Struct, frozen=True, kw_only=True):
     rows: tuple[str, ...] = ()
     unknown: bool = False
 
+    @property
+    def total(self) -> Usage:
+        """The usage of all passes together (compaction and fallback are passes of their own)."""
+        return total_usage(self.usage)
+
 
 class Consumption(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of a call that ended: the meter, bytes in and out, and whether it was the upstream's own end."""

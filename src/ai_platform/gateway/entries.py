@@ -120,9 +120,9 @@ def outcome_event(record: Record) -> Event:
         facts |= {"upstream": target.name, "region": target.region or None, "model_served": target.model}
     if charge := record.charge:
         facts |= {
-            "tokens_used": charge.tokens,
-            "input_tokens": charge.usage.prompt_tokens,
-            "output_tokens": charge.usage.output_tokens,
+            "tokens_used": charge.total.total_tokens,
+            "input_tokens": charge.total.prompt_tokens,
+            "output_tokens": charge.total.output_tokens,
             "cost_usd": to_usd(charge.micros),
             "estimated": charge.usage.estimated,
             "unknown_price": charge.unknown,

@@ -53,6 +53,7 @@ class Record:
         self.upstream_error = b""
         self.usage_meter = UsageMeter()
         self.streamed_bytes = 0
+        self.deltas = 0
         self.unchecked_bytes = 0
         self.tools: list[tuple[str, str]] = []
         self.charge: Charge | None = None
@@ -102,6 +103,14 @@ class Record:
     def failed(self, error: PlatformError) -> None:
         if self.error is None:
             self.error = error
+
+    def outgrew(self) -> bool:
+        """True when what was streamed so far passes a hard limit that the hold did not foresee."""
+        if self.hold is None:
+            return False
+        so_far = self.scribe.price(self)
+        self.hold.grow(so_far.micros, so_far.tokens)
+        return self.hold.exceeded
 
     def settle(self) -> None:
         """Price what was used and replace the hold by it."""

@@ -10,13 +10,16 @@ from collections.abc import AsyncGenerator, Iterator
 import msgspec
 
 from ai_platform.domain.call import Answer, Call
-from ai_platform.domain.errors import PlatformError, UpstreamBroken
+from ai_platform.domain.decision import Refusal
+from ai_platform.domain.errors import OverBudget, PlatformError, UpstreamBroken
 from ai_platform.gateway.events import EventSplitter, Kind, data_of, kind_of
 from ai_platform.gateway.record import Record
 from ai_platform.policy import Policy
 from ai_platform.protection import Guard, StreamGuard
 
 MAX_ANSWER = 64 * 1024 * 1024
+BUDGET_LOOK = 64
+"""A stream is held against its budget each so many deltas (about 10 us a look)."""
 
 
 class _Block(msgspec.Struct):
@@ -120,6 +123,14 @@ def _pass_on(
             record.streamed_bytes += len(event)
             tools.delta(event)
             released.append(guard.feed(event))
+            record.deltas += 1
+            if record.deltas % BUDGET_LOOK == 0 and record.outgrew():
+                raise OverBudget(
+                    Refusal.BUDGET,
+                    "The answer was stopped here: it became longer than its budget allowed for, and the budget is used"
+                    " up. `ai-platform usage` shows what was spent; ask an administrator to raise the budget.",
+                    rule="budget.stop_streams",
+                )
         elif ended:
             released[-1] += guard.feed(event)
         elif kind is Kind.MESSAGE_STOP:

@@ -158,6 +158,13 @@ class Keys:
             raise InvalidCall(Refusal.INVALID_REQUEST, message)
         return key_of(row)
 
+    async def names(self, principals: Sequence[str]) -> dict[str, str]:
+        """E-mail address, else name, of each principal that is known."""
+        rows = await self._database.fetch(
+            "SELECT id, coalesce(email, name) AS shown FROM principals WHERE id = ANY($1::text[])", list(principals)
+        )
+        return {row["id"]: row["shown"] for row in rows}
+
     async def revoke(self, id_or_name: str, *, by: Principal) -> Key:
         """End a key now: at once in this process, within a second in the others. A revoked key stays revoked.
 
