@@ -1,4 +1,3 @@
-# ruff: noqa: INP001 - a script, not a package
 """Draws docs/images/session.svg: a real Claude Code session through a real platform, typed and shown as it happened.
 
 `python tools/session_picture.py CLAUDE_BINARY`. The upstream is the simulated one, as the picture says.
@@ -25,7 +24,7 @@ PROMPTS = (
 
 def main() -> None:
     claude = sys.argv[1]
-    screen = Console(record=True, width=WIDTH, file=open(os.devnull, "w"), force_terminal=True)  # noqa: SIM115
+    screen = Console(record=True, width=WIDTH, file=open(os.devnull, "w"), force_terminal=True)
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         environ = {"PATH": os.environ["PATH"], "HOME": folder, "COLUMNS": str(WIDTH), "LANG": "C.UTF-8"}

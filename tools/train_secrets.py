@@ -242,7 +242,8 @@ def report_folds(rows: list[Row]) -> None:
     precision = counts["tp"] / max(1, counts["tp"] + counts["fp"])
     recall = counts["tp"] / max(1, counts["tp"] + counts["fn"])
     print(
-        f"held out: precision {precision:.3f} recall {recall:.3f} F1 {2 * precision * recall / (precision + recall):.3f}"
+        f"held out: precision {precision:.3f} recall {recall:.3f}"
+        f" F1 {2 * precision * recall / (precision + recall):.3f}"
     )
 
 
