@@ -96,7 +96,7 @@ async def test_an_outcome_that_came_too_late_is_written_when_the_trail_is_back(p
     assert not platform.book.late_outcomes
 
 
-@pytest.mark.requirement("DP-2", "DP-5", "SP-3")
+@pytest.mark.requirement("DP-2", "SP-3")
 async def test_a_refused_call_leaves_a_refusal_an_incident_and_no_hold(platform: Assembled) -> None:
     with pytest.raises(Blocked):
         await platform.ask(platform.call("my ssn is 536-22-8491"))
