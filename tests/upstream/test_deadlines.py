@@ -138,6 +138,26 @@ async def test_a_caller_that_takes_nothing_loses_the_answer_and_the_upstream_is_
         assert upstream.health()[0].failures == 0
 
 
+async def test_a_slow_caller_who_runs_into_the_total_deadline_is_not_the_upstreams_fault_either():
+    async def script(wire: Wire) -> None:
+        await wire.request()
+        await wire.send(CHUNKED)
+        while True:
+            await wire.send(chunk(b"x" * 65536))
+
+    async with (
+        asyncio.timeout(10),
+        serving(script) as server,
+        upstreams(spec(server, total_timeout=0.1)) as upstream,
+        upstream.open(route(), call()) as answer,
+    ):
+        await until(lambda: not upstream.health()[0].open_connections)
+        with pytest.raises(UpstreamTimeout, match="caller"):
+            async for _ in answer.body:
+                pass
+        assert upstream.health()[0].failures == 0
+
+
 async def test_a_tls_handshake_that_never_ends_runs_into_its_deadline():
     async with (
         serving(Wire.hung_up) as server,

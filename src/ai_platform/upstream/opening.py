@@ -80,7 +80,19 @@ class Whole:
 class Opening:
     """The context that `Upstream.open` returns; used once."""
 
-    __slots__ = ("_attempts", "_call", "_kept", "_peer", "_reply", "_retry", "_route", "_sent_at", "_shared", "_ticket")
+    __slots__ = (
+        "_attempts",
+        "_call",
+        "_kept",
+        "_maybe_billed",
+        "_peer",
+        "_reply",
+        "_retry",
+        "_route",
+        "_sent_at",
+        "_shared",
+        "_ticket",
+    )
 
     def __init__(self, shared: Surroundings, route: Route, call: Call) -> None:
         self._shared = shared
@@ -88,6 +100,7 @@ class Opening:
         self._route = route
         self._call = call
         self._attempts: list[Attempt] = []
+        self._maybe_billed = False
         self._kept: Answer | None = None
         self._peer: Peer | None = None
         self._reply: Reply | None = None
@@ -144,7 +157,7 @@ class Opening:
 
     def _final(self, failure: Failure) -> Failure:
         failure.attempts = tuple(self._attempts)
-        failure.sent = failure.sent or any(attempt.maybe_billed for attempt in self._attempts)
+        failure.sent = failure.sent or self._maybe_billed
         return failure
 
     async def _ask(self, peer: Peer, target: Target, *, more: bool) -> Answer | Failure:
@@ -282,7 +295,7 @@ class Opening:
             sent_at=self._sent_at,
             first_byte_at=self._now(),
             reused=reply.reused,
-            maybe_billed=len(self._attempts) > 1 and any(attempt.maybe_billed for attempt in self._attempts),
+            maybe_billed=self._maybe_billed,
         )
 
     async def _keep(self, peer: Peer, target: Target, reply: Reply) -> None:
@@ -352,6 +365,7 @@ class Opening:
                 maybe_billed=costs and outcome.sent,
             )
         self._attempts.append(attempt)
+        self._maybe_billed = self._maybe_billed or attempt.maybe_billed
 
     def _now(self) -> float:
         return self._shared.clock.monotonic()

@@ -71,7 +71,10 @@ class AnthropicAdapter:
         asked, wanted = call.head.model, target.model
         if asked is None or wanted is None or asked == wanted:
             return call.body
-        body = with_model(call.body, wanted)
+        try:
+            body = with_model(call.body, wanted)
+        except ValueError as error:
+            raise InvalidCall(Refusal.INVALID_REQUEST, f"the model {asked!r} cannot be replaced: {error}") from None
         if body is call.body:
             # Fail closed: the route says another model, so this body must not go out as it is.
             raise InvalidCall(Refusal.INVALID_REQUEST, f"the model {asked!r} is not where it should be in the body")
