@@ -110,10 +110,11 @@ def _announce(console: Console, platform: Platform, settings: Settings) -> None:
     console.print(Panel(facts, title=f"ai-platform {__version__}", title_align="left", expand=False))
     if platform.simulated:
         console.print(
-            "[bold black on yellow] SIMULATED UPSTREAM [/] No model answers here: answers are made up by the built-in"
-            " simulator.\nSet ANTHROPIC_API_KEY, or name an upstream in a configuration file, to reach a real one."
+            "[bold black on yellow] SIMULATED UPSTREAM [/] No model answers here: the built-in simulator makes answers up."
+            "\nSet ANTHROPIC_API_KEY, or name an upstream in a configuration file, to reach a real one.",
+            soft_wrap=True,
         )
-    console.print("\nPoint Claude Code at it (another key for each person: ai-platform keys create NAME):\n")
+    console.print("\nPoint Claude Code at it (a key for each person: ai-platform keys create NAME):\n", highlight=False)
     console.print(f"  export ANTHROPIC_BASE_URL={platform.url}", highlight=False, soft_wrap=True)
     console.print(
         "  export ANTHROPIC_AUTH_TOKEN=$(ai-platform keys create me --quiet)\n", highlight=False, soft_wrap=True
