@@ -304,7 +304,6 @@ async def test_changing_history_under_a_running_writer_is_seen_when_its_connecti
         await trail.append([event()])
 
 
-@pytest.mark.requirement("AU-4")
 async def test_destroying_a_persons_key_erases_the_person_and_breaks_no_proof(site: Site) -> None:
     trail = await site.trail()
     await trail.append([event(subject="person_1", personal=PERSONAL), event(subject="person_2", personal=PERSONAL)])

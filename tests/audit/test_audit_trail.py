@@ -184,7 +184,6 @@ async def test_the_gateways_own_role_cannot_rewrite_history(site: Site, sql: str
         await (await site.database()).execute(sql)
 
 
-@pytest.mark.requirement("AU-4")
 async def test_no_personal_text_is_in_any_table_and_no_key_is_either(site: Site) -> None:
     trail = await site.trail()
     await trail.append(
@@ -203,7 +202,6 @@ async def test_no_personal_text_is_in_any_table_and_no_key_is_either(site: Site)
     assert '"model":"m"' in dump
 
 
-@pytest.mark.requirement("AU-4")
 async def test_events_of_nobody_in_particular_share_one_key_a_month(site: Site) -> None:
     trail = await site.trail()
     await trail.append([event(EventType.AUTHENTICATION, subject=None, personal=PERSONAL) for _ in range(3)])
@@ -226,7 +224,6 @@ async def test_a_replica_that_shares_the_key_files_is_welcome(site: Site, tmp_pa
     assert (await site.report()).intact
 
 
-@pytest.mark.requirement("AU-5")
 async def test_the_jsonl_copy_has_every_event_in_clear(site: Site, tmp_path: Path) -> None:
     path = tmp_path / "sink" / "audit.jsonl"
     sink = msgspec.structs.replace(QUICK.sink, enabled=True, path=str(path))

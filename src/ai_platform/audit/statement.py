@@ -22,9 +22,9 @@ _Group = tuple[str, tuple[str, ...]]
 
 
 class _Shape(msgspec.Struct, frozen=True):
-    """sql, and what each array parameter after the first two must be passed through."""
+    """The prepared statement, and what each array parameter after the first two must be passed through."""
 
-    sql: str
+    prepared: Any
     encoders: tuple[Callable[[Any], Any] | None, ...]
 
 
@@ -48,12 +48,15 @@ class Statements:
         shape = self._shapes.get(tuple(groups))
         if shape is None:
             shape = await self._build(tuple(groups))
+        if not groups:
+            await shape.prepared.fetch(slot, leaves, timeout=timeout)
+            return
         columns = [column for rows in groups.values() for column in zip(*rows, strict=True)]
         arrays = [
             [None if value is None else encode(value) for value in column] if encode else column
             for encode, column in zip(shape.encoders, columns, strict=True)
         ]
-        await self._connection.execute(shape.sql, slot, leaves, *arrays, timeout=timeout)
+        await shape.prepared.fetch(slot, leaves, *arrays, timeout=timeout)
 
     async def _build(self, groups: tuple[_Group, ...]) -> _Shape:
         parts: list[str] = []
@@ -74,7 +77,8 @@ class Statements:
                 f"w{number} AS (INSERT INTO {table} ({', '.join(columns)}) SELECT {', '.join(values)}"  # noqa: S608 - names come from code
                 f" FROM unnest({', '.join(arrays)}) AS r({', '.join(f'c{at}' for at in range(len(columns)))}))"
             )
-        shape = _Shape(f"WITH {', '.join(parts)} {_LEAVES}" if parts else _LEAVES, tuple(encoders))
+        sql = f"WITH {', '.join(parts)} {_LEAVES}" if parts else _LEAVES
+        shape = _Shape(await self._connection.prepare(sql), tuple(encoders))
         self._shapes[groups] = shape
         return shape
 
