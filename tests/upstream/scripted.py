@@ -228,16 +228,21 @@ async def fetch(upstream: Upstream, request: Call | None = None, to: Route | Non
             return given, await read(given)
 
 
-async def read_until_failure(upstream: Upstream, request: Call | None = None) -> tuple[bytes, UpstreamError]:
+async def pieces_until_failure(upstream: Upstream, request: Call | None = None) -> tuple[list[bytes], UpstreamError]:
     """What arrived of an answer that breaks off, and how it broke off."""
-    got = b""
+    got: list[bytes] = []
     try:
         async with asyncio.timeout(10), upstream.open(route(), request or call()) as given:
             async for piece in given.body:
-                got += piece
+                got.append(piece)  # noqa: PERF401 - a comprehension would lose what arrived before the failure
     except UpstreamError as error:
         return got, error
     raise AssertionError(f"the answer ended well: {got!r}")
+
+
+async def read_until_failure(upstream: Upstream, request: Call | None = None) -> tuple[bytes, UpstreamError]:
+    pieces, error = await pieces_until_failure(upstream, request)
+    return b"".join(pieces), error
 
 
 async def until(condition: Callable[[], object]) -> None:
