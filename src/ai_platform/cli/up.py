@@ -110,7 +110,7 @@ def _announce(console: Console, platform: Platform, settings: Settings) -> None:
     console.print(Panel(facts, title=f"ai-platform {__version__}", title_align="left", expand=False))
     if platform.simulated:
         console.print(
-            "[bold black on yellow] SIMULATED UPSTREAM [/] No model answers here: the built-in simulator makes answers up."
+            "[bold black on yellow] SIMULATED UPSTREAM [/] No model answers here: answers are made up by a simulator."
             "\nSet ANTHROPIC_API_KEY, or name an upstream in a configuration file, to reach a real one.",
             soft_wrap=True,
         )
