@@ -20,12 +20,14 @@ while "ANTHROPIC_AUTH_TOKEN=" not in platform.stdout.readline():
     assert platform.poll() is None
 ready = json.load(open(sys.argv[2]))
 body = {"model": "claude-sonnet-5-5", "max_tokens": 50, "messages": [{"role": "user", "content": "hello"}]}
-request = urllib.request.Request(
-    ready["url"] + "/v1/messages", json.dumps(body).encode(), {"x-api-key": ready["admin_key"]}
-)
-print(urllib.request.urlopen(request, timeout=30).status)
-platform.terminate()
-sys.exit(platform.wait(30))
+headers = {"x-api-key": ready["admin_key"], "anthropic-version": "2023-06-01", "content-type": "application/json"}
+request = urllib.request.Request(ready["url"] + "/v1/messages", json.dumps(body).encode(), headers)
+try:
+    print(urllib.request.urlopen(request, timeout=30).status)
+finally:
+    platform.terminate()
+    left_with = platform.wait(30)
+sys.exit(left_with)
 """
 
 
