@@ -1,11 +1,10 @@
-"""JSON string literals of a raw body, in document order, without building a tree.
+"""JSON text as raw bytes: its string contents and long numbers in document order, without building a tree.
 
 What is inspected is what is sent: duplicate keys, unknown fields and malformed JSON are all covered, because nothing
-is interpreted. Above: body.py. Below: nothing.
+is interpreted. Above: leaves.py, body.py. Below: nothing.
 """
 
 import re
-from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from json.decoder import scanstring
 
@@ -24,7 +23,9 @@ def segments(body: bytes) -> list[bytes]:
     bytes from the body by position.
     """
     if b"\\" in body:
-        body = body.replace(b"\\\\", b"\1\1").replace(b'\\"', b"\1\1")
+        if b"\\\\" in body:
+            body = body.replace(b"\\\\", b"\1\1")
+        body = body.replace(b'\\"', b"\1\1")
     return body.split(b'"')
 
 
@@ -50,27 +51,29 @@ def _decode_piece(piece: bytes) -> str:
 
 
 def byte_offsets(raw: bytes, wanted: Iterable[int]) -> list[int]:
-    """Byte offsets in `raw` of code-point offsets (ascending) of `decode(raw)`."""
+    """Byte offsets in `raw` of ascending code-point offsets of `decode(raw)`."""
     found: list[int] = []
     pieces: Iterator[re.Match[bytes]] = _PIECE.finditer(raw)
-    at = byte = length = width = 0
+    at = byte = length = size = 0
     for offset in wanted:
         while at + length <= offset:
             piece = next(pieces, None)
             if piece is None:
                 break
             at, byte = at + length, piece.start()
-            width = piece.end() - byte
-            length = width if raw[byte] < 0x80 and raw[byte] != 0x5C else len(_decode_piece(piece.group()))
-        found.append(byte + (offset - at if length == width else 0) if offset < at + length else len(raw))
+            size = piece.end() - byte
+            length = size if raw[byte] < 0x80 and raw[byte] != 0x5C else len(_decode_piece(piece.group()))
+        found.append(byte + (offset - at if length == size else 0) if offset < at + length else len(raw))
     return found
 
 
 class Places:
-    """Where literals stand: `messages[2].content[0].text`, computed in one walk for the literals asked for."""
+    """Where literals stand: `messages[2].content[0].text`, computed in one walk for the literals asked for.
+
+    wanted: indices into `parts`; an even one is a number outside of strings.
+    """
 
     def __init__(self, parts: Sequence[bytes], wanted: Iterable[int]) -> None:
-        """wanted: odd indices into `parts`."""
         self._paths: dict[int, str] = {}
         self._keys: set[int] = set()
         remaining = sorted(set(wanted))
@@ -88,25 +91,30 @@ class Places:
         last, following = remaining[-1], 0
         for index in range(last + 1):
             part = parts[index]
+            asked = index == remaining[following]
             if not index & 1:
+                if asked:
+                    self._paths[index] = _join(stack)
                 _advance(stack, part)
-                continue
-            after = parts[index + 1].lstrip() if index + 1 < len(parts) else b""
-            is_key = after[:1] == b":"
-            if is_key and stack and isinstance(stack[-1], str):
-                stack[-1] = decode(part)[:200]
-            if index == remaining[following]:
-                self._paths[index] = _join(stack)
-                if is_key:
-                    self._keys.add(index)
-                following += 1
+            else:
+                is_key = index + 1 < len(parts) and parts[index + 1].lstrip()[:1] == b":"
+                if is_key and stack and isinstance(stack[-1], str):
+                    stack[-1] = decode(part)[:200]
+                if asked:
+                    self._paths[index] = _join(stack)
+                    if is_key:
+                        self._keys.add(index)
+            following += asked
 
 
-_STRUCTURE = re.compile(rb"[^{}\[\],]+")
+_NO_CHANGE = frozenset({b":", b": ", b""})
+_NOT_STRUCTURE = re.compile(rb"[^{}\[\],]+")
 
 
 def _advance(stack: list[str | int], outside: bytes) -> None:
-    for char in _STRUCTURE.sub(b"", outside):
+    if outside in _NO_CHANGE or (outside in {b",", b", "} and stack and isinstance(stack[-1], str)):
+        return
+    for char in _NOT_STRUCTURE.sub(b"", outside):
         if char == 0x7B:
             stack.append("")
         elif char == 0x5B:
@@ -123,8 +131,3 @@ def _join(stack: Sequence[str | int]) -> str:
     for step in stack:
         text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else step
     return text
-
-
-def literal_at(starts: Sequence[int], offset: int) -> int:
-    """Index of the literal that contains a byte offset, by its ascending start offsets."""
-    return bisect_right(starts, offset) - 1

@@ -24,7 +24,7 @@ class Probe:
     is_open(text, trigger start, trigger end) -> could more text still change what `locate` says?
     """
 
-    __slots__ = ("_ahead", "_longest", "_run", "at_end", "is_open", "locate", "rule", "triggers")
+    __slots__ = ("_ahead", "_longest", "_run", "_shift", "at_end", "is_open", "lead", "locate", "rule", "triggers")
 
     def __init__(self, rule: Rule) -> None:
         self.rule = rule
@@ -32,6 +32,8 @@ class Probe:
             ("" if rule.glued else r"\b") + re.escape(start) + rule.then for start in rule.starts
         )
         self.locate = _locator(rule)
+        self.lead = rule.lead
+        self._shift = rule.lead if rule.finder is None else 0
         self.at_end = rule.anchor is Anchor.END
         if callable(rule.extent):
             self.is_open = rule.extent
@@ -46,7 +48,7 @@ class Probe:
         self.is_open = self._reads_to_the_end
 
     def _reads_to_the_end(self, text: str, begin: int, end: int) -> bool:
-        start = end if self.at_end else begin
+        start = max(0, (end if self.at_end else begin) - self._shift)
         match = self._run.match(text, start, start + self._longest)
         stop = match.end() if match else start
         return stop + self._ahead > len(text)
@@ -163,10 +165,17 @@ def _regex_finder(rule: Rule) -> Locate:
         raise ValueError(f"rule {rule.id} has neither `confirm` nor `finder`")
     pattern = re.compile(rule.confirm, re.IGNORECASE if rule.nocase else 0)
     group = "v" if "v" in pattern.groupindex else 0
-    at_end = rule.anchor is Anchor.END
+    lead = rule.lead
+    if rule.anchor is Anchor.END:
 
-    def find(text: str, begin: int, end: int) -> Span | None:
-        match = pattern.match(text, end if at_end else begin)
+        def find_behind(text: str, _begin: int, end: int) -> Span | None:
+            match = pattern.match(text, end - lead)
+            return match.span(group) if match else None
+
+        return find_behind
+
+    def find(text: str, begin: int, _end: int) -> Span | None:
+        match = pattern.match(text, begin - lead) if begin >= lead else None
         return match.span(group) if match else None
 
     return find

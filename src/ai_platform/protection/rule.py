@@ -45,11 +45,12 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     glued: the value may follow a letter or digit directly (else it starts at a word boundary).
     confirm: Python regular expression matched at the anchor; group `v` is the value, else the whole match.
     finder: instead of `confirm`, for shapes that a regular expression says badly.
+    lead: how many characters before the anchor the value may begin; `confirm` is matched that much earlier (a
+    finder gets the trigger as it is).
     check: what the value must satisfy.
     context / negative: whole words (a regular expression, case ignored) that must / must not stand up to
     CONTEXT_REACH characters before the value.
     extent: for streams, a superset of what `finder` may read from the anchor on (derived from `confirm` otherwise).
-    tail: for streams, what an unfinished value looks like at the end of a text when no trigger shows it yet.
     action: default when the policy names none (None = by severity, see `actions.py`).
     """
 
@@ -68,11 +69,11 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     anchor: Anchor = Anchor.START
     confirm: str | None = None
     finder: Finder | None = None
+    lead: int = 0
     check: Check | None = None
     context: str | None = None
     negative: str | None = None
     extent: str | Extent | None = None
-    tail: str | None = None
     action: Action | None = None
     examples: tuple[str, ...]
     counter_examples: tuple[str, ...] = ()

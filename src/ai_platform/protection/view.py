@@ -8,7 +8,7 @@ values (base64) are not a matter of characters: see rules/encoded.py. Above: sca
 import re
 from bisect import bisect_right
 
-_SAME_LENGTH = (("\\n", " \n"), ("\\t", " \t"), ("\\r", " \r"), ('\\"', ' "'))
+_SAME_LENGTH = (("\\n", " \n"), ("\\t", " \t"), ('\\"', ' "'))
 
 _DASHES = "\u2010\u2011\u2012\u2013\u2014\u2015\u2212\ufe58\ufe63\uff0d"
 _SPACES = "\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000"
@@ -28,8 +28,11 @@ def _alike() -> dict[int, str]:
 
 _ALIKE = _alike()
 _HAS_ALIKE = re.compile("[" + "".join(re.escape(chr(code)) for code in sorted(_ALIKE)) + "]")
-_SHRINKING = re.compile(rf"\\u00([2-7][0-9a-fA-F])|\\x([2-7][0-9a-fA-F])|%([2-7][0-9a-fA-F])|\\(/)|[{_INVISIBLE}]+")
-_MAY_SHRINK = re.compile(rf"\\[ux/]|%[2-7]|[{_INVISIBLE}]")
+_ENCODED = re.compile(r"%[2-7][0-9a-fA-F]")
+_HIDDEN = re.compile(f"[{_INVISIBLE}]")
+_ESCAPES = r"\\u00([2-7][0-9a-fA-F])|\\x([2-7][0-9a-fA-F])|%([2-7][0-9a-fA-F])|\\(/)"
+_SHRINKING_ASCII = re.compile(_ESCAPES)
+_SHRINKING = re.compile(rf"{_ESCAPES}|[{_INVISIBLE}]+")
 _UNFINISHED = re.compile(rf"(?:\\(?:u[0-9a-fA-F]{{0,3}}|x[0-9a-fA-F]?)?|%[0-9a-fA-F]?|[{_INVISIBLE}])+\Z")
 
 
@@ -44,11 +47,10 @@ class View:
         text = original
         if "\\" in text:
             for escape, plain in _SAME_LENGTH:
-                if escape in text:
-                    text = text.replace(escape, plain)
+                text = text.replace(escape, plain)
         if not text.isascii() and _HAS_ALIKE.search(text):
             text = text.translate(_ALIKE)
-        self.text = self._shrunk(text) if _MAY_SHRINK.search(text) else text
+        self.text = self._shrunk(text) if _may_shrink(text) else text
 
     def origin(self, offset: int) -> int:
         slot = bisect_right(self._at, offset)
@@ -69,7 +71,7 @@ class View:
         pieces: list[str] = []
         position = shift = 0
         size = 0
-        for match in _SHRINKING.finditer(text):
+        for match in (_SHRINKING_ASCII if text.isascii() else _SHRINKING).finditer(text):
             pieces.append(text[position : match.start()])
             size += match.start() - position
             position = match.end()
@@ -83,6 +85,14 @@ class View:
             self._shift.append(shift)
         pieces.append(text[position:])
         return "".join(pieces)
+
+
+def _may_shrink(text: str) -> bool:
+    if "\\" in text and ("\\u00" in text or "\\x" in text or "\\/" in text):
+        return True
+    if "%" in text and _ENCODED.search(text) is not None:
+        return True
+    return not text.isascii() and _HIDDEN.search(text) is not None
 
 
 def is_plain(text: str) -> bool:

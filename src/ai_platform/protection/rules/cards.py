@@ -5,7 +5,7 @@ import re
 from ai_platform.domain.finding import Action, DataClass, Severity, Tier
 from ai_platform.protection.checkdigits import luhn
 from ai_platform.protection.rule import Rule, Span
-from ai_platform.protection.rules.numbers import NUMBER_TAIL, keyword_number
+from ai_platform.protection.rules.numbers import keyword_number
 
 _ISSUERS = {
     14: r"30[0-5]|3095|36|3[89]",
@@ -81,7 +81,6 @@ RULES = (
         triggers=tuple(rf"\b\d{{{length}}}\b" for length in range(12, 20)),
         finder=_plain,
         extent=_EXTENT,
-        tail=NUMBER_TAIL,
         examples=(
             "4111111111111111",
             "pay 378282246310005 now",
@@ -111,7 +110,6 @@ RULES = (
         triggers=(r"\b[2-6]\d{3} \d{4} \d{4} \d{4}", r"\b[2-6]\d{3}-\d{4}-\d{4}-\d{4}", r"\b3\d{3}[ -]\d{6}[ -]\d{4}"),
         finder=_grouped,
         extent=_EXTENT,
-        tail=NUMBER_TAIL,
         examples=("4111 1111 1111 1111", "5500-0000-0000-0004", "3782 822463 10005"),
         counter_examples=("4111 1111 1111 1112", "4111 1111-1111 1111", "order 6315-9292-1085-6054"),
     ),

@@ -5,7 +5,6 @@ import re
 
 from ai_platform.domain.finding import DataClass, Severity, Tier
 from ai_platform.protection.rule import Anchor, Rule, Span
-from ai_platform.protection.rules.numbers import NUMBER_TAIL
 
 _LOCAL = re.compile(r"(?:[-A-Za-z0-9_+!#$&'*/=?^`{|}~%]|\.(?!\.))*[A-Za-z0-9_+](?=\Z)")
 _LOCAL_BACK = re.compile(r"[A-Za-z0-9_+-][A-Za-z0-9_.+%'-]{0,63}")
@@ -55,9 +54,7 @@ def _digit_count(value: str) -> int:
 
 
 def _after_keyword(text: str, _start: int, end: int) -> Span | None:
-    if text[end : end + 1].isalnum():
-        return None
-    match = _BESIDE_PHONE.match(text, end)
+    match = _BESIDE_PHONE.match(text, end - 1)
     if match is None:
         return None
     phone = _PHONE.match(text, match.end())
@@ -173,9 +170,9 @@ RULES = (
         severity=Severity.WARNING,
         source="RFC 5321 section 4.1.2 (mailbox), RFC 1035 (domain names), RFC 2606 (reserved names)",
         triggers=(r"[A-Za-z0-9_+]@[A-Za-z0-9]",),
+        lead=64,
         finder=lambda text, start, end: _email(text, start + 1, end),
         extent=r".@[A-Za-z0-9.-]{0,255}",
-        tail=r"[A-Za-z0-9_.+%'-]{1,64}@?\Z",
         examples=("write to jane.doe@acme-corp.com", "<o'neil+x@mail.co.uk>"),
         counter_examples=("git@github.com", "noreply@acme.com", "user@example.com", "@media", "a@b", "main@app.py"),
     ),
@@ -193,7 +190,6 @@ RULES = (
         ),
         finder=_international,
         extent=r"[\d ().+xXextEXT-]{0,40}",
-        tail=NUMBER_TAIL,
         examples=("+41 (0)38 549 02 90", "+447700677662", "+1-903-140-4508x769"),
         counter_examples=("+12", "x+1234567890123", "a+1 2 3"),
     ),
@@ -207,8 +203,8 @@ RULES = (
         source=_E164,
         triggers=(r"[2-9]\d{2}[-.]\d{3}[-.]\d{4}", r"\([2-9]\d{2}\)\d{3}[-.]\d{4}", r"\([2-9]\d{2}\) \d{3}[-.]\d{4}"),
         finder=_formatted,
+        lead=5,
         extent=r"[\d ().xXextEXT-]{0,40}",
-        tail=NUMBER_TAIL,
         examples=("618-226-1460", "(602)272-9781", "call 259.735.7502x459", "001-253-366-9781"),
         counter_examples=("118-226-1460", "ab618-226-1460", "10.618.226.1460"),
     ),
@@ -221,12 +217,14 @@ RULES = (
         severity=Severity.WARNING,
         source=_E164,
         triggers=(
-            r"(?:phone|mobile|fax|cell|desk|office|contact|whatsapp|telephone|telefon|handy|tel|call|call me|call (?:us|him|her)"
-            r"|reach (?:me|us)|sms|text me|pager|hotline|registered|dial|ring me|messages|answering|direct line|voicemail)",
+            r"(?:^|[^A-Za-z])(?:phone|cellphone|mobile|fax|cell|desk|office|contact|whatsapp|telephone|telefon|handy|tel|call|call me|call (?:us|him|her)"
+            r"|reach (?:me|us)|sms|text me|pager|hotline|registered|dial|ring me|messages|answering|direct line|voicemail)"
+            r"(?:number|num|no)?[^A-Za-z]",
         ),
         nocase=True,
         anchor=Anchor.END,
         finder=_after_keyword,
+        lead=1,
         extent=r"[\w \t\n().+:=\"'#,\]-]{0,60}",
         examples=("Phone: 72 128 827", "Mobile: 0341 8387176", "Can someone call me on 9472 7916?", "tel 5403926876"),
         counter_examples=("phone 12", "mobile: 2024-11-02", "call 123"),
@@ -246,8 +244,8 @@ RULES = (
         nocase=True,
         anchor=Anchor.END,
         finder=lambda text, start, end: _before_word(text, _word_start(text, end), end),
+        lead=64,
         extent=r"",
-        tail=NUMBER_TAIL[:-2] + r"[A-Za-z(]{0,8}\Z",
         examples=("655 437 108 office", "21 253 109 8211-Office"),
         counter_examples=("12 office", "2024-11-02 office"),
     ),
@@ -262,8 +260,8 @@ RULES = (
         triggers=(r"\b\d{1,3}\.\d{1,3}\.\d{1,3}\.\d",),
         anchor=Anchor.END,
         finder=lambda text, _start, end: _ipv4(text, _dotted_start(text, end), end),
+        lead=16,
         extent=r"[\d.]{0,4}",
-        tail=NUMBER_TAIL,
         examples=("client 48.90.248.226 blocked", "|19.253.176.22|"),
         counter_examples=("192.168.31.85", "127.0.0.1", "Chrome/48.104.118.113", "v85.112.128.114", "1.2.3.4.5"),
     ),
@@ -278,8 +276,8 @@ RULES = (
         triggers=(r"\b[0-9A-Fa-f]{4}:[0-9A-Fa-f]{1,4}:[0-9A-Fa-f]{0,4}:",),
         anchor=Anchor.END,
         finder=lambda text, _start, end: _ipv6(text, _hex_start(text, end), end),
+        lead=40,
         extent=r"[0-9A-Fa-f:]{0,40}",
-        tail=r"(?<![A-Za-z0-9:.])[0-9A-Fa-f]{1,4}(?::[0-9A-Fa-f]{0,4}){0,3}\Z",
         examples=("6e40:4041:c617:e898:c11:40d2:c669:2eb4", "2a02:26f0:6d00::1"),
         counter_examples=("fe80:0000:0000:0000:0204:61ff:fe9d:f156", "12:30:45", "ab:cd:ef:01:23:45"),
     ),

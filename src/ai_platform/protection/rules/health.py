@@ -19,7 +19,6 @@ RULES = (
         source="CMS, Understanding the Medicare Beneficiary Identifier format",
         triggers=(rf"\b{_MBI}-[AC-HJKMNP-RT-Y][0-9AC-HJKMNP-RT-Y]\d-[AC-HJKMNP-RT-Y]{{2}}\d{{2}}",),
         confirm=rf"\b{_MBI}-[AC-HJKMNP-RT-Y][0-9AC-HJKMNP-RT-Y]\d-[AC-HJKMNP-RT-Y]{{2}}\d{{2}}(?![A-Za-z0-9_-])",
-        tail=r"(?<![A-Za-z0-9])[1-9](?:[A-Z0-9-]){0,13}\Z",
         examples=("1EG4-TE5-MK73",),
         counter_examples=("0EG4-TE5-MK73", "1SG4-TE5-MK73"),
     ),

@@ -3,7 +3,7 @@
 from ai_platform.domain.finding import DataClass, Severity, Tier
 from ai_platform.protection import checkdigits as cd
 from ai_platform.protection.rule import Check, Rule
-from ai_platform.protection.rules.numbers import NUMBER_TAIL, keyword_number
+from ai_platform.protection.rules.numbers import keyword_number
 
 
 def _shaped(
@@ -18,7 +18,6 @@ def _shaped(
     examples: tuple[str, ...],
     counter_examples: tuple[str, ...],
     context: str | None = None,
-    tail: str = NUMBER_TAIL,
 ) -> Rule:
     """A number whose shape and check digit are enough, or nearly so (then `context` asks for a word before it)."""
     return Rule(
@@ -33,7 +32,6 @@ def _shaped(
         confirm=confirm,
         check=check,
         context=context,
-        tail=tail,
         examples=examples,
         counter_examples=counter_examples,
     )
@@ -61,7 +59,6 @@ RULES = (
         trigger=r"\b[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z] ?\d{2} ?\d{2} ?\d{2} ?[A-D]\b".replace(" ?", " "),
         confirm=r"\b[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z] \d{2} \d{2} \d{2} [A-D](?![A-Za-z0-9])",
         check=cd.uk_nino,
-        tail=r"(?<![A-Za-z0-9])[A-Z]{1,2}(?: \d{0,2}){0,4}(?: [A-D])?\Z",
         examples=("AB 12 34 56 C",),
         counter_examples=("GB 12 34 56 C", "AB 12 34 56 E"),
     ),
@@ -84,7 +81,6 @@ RULES = (
         trigger=r"\b[A-Z9]{5}\d{6}[A-Z9]{2}\d[A-Z]{2}\b",
         confirm=r"\b[A-Z][A-Z9]{4}\d[0156]\d(?:0[1-9]|[12]\d|3[01])\d[A-Z9]{2}\d[A-Z]{2}(?![A-Za-z0-9])",
         check=lambda value: any(map(str.isalpha, value[:5])),
-        tail=r"(?<![A-Za-z0-9])[A-Z9]{1,5}\d{0,6}[A-Z0-9]{0,5}\Z",
         examples=("MORGA657054SM9IJ",),
         counter_examples=("MORGA677954SM9IJ",),
     ),
@@ -96,7 +92,6 @@ RULES = (
         trigger=r"\b[12] \d{2} \d{2} [0-9][0-9AB] \d{3} \d{3} \d{2}",
         confirm=r"\b[12] \d{2} \d{2} \d[\dAB] \d{3} \d{3} \d{2}(?![ ]?\d|[A-Za-z])",
         check=cd.fr_nir,
-        tail=r"(?<![A-Za-z0-9])[12](?: \d?[\dAB]{0,3}){0,6}\Z",
         examples=("2 55 08 14 168 025 38",),
         counter_examples=("2 55 08 14 168 025 39",),
     ),
@@ -120,7 +115,6 @@ RULES = (
         trigger=r"\b(?:\d|[XYZ])\d{7}-[A-HJ-NP-TV-Z]",
         confirm=r"\b[\dXYZ]\d{7}-[A-HJ-NP-TV-Z](?![A-Za-z0-9_-])",
         check=cd.es_nif,
-        tail=r"(?<![A-Za-z0-9])[XYZ\d]\d{0,7}-?[A-Z]?\Z",
         examples=("12345678-Z", "X1234567-L"),
         counter_examples=("12345678-A",),
     ),
@@ -144,7 +138,6 @@ RULES = (
         trigger=r"\b[A-Z]{6}\d{2}[ABCDEHLMPRST]\d{2}[A-Z]\d{3}[A-Z]\b",
         confirm=r"\b[A-Z]{6}\d{2}[ABCDEHLMPRST][0-7]\d[A-Z]\d{3}[A-Z](?![A-Za-z0-9])",
         check=cd.it_fiscal_code,
-        tail=r"(?<![A-Za-z0-9])[A-Z]{1,6}\d{0,2}[A-Z]?\d{0,2}[A-Z]?\d{0,3}[A-Z]?\Z",
         examples=("RSSMRA85T10A562S",),
         counter_examples=("RSSMRA85T10A562T",),
     ),
@@ -238,7 +231,6 @@ RULES = (
         confirm=r"\b(?:0[1-9]|[12]\d|3[01])(?:0[1-9]|1[0-2])\d{2}[-+A-FU-Y]\d{3}[0-9A-FHJ-NPR-Y](?![A-Za-z0-9_-])",
         check=cd.fi_hetu,
         context=r"henkil.tunnus|hetu|personal identity code|ssn|id|identity|syntynyt|born",
-        tail=r"(?<![A-Za-z0-9])\d{1,6}[-+A-FU-Y]?\d{0,3}[0-9A-Y]?\Z",
         examples=("hetu 131052-308T",),
         counter_examples=("hetu 131052-308U", "131052-308T"),
     ),

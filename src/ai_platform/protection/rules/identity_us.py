@@ -5,7 +5,7 @@ import re
 from ai_platform.domain.finding import DataClass, Severity, Tier
 from ai_platform.protection.checkdigits import us_itin, us_ssn, vin
 from ai_platform.protection.rule import Rule, Span
-from ai_platform.protection.rules.numbers import NUMBER_TAIL, keyword_number
+from ai_platform.protection.rules.numbers import keyword_number
 
 _SSA = "Social Security Administration, POMS RM 10201.030 (structure), 2011 randomisation rules"
 
@@ -48,7 +48,6 @@ RULES = (
         triggers=(r"\b\d{3}-\d{2}-\d{4}",),
         finder=_ssn,
         extent=r"[\d-]{0,13}",
-        tail=NUMBER_TAIL,
         examples=("My SSN is 536-22-8491.", "123-45-6789", "ssn=219-09-1234", "\n536-22-8491\n", "ssn:536-22-8491"),
         counter_examples=(
             "078-05-1120",

@@ -4,7 +4,7 @@ from ai_platform.domain.finding import DataClass, Severity, Tier
 from ai_platform.protection import checkdigits as cd
 from ai_platform.protection import checkdigits_world as world
 from ai_platform.protection.rule import Rule
-from ai_platform.protection.rules.numbers import NUMBER_TAIL, keyword_number
+from ai_platform.protection.rules.numbers import keyword_number
 
 RULES = (
     keyword_number(
@@ -30,7 +30,6 @@ RULES = (
         triggers=(r"\b\d{3}\.\d{3}\.\d{3}-\d{2}",),
         confirm=r"\b\d{3}\.\d{3}\.\d{3}-\d{2}(?![\w.-])",
         check=world.br_cpf,
-        tail=NUMBER_TAIL,
         examples=("390.533.447-05",),
         counter_examples=("390.533.447-06",),
     ),
@@ -57,7 +56,6 @@ RULES = (
         triggers=(r"\b\d{2}\.\d{3}\.\d{3}/\d{4}-\d{2}",),
         confirm=r"\b\d{2}\.\d{3}\.\d{3}/\d{4}-\d{2}(?![\w-])",
         check=world.br_cnpj,
-        tail=NUMBER_TAIL,
         examples=("16.727.230/0001-97",),
         counter_examples=("16.727.230/0001-98",),
     ),
@@ -96,7 +94,6 @@ RULES = (
         triggers=(r"\b\d{2}\.\d{3}\.\d{3}-[0-9Kk]", r"\b\d\.\d{3}\.\d{3}-[0-9Kk]"),
         confirm=r"\b\d{1,2}\.\d{3}\.\d{3}-[0-9Kk](?![\w.-])",
         check=world.cl_rut,
-        tail=NUMBER_TAIL,
         examples=("12.531.909-2",),
         counter_examples=("12.531.909-3",),
     ),
@@ -133,7 +130,6 @@ RULES = (
         triggers=(r"\b[1-6]\d{5}(?:19|20)\d{9}[0-9Xx]\b",),
         confirm=r"(?<![\w.-])[1-6]\d{5}(?:19|20)\d{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])\d{3}[\dXx](?![\w.-])",
         check=world.cn_resident_id,
-        tail=NUMBER_TAIL,
         examples=("360426199101010071",),
         counter_examples=("360426199101010072",),
     ),
@@ -148,7 +144,6 @@ RULES = (
         triggers=(r"\b\d{6}-[1-8]\d{6}",),
         confirm=r"(?<![\w.-])\d{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])-[1-8]\d{6}(?![\w.-])",
         check=world.kr_rrn,
-        tail=NUMBER_TAIL,
         examples=("971013-1019902",),
         counter_examples=("971313-1019902", "971013-9019902"),
     ),
@@ -198,7 +193,6 @@ RULES = (
         triggers=(r"\b[1-8]-\d{4}-\d{5}-\d{2}-\d",),
         confirm=r"(?<![\w-])[1-8]-\d{4}-\d{5}-\d{2}-\d(?![\w-])",
         check=world.th_identity,
-        tail=NUMBER_TAIL,
         examples=("1-2345-45678-78-1",),
         counter_examples=("1-2345-45678-78-2",),
     ),
@@ -272,7 +266,6 @@ RULES = (
         triggers=(r"\b784-(?:19|20)\d{2}-\d{7}-\d",),
         confirm=r"(?<![\w-])784-(?:19|20)\d{2}-\d{7}-\d(?![\w-])",
         check=cd.luhn_number,
-        tail=NUMBER_TAIL,
         examples=("784-1990-1234567-6",),
         counter_examples=("784-1990-1234567-7",),
     ),

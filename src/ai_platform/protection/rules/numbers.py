@@ -1,13 +1,10 @@
-"""What numeric rules share: how an unfinished number looks at the end of a stream, and keyword-anchored numbers.
+"""What numeric rules share: numbers that only a keyword beside them gives away.
 
 Not a family: no RULES here. Below: rule.py. Above: cards, bank, identity_*, health, contact.
 """
 
 from ai_platform.domain.finding import Action, DataClass, Severity, Tier
 from ai_platform.protection.rule import Anchor, Check, Rule
-
-NUMBER_TAIL = r"(?<![A-Za-z0-9])[+(]{0,2}\d(?:[ ().+/-]{0,2}\d){0,30}[ ().+/-]{0,2}\Z"
-"""Digits in groups: the next characters may go on with them."""
 
 BESIDE = (
     r"(?:[ _-]{0,2}(?:number|num|numero|nummer|no|nr|id|code|card|value|#)){0,2}[\"'\]`]{0,2}\W{0,4}?"
@@ -42,10 +39,11 @@ def keyword_number(
         tier=tier,
         severity=severity,
         source=source,
-        triggers=(rf"(?:^|[^A-Za-z0-9])(?:{keyword})",),
+        triggers=(rf"(?:^|[^A-Za-z0-9])(?:{keyword})(?:number|num|no|id|code)?[^A-Za-z]",),
         nocase=True,
         anchor=Anchor.END,
-        confirm=rf"(?![A-Za-z]){between}(?P<v>{number})(?![A-Za-z0-9_]|[-/][0-9])",
+        lead=1,
+        confirm=rf"{between}(?P<v>{number})(?![A-Za-z0-9_]|[-/][0-9])",
         check=check,
         action=action,
         examples=examples,

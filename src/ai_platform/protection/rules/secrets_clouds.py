@@ -23,9 +23,10 @@ RULES = (
         starts=("IQoJb3JpZ2lu", "FwoGZXIvYXdz", "FQoGZXIvYXdz"),
         then=r"[A-Za-z0-9/+]{4}",
         confirm=r"\b(?:IQoJb3JpZ2lu|F[wQ]oGZXIvYXdz)[A-Za-z0-9/+]{80,2000}={0,2}(?![A-Za-z0-9/+])",
-        examples=(
-            ("FQoGZXIvYXdzVI34Zwh8Xms9bmOxojRlO8f2NxmZQqDGcwWdLLjTwr6ZQLikIubkNcFk2VUaIsdmk2Xty2Xa6BZNbrKIRaGSxo"),
-        ),
+        examples=((
+            "FQoGZXIvYXdzVI34Zwh8Xms9bmOxojRlO8f2NxmZQqDGcwWdLLjTwr6ZQLikIubkNcFk2VUaIsdmk2Xty2Xa6BZN"
+            "brKIRaGSxo"
+        ),),
         counter_examples=("FQoGZXIvYXdzVI34Zwh8Xms9bmOxojRl",),
     ),
     vendor_token(
@@ -36,12 +37,10 @@ RULES = (
         then=r"[A-Za-z0-9+/]{4}",
         confirm=r"\bABSK[A-Za-z0-9+/]{109,269}={0,2}(?![A-Za-z0-9+/=])",
         check=has_letter_and_digit,
-        examples=(
-            (
-                "ABSKHYL9f6SN23dsP8KvZJLIke1qUFHqnb9REOSFHYPNxldN8s9WpnwKplr347a7tpDOe2U6qE1nbpbtRBePVPdB"
-                "NiiaP00ZklmCYkhkI7m07qBBsTDD8aG"
-            ),
-        ),
+        examples=((
+            "ABSKHYL9f6SN23dsP8KvZJLIke1qUFHqnb9REOSFHYPNxldN8s9WpnwKplr347a7tpDOe2U6qE1nbpbtRBePVPdB"
+            "NiiaP00ZklmCYkhkI7m07qBBsTDD8aG"
+        ),),
         counter_examples=("ABSKHYL9f6SN23dsP8KvZJLIke1qUFHqnb9REOS",),
     ),
     vendor_token(
@@ -134,12 +133,10 @@ RULES = (
         starts=("AAAA",),
         then=r"[A-Za-z0-9_-]{7}:",
         confirm=r"\bAAAA[A-Za-z0-9_-]{7}:[A-Za-z0-9_-]{134,140}(?![A-Za-z0-9_-])",
-        examples=(
-            (
-                "AAAAvi18aO4:EsFI67kcLdvWqb9E6K8WMsWK81Zg4eXEbT876iROusQjOG95A4GdkBAeGxWzFq1Csd652oVhJhff"
-                "BP48wexjc7zCrzcH96HeXZiPiqFTCA4SVM9ZwXnv31EsJe8HLAFB0TcyM8"
-            ),
-        ),
+        examples=((
+            "AAAAvi18aO4:EsFI67kcLdvWqb9E6K8WMsWK81Zg4eXEbT876iROusQjOG95A4GdkBAeGxWzFq1Csd652oVhJhff"
+            "BP48wexjc7zCrzcH96HeXZiPiqFTCA4SVM9ZwXnv31EsJe8HLAFB0TcyM8"
+        ),),
         counter_examples=("AAAAvi18aO4:EsFI67kcLdvWqb9E6K8WMsWK81Zg4eXEbT87",),
     ),
     vendor_token(
@@ -199,9 +196,10 @@ RULES = (
         starts=("t1.",),
         then=r"[A-Za-z0-9_-]{6}",
         confirm=r"\bt1\.[A-Za-z0-9_-]{1,200}\.?[A-Za-z0-9_-]{86}={0,2}(?![A-Za-z0-9_-])",
-        examples=(
-            ("t1.Pl2yFX1dXozPL9cMoRKdTqIkOYcVeu9259xXEBxdcCHUv0dUnKIXrZ91TZlxIyROKK4ZPAVhoxpqNBgI9GkvhIJeuFW80"),
-        ),
+        examples=((
+            "t1.Pl2yFX1dXozPL9cMoRKdTqIkOYcVeu9259xXEBxdcCHUv0dUnKIXrZ91TZlxIyROKK4ZPAVhoxpqNBgI9Gkvh"
+            "IJeuFW80"
+        ),),
         counter_examples=("t1.Pl2yFX1dXozPL9cMoRKdTqIkOYcVe",),
     ),
     vendor_token(
@@ -250,7 +248,8 @@ RULES = (
         "azure-ad-client-secret",
         "an Azure client secret",
         "Microsoft Entra documentation, application credentials",
-        triggers=(r"[A-Za-z0-9_~.]{3}\dQ~[A-Za-z0-9_~.-]{4}",),
+        triggers=(r"\dQ~[A-Za-z0-9_~.-]{4}",),
+        lead=3,
         confirm=r"(?<![A-Za-z0-9_~.-])[A-Za-z0-9_~.]{3}\dQ~[A-Za-z0-9_~.-]{31,34}(?![A-Za-z0-9_~.-])",
         examples=("VOv8Q~LKrFnWYhaevs9qQdhp9PNzc26Oyu6hb",),
         counter_examples=("VOv8Q~LKrFnW",),
@@ -268,21 +267,14 @@ RULES = (
         "azure-annotated-key",
         "an Azure service key",
         "Microsoft, common annotated security keys",
-        triggers=(
-            r"[A-Za-z0-9+/]{76}(?:APIM|ACDb|\+ABa|\+AMC|\+ASt)",
-            r"[A-Za-z0-9+/]{33}(?:AIoT|\+ASb|\+AEh|\+ARm)",
-            r"[A-Za-z0-9]{42}AzSe",
-            r"[A-Za-z0-9_-]{44}AzFu",
-            r"[A-Za-z0-9+/]{42}\+ACR",
-        ),
+        triggers=(r"(?:APIM|ACDb|\+ABa|\+AMC|\+ASt)[A-Za-z0-9+/]{5}[AQgw]==",),
+        lead=76,
         confirm=(
-            r"(?<![A-Za-z0-9+/])(?:[A-Za-z0-9+/]{76}(?:APIM|ACDb|\+(?:ABa|AMC|ASt))[A-Za-z0-9+/]{5}[AQ"
-            r"gw]==|[A-Za-z0-9+/]{33}(?:AIoT|\+(?:ASb|AEh|ARm))[A-Za-z0-9+/]{5}=|[A-Za-z0-9]{42}AzSe[A"
-            r"-D][A-Za-z0-9]{5}|[A-Za-z0-9_-]{44}AzFu[A-Za-z0-9_-]{5}[AQgw]==|[A-Za-z0-9+/]{42}\+ACR[A"
-            r"-D][A-Za-z0-9+/]{5})"
+            r"(?<![A-Za-z0-9+/])[A-Za-z0-9+/]{76}(?:APIM|ACDb|\+(?:ABa|AMC|ASt))[A-Za-z0-9+/]{5}[AQgw]"
+            r"=="
         ),
-        examples=("v1fgDLtJGIofGZ1xgXR6fwr9idtmYWHiyAIoTe1QZw=",),
-        counter_examples=("v1fgDLtJGIofGZ",),
+        examples=("Lv1fgDLtJGIofGZ1xgXR6fwr9idtmYWHiyOe1QZwpY0O0BDyncNxysNl5YFm90f2uSaqvAFYqGmzAPIM8O21xQ==",),
+        counter_examples=("Lv1fgDLtJGIofGZ1xgXR6fwr9idtm",),
     ),
     vendor_token(
         "azure-sas-signature",
@@ -291,28 +283,70 @@ RULES = (
         starts=("sig=",),
         then=r"[A-Za-z0-9%]{4}",
         confirm=r"\bsig=(?P<v>[A-Za-z0-9%+/]{42,64}(?:%3[dD]|=))(?![A-Za-z0-9%])",
-        examples=("sig=pY0O0BDyncNxysNl5YFm90f2uSaqvAFYqGmzzO8O21xI%3d",),
-        counter_examples=("sig=pY0O0BDyncNxy",),
+        examples=("sig=hIlJKnQhau9lKz0Jjt2BYJbFySFig4s0wYxeMgGqrCEw=",),
+        counter_examples=("sig=hIlJKnQhau9l",),
     ),
     vendor_token(
         "azure-devops-pat",
         "an Azure DevOps token",
         "Azure DevOps documentation, personal access tokens",
-        triggers=(r"\b[A-Za-z0-9]{76}AZDO",),
+        triggers=(r"AZDO[A-Za-z0-9]{4}",),
+        lead=76,
         confirm=r"\b[A-Za-z0-9]{76}AZDO[A-Za-z0-9]{4}(?![A-Za-z0-9])",
-        examples=("KnQhau9lKz0Jjt2BYJbFySFig4s0wYxeMgGqrCEwubcrsOtBGJFn8n6dUk7GNU5kOWRmjZ5LwOZ8AZDObwPv",),
-        counter_examples=("KnQhau9lKz0Jjt2BYJbFySFig4s0",),
+        examples=("crsOtBGJFn8n6dUk7GNU5kOWRmjZ5LwOZ8bwPvDsvH5TkcBpwyeAkKYtWBPThIOYRtgmeLNMJBgmAZDOnnEO",),
+        counter_examples=("crsOtBGJFn8n6dUk7GNU5kOWRmjZ",),
     ),
     vendor_token(
         "azure-ai-key",
         "an Azure AI services key",
         "Microsoft, common annotated security keys",
-        triggers=(r"\b[A-Za-z0-9]{52}JQQJ9[9DH]",),
+        triggers=(r"JQQJ9[9DH]",),
+        lead=52,
         confirm=(
             r"\b[A-Za-z0-9]{52}JQQJ9[9DH][A-L][A-Za-z0-9]{16}[A-Za-z][A-Za-z0-9]{7}(?:[A-Za-z0-9]{2}=="
             r")?(?![A-Za-z0-9])"
         ),
-        examples=("DsvH5TkcBpwyeAkKYtWBPThIOYRtgmeLNMJBgmnnEOojeg5Ys5sYJQQJ9HA4Oh7DKn32FFkn2OFdYnS7FIG",),
-        counter_examples=("DsvH5TkcBpwyeAkKYtWBPThIOYR",),
+        examples=("ojeg5Ys5sYiC4Oh7DKn32FFkn2OFdYnS7FIGuLQwquUmkt4ForemJQQJ99Ci2gxYOZtsRwG3jB4V7PWoKCC",),
+        counter_examples=("ojeg5Ys5sYiC4Oh7DKn32FFkn2O",),
+    ),
+    vendor_token(
+        "azure-messaging-key",
+        "an Azure messaging key",
+        "Microsoft, common annotated security keys",
+        triggers=(r"(?:AIoT|\+ASb|\+AEh|\+ARm)[A-Za-z0-9+/]{5}=",),
+        lead=33,
+        confirm=r"(?<![A-Za-z0-9+/])[A-Za-z0-9+/]{33}(?:AIoT|\+(?:ASb|AEh|ARm))[A-Za-z0-9+/]{5}=(?!=)",
+        examples=("oCh7LS9sUs0KYGSU1UfRx33F1UWVQX6I9+ARmRVnyc=",),
+        counter_examples=("oCh7LS9sUs0KYG",),
+    ),
+    vendor_token(
+        "azure-search-key",
+        "an Azure AI Search key",
+        "Microsoft, common annotated security keys",
+        triggers=(r"AzSe[A-D][A-Za-z0-9]{5}",),
+        lead=42,
+        confirm=r"\b[A-Za-z0-9]{42}AzSe[A-D][A-Za-z0-9]{5}(?![A-Za-z0-9])",
+        examples=("sY02iZe88uP6URchpmHQqC3kxfqiwXMbg8Q1FiYbB1AzSeBhVAo9",),
+        counter_examples=("sY02iZe88uP6URchp",),
+    ),
+    vendor_token(
+        "azure-function-key",
+        "an Azure Functions key",
+        "Microsoft, common annotated security keys",
+        triggers=(r"AzFu[A-Za-z0-9_-]{5}[AQgw]==",),
+        lead=44,
+        confirm=r"(?<![A-Za-z0-9_-])[A-Za-z0-9_-]{44}AzFu[A-Za-z0-9_-]{5}[AQgw]==",
+        examples=("OTVZfyDXcJBhqRT1FpmaawA0rLC8COmh9OFSpfNXNMoqAzFuM3iZog==",),
+        counter_examples=("OTVZfyDXcJBhqRT1Fp",),
+    ),
+    vendor_token(
+        "azure-registry-key",
+        "an Azure container registry key",
+        "Microsoft, common annotated security keys",
+        triggers=(r"\+ACR[A-D][A-Za-z0-9+/]{5}",),
+        lead=42,
+        confirm=r"(?<![A-Za-z0-9+/])[A-Za-z0-9+/]{42}\+ACR[A-D][A-Za-z0-9+/]{5}(?![A-Za-z0-9+/])",
+        examples=("kauXglfnppKBpIard87qBTMtxKhuZyL71bYQUBNlWv+ACRCWNXGW",),
+        counter_examples=("kauXglfnppKBpIard",),
     ),
 )

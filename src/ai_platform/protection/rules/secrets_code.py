@@ -12,8 +12,8 @@ RULES = (
         then=r"[A-Za-z0-9]{4}",
         confirm=r"\bgh[pousr]_[A-Za-z0-9]{36,251}(?![A-Za-z0-9])",
         type="GITHUB_TOKEN",
-        examples=("ghs_reDWoW6nCBX8kR8gOqoBfKSPDBo6o8pM8dE7EMWhgC",),
-        counter_examples=("ghs_reDWoW6nCBX",),
+        examples=("ghu_A5ygH2huJwytBrWRhwUeglRmVZ5Q7kkX8icrsQMDLm",),
+        counter_examples=("ghu_A5ygH2huJwy",),
     ),
     vendor_token(
         "github-fine-grained-token",
@@ -23,35 +23,21 @@ RULES = (
         then=r"[A-Za-z0-9]{4}",
         confirm=r"\bgithub_pat_[A-Za-z0-9_]{36,255}(?![A-Za-z0-9])",
         type="GITHUB_TOKEN",
-        examples=("github_pat_u4gmxipfpqXFMxbbeshhaA2HqmPvkkT6Zd0s2HmHmo",),
-        counter_examples=("github_pat_u4gmxi",),
+        examples=("github_pat_vgYj9tdHt6MyEpsiSqSmbLbmA08jDkvZ8fBx3a5GrV",),
+        counter_examples=("github_pat_vgYj9t",),
     ),
     vendor_token(
         "gitlab-token",
         "a GitLab token",
         'GitLab Docs, "GitLab token overview": token prefixes',
-        starts=(
-            "glpat-",
-            "gldt-",
-            "glrt-",
-            "glrtr-",
-            "glcbt-",
-            "glptt-",
-            "glft-",
-            "glimt-",
-            "glagent-",
-            "gloas-",
-            "glsoat-",
-            "glffct-",
-            "glwt-",
-        ),
+        starts=("glpat-", "gldt-", "glrt-", "glrtr-", "glcbt-", "glptt-", "glft-", "glimt-", "glagent-", "gloas-", "glsoat-", "glffct-", "glwt-"),
         confirm=(
             r"\bgl(?:pat|dt|rtr?|cbt|ptt|ft|imt|agent|oas|soat|ffct|wt)-(?:[0-9a-f]{40}|[A-Za-z0-9_.=-"
             r"]{20,300})(?![A-Za-z0-9])"
         ),
         type="GITLAB_TOKEN",
-        examples=("gloas-wWQPPDggse7gOBcetaSIf3Bjjf",),
-        counter_examples=("gloas-wWQP",),
+        examples=("glsoat-Phcq6eCtQsNGm0ko2Jn0PO3QnW",),
+        counter_examples=("glsoat-Phcq",),
     ),
     vendor_token(
         "gitlab-runner-registration-token",
@@ -61,7 +47,7 @@ RULES = (
         then=r"[A-Za-z0-9_-]{4}",
         confirm=r"\bGR1348941[A-Za-z0-9_-]{20}(?![A-Za-z0-9_-])",
         type="GITLAB_TOKEN",
-        examples=("GR1348941keLj3z5TIw8Sz8K2sus8",),
+        examples=("GR1348941BJJmGmW1Jygh8iAlUrcb",),
         counter_examples=("GR1348941",),
     ),
     vendor_token(
@@ -71,7 +57,7 @@ RULES = (
         starts=("_gitlab_session=",),
         then=r"[0-9a-z]{4}",
         confirm=r"\b_gitlab_session=(?P<v>[0-9a-z]{32})(?![A-Za-z0-9])",
-        examples=("_gitlab_session=81b6y3yy42xd37qgmk6h3dn8nklpx2xd",),
+        examples=("_gitlab_session=bw54iawkmn8ydt0fk8z5hmvlh1t2nkhq",),
         counter_examples=("_gitlab_session=",),
     ),
     vendor_token(
@@ -81,8 +67,11 @@ RULES = (
         starts=("ATATT3",),
         then=r"[A-Za-z0-9_=-]{4}",
         confirm=r"\bATATT3[A-Za-z0-9_=-]{80,250}",
-        examples=(("ATATT3JDDbEV6kddt6TPWL6cgKyaTIwOVE5mq1EMFcWjiF4s9sN2U0sWn2EU9VXjgD7FDegbna7XVaO1y4mGyZc6SlMN"),),
-        counter_examples=("ATATT3JDDbEV6kddt6TPWL6cgKyaTI",),
+        examples=((
+            "ATATT3SjvjODH6eGtrhsRCldbbUWhVVlWaumGk4ZAzrdXuUBlj3BizStGdJlX7ERdJhXOjvP4OdKgt08H2z6zf6S"
+            "1ODn"
+        ),),
+        counter_examples=("ATATT3SjvjODH6eGtrhsRCldbbUWhV",),
     ),
     vendor_token(
         "bitbucket-token",
@@ -91,8 +80,8 @@ RULES = (
         starts=("ATBB", "ATCTT3"),
         then=r"[A-Za-z0-9_=-]{4}",
         confirm=r"\b(?:ATBB[A-Za-z0-9_=]{28,32}|ATCTT3[A-Za-z0-9_=-]{150,250})(?![A-Za-z0-9])",
-        examples=("ATBBX52JxbGJwUYp7EaqUA5ygH2huJwy",),
-        counter_examples=("ATBBX52Jxb",),
+        examples=("ATBB0Q0qlT3L8IS6oQNXmZd0U1S4Dq1V",),
+        counter_examples=("ATBB0Q0qlT",),
     ),
     vendor_token(
         "npm-token",
@@ -101,8 +90,8 @@ RULES = (
         starts=("npm_",),
         then=r"[A-Za-z0-9]{4}",
         confirm=r"\bnpm_[A-Za-z0-9]{36}(?![A-Za-z0-9])",
-        examples=("npm_tBrWRhwUeglRmVZ5Q7kkX8icrsQMDLmvgYj9",),
-        counter_examples=("npm_tBrWRhwUe",),
+        examples=("npm_5xySsgP9oJQkhMRLygCzRURYHWMVH8Cj6ozJ",),
+        counter_examples=("npm_5xySsgP9o",),
     ),
     vendor_token(
         "pypi-token",
@@ -110,7 +99,7 @@ RULES = (
         "PyPI help, API tokens (macaroons)",
         starts=("pypi-AgEIcHlwaS5vcmc", "pypi-AgENdGVzdC5weXBpLm9yZw"),
         confirm=r"\bpypi-AgE(?:IcHlwaS5vcmc|NdGVzdC5weXBpLm9yZw)[A-Za-z0-9_-]{50,1000}",
-        examples=("pypi-AgENdGVzdC5weXBpLm9yZwHt6MyEpsiSqSmbLbmA08jDkvZ8fBx3a5GrVkgbPhcq6eCtQsNGm0ko2J",),
+        examples=("pypi-AgENdGVzdC5weXBpLm9yZwcpLkWBqxfwi4OPQklJCbJKCBZYBMir6gKDFMTOunJEGorpig12pcd4K3",),
         counter_examples=("pypi-AgENdGVzdC5weXBpLm9yZw",),
     ),
     vendor_token(
@@ -120,8 +109,8 @@ RULES = (
         starts=("rubygems_",),
         then=r"[a-f0-9]{4}",
         confirm=r"\brubygems_[a-f0-9]{48}(?![A-Za-z0-9])",
-        examples=("rubygems_1125aeed5ea487fcc3f455e08a14ec25942a8b542731bd9d",),
-        counter_examples=("rubygems_1125aeed5e",),
+        examples=("rubygems_18282476d6de21301e4bc7755517539427e3def0ccfbdb19",),
+        counter_examples=("rubygems_18282476d6",),
     ),
     vendor_token(
         "crates-io-token",
@@ -131,8 +120,8 @@ RULES = (
         then=r"[A-Za-z0-9]{32}",
         confirm=r"\bcio[A-Za-z0-9]{32}(?![A-Za-z0-9])",
         check=has_three_kinds,
-        examples=("ciotrhsRCldbbUWhVVlWaumGk4ZAzrdXuUB",),
-        counter_examples=("ciotrhsRCld",),
+        examples=("ciowGtUoUq2bZuMLJTYn255aRxyLt8neAMc",),
+        counter_examples=("ciowGtUoUq2",),
     ),
     vendor_token(
         "nuget-key",
@@ -141,8 +130,8 @@ RULES = (
         starts=("oy2",),
         then=r"[a-z0-9]{6}",
         confirm=r"\boy2[a-z0-9]{43}(?![A-Za-z0-9])",
-        examples=("oy29b8sg3jxer3j7xo9po3k6h5sodfqtlisqnxz3usdvs6",),
-        counter_examples=("oy29b8sg3jxer3j",),
+        examples=("oy2ss60y0e70768liz4c5ro10ro55os4xgxm2xno2o1fsh",),
+        counter_examples=("oy2ss60y0e70768",),
     ),
     vendor_token(
         "clojars-token",
@@ -151,8 +140,8 @@ RULES = (
         starts=("CLOJARS_",),
         then=r"[A-Za-z0-9]{4}",
         confirm=r"\bCLOJARS_[A-Za-z0-9]{60}(?![A-Za-z0-9])",
-        examples=("CLOJARS_P9oJQkhMRLygCzRURYHWMVH8Cj6ozJjzqUcpLkWBqxfwi4OPQklJCbJKCBZY",),
-        counter_examples=("CLOJARS_P9oJQkhMRLygCz",),
+        examples=("CLOJARS_wTxphmWLVr4jhvxjGEgVvOT3ygE2ZG5b17zWx9wM0roNt8ADLr01iyeWxQsO",),
+        counter_examples=("CLOJARS_wTxphmWLVr4jhv",),
     ),
     vendor_token(
         "docker-token",
@@ -161,8 +150,8 @@ RULES = (
         starts=("dckr_pat_", "dckr_oat_"),
         then=r"[A-Za-z0-9_-]{4}",
         confirm=r"\bdckr_(?:pat_[A-Za-z0-9_-]{27}|oat_[A-Za-z0-9_-]{32})(?![A-Za-z0-9_-])",
-        examples=("dckr_pat_Mir6gKDFMTOunJEGorpig12pcd4",),
-        counter_examples=("dckr_pat_Mir",),
+        examples=("dckr_pat_MhqeFvf2i6RZL6AeiHwWEC0YuSH",),
+        counter_examples=("dckr_pat_Mhq",),
     ),
     vendor_token(
         "artifactory-api-key",
@@ -171,8 +160,8 @@ RULES = (
         starts=("AKCp",),
         then=r"[A-Za-z0-9]{6}",
         confirm=r"\bAKCp[A-Za-z0-9]{69}(?![A-Za-z0-9])",
-        examples=("AKCpK3wO7gcRcR2U15b2x2oYo63GnZ7GItRsOSM0qP6JVDpFabkzoW1XWzO8bWTwfVu1hwlqQ",),
-        counter_examples=("AKCpK3wO7gcRcR2U15b2x2oY",),
+        examples=("AKCpen5YEWt3IHXFntuwNAsCZ6ZcDjU5jPLavPWtz1iphwNwF85QlDTn83a9Bgtd0aueF7t0U",),
+        counter_examples=("AKCpen5YEWt3IHXFntuwNAsC",),
     ),
     vendor_token(
         "artifactory-reference-token",
@@ -181,8 +170,8 @@ RULES = (
         starts=("cmVmd",),
         then=r"[A-Za-z0-9]{6}",
         confirm=r"\bcmVmd[A-Za-z0-9]{59}(?![A-Za-z0-9])",
-        examples=("cmVmdaJT2Gig21pJnLNFp4mEL3Cm7GCO7nzfwGtUoUq2bZuMLJTYn255aRxyLt8n",),
-        counter_examples=("cmVmdaJT2Gig21pJnLNFp",),
+        examples=("cmVmdDCh206ejuBjqz9Iuq5jjdCoRpGMT6MpNHAJl25OXfk9DC3PMyp9DOjdmjt6",),
+        counter_examples=("cmVmdDCh206ejuBjqz9Iu",),
     ),
     vendor_token(
         "circleci-token",
@@ -191,8 +180,8 @@ RULES = (
         starts=("CCIPAT_", "CCIPRJ_"),
         then=r"[A-Za-z0-9]{4}",
         confirm=r"\bCCIP(?:AT|RJ)_[A-Za-z0-9]{18,28}_[a-f0-9]{40}(?![A-Za-z0-9])",
-        examples=("CCIPRJ_AMcp0o2SSlg7aYaEhah_fe69b9217721991395d508501817c3d35f4dc413",),
-        counter_examples=("CCIPRJ_AMcp0o2SSlg7aYa",),
+        examples=("CCIPRJ_2ka0noFkci4FG2ToNIM_ebc930340401692ff9787b36553fca8a9063abb7",),
+        counter_examples=("CCIPRJ_2ka0noFkci4FG2T",),
     ),
     vendor_token(
         "buildkite-token",
@@ -201,8 +190,8 @@ RULES = (
         starts=("bkua_", "bkaj_", "bkat_", "bkct_", "bkpt_"),
         then=r"[a-zA-Z0-9]{4}",
         confirm=r"\bbk(?:ua|aj|at|ct|pt)_[A-Za-z0-9]{36,64}(?![A-Za-z0-9])",
-        examples=("bkpt_E2ZG5b17zWx9wM0roNt8ADLr01iyeWxQsO84KMh",),
-        counter_examples=("bkpt_E2ZG5b17z",),
+        examples=("bkat_UlWULLKbptEOgbut1gt4vPzCOsshmL5qhYneq5n",),
+        counter_examples=("bkat_UlWULLKbp",),
     ),
     vendor_token(
         "harness-token",
@@ -211,8 +200,8 @@ RULES = (
         starts=("pat.", "sat."),
         then=r"[A-Za-z0-9_-]{22}\.",
         confirm=r"\b[ps]at\.[A-Za-z0-9_-]{22}\.[0-9a-f]{24}\.[A-Za-z0-9]{20}(?![A-Za-z0-9])",
-        examples=("sat.Fvf2i6RZL6AeiHwWEC0YuS.3fc2b43b2601cce1a75d7b62.85QlDTn83a9Bgtd0aueF",),
-        counter_examples=("sat.Fvf2i6RZL6AeiHwWEC0Y",),
+        examples=("pat.Ox1sKB1f6Rf6tuD591dW5O.860a5dc3271924406250da7e.KsTKbrT74IByncqPTB66",),
+        counter_examples=("pat.Ox1sKB1f6Rf6tuD591dW",),
     ),
     vendor_token(
         "sonarqube-token",
@@ -222,8 +211,8 @@ RULES = (
         then=r"[A-Za-z0-9]{4}",
         confirm=r"\bsq[upab]_[A-Za-z0-9]{40}(?![A-Za-z0-9])",
         check=not_placeholder,
-        examples=("sqa_DCh206ejuBjqz9Iuq5jjdCoRpGMT6MpNHAJl25OX",),
-        counter_examples=("sqa_DCh206ejuB",),
+        examples=("sqp_qGgEwVibSubOu2Y83hNgZ58NWLqiIXnmZWO3aPfC",),
+        counter_examples=("sqp_qGgEwVibSu",),
     ),
     vendor_token(
         "snyk-service-token",
@@ -231,8 +220,8 @@ RULES = (
         "Snyk documentation, API token formats",
         starts=("snyk_uat.", "snyk_sat."),
         confirm=r"\bsnyk_[us]at\.[a-f0-9]{8}\.[A-Za-z0-9_.-]{20,1000}",
-        examples=("snyk_sat.bb10b187.2ka0noFkci4FG2ToNIMJ3tCEn3",),
-        counter_examples=("snyk_sat.bb10b",),
+        examples=("snyk_uat.b5d5153f.Jb1rhQZAIAiq6cd8asqACcLa6y",),
+        counter_examples=("snyk_uat.b5d51",),
     ),
     vendor_token(
         "sourcegraph-token",
@@ -244,8 +233,8 @@ RULES = (
             r"\b(?:sgp_(?:[a-fA-F0-9]{16}_|local_)?[a-fA-F0-9]{40}|s(?:lk|gd)_[a-f0-9]{64})(?![A-Za-z0"
             r"-9])"
         ),
-        examples=("sgd_0340401692ff9787b36553fca8a9063abb73454fff7c171b1f6901fa929b8512",),
-        counter_examples=("sgd_0340401692ff9787b3",),
+        examples=("sgd_02b0db61258c747495b11ff81e3f7d2771b84c91580cd412e6c91f99f8bba716",),
+        counter_examples=("sgd_02b0db61258c747495",),
     ),
     vendor_token(
         "octopus-deploy-key",
@@ -255,8 +244,8 @@ RULES = (
         then=r"[A-Z0-9]{26}",
         confirm=r"\bAPI-[A-Z0-9]{26,32}(?![A-Za-z0-9_-])",
         check=dense,
-        examples=("API-MBUL09ZG7FPDSEIIANELA0VO3K",),
-        counter_examples=("API-MBUL09",),
+        examples=("API-P3XIJHNK9LYLCRKMSZWE2A5YDW",),
+        counter_examples=("API-P3XIJH",),
     ),
     vendor_token(
         "infracost-key",
@@ -265,8 +254,8 @@ RULES = (
         starts=("ico-",),
         then=r"[A-Za-z0-9]{4}",
         confirm=r"(?<![A-Za-z0-9./])ico-[A-Za-z0-9]{32}(?![A-Za-z0-9_-])",
-        examples=("ico-sTKbrT74IByncqPTB66KqGgEwVibSubO",),
-        counter_examples=("ico-sTKbrT74",),
+        examples=("ico-Be1rMn1zEidGjWpLTiSHU0V1dPmzQgB8",),
+        counter_examples=("ico-Be1rMn1z",),
     ),
     vendor_token(
         "scalingo-token",
@@ -275,8 +264,8 @@ RULES = (
         starts=("tk-us-",),
         then=r"[A-Za-z0-9_-]{4}",
         confirm=r"\btk-us-[A-Za-z0-9_-]{48}(?![A-Za-z0-9_-])",
-        examples=("tk-us-u2Y83hNgZ58NWLqiIXnmZWO3aPfCxLv4CXGWxOjXTuoLJb1r",),
-        counter_examples=("tk-us-u2Y83hNgZ58N",),
+        examples=("tk-us-nn9LzJqPLg8Sg8Ei4BeG2LDFlFhinyt8ddWPJeyYJ8RyGOgO",),
+        counter_examples=("tk-us-nn9LzJqPLg8S",),
     ),
     vendor_token(
         "deno-token",
@@ -285,8 +274,8 @@ RULES = (
         starts=("ddp_", "ddw_", "ddo_"),
         then=r"[A-Za-z0-9]{4}",
         confirm=r"\bdd[pwo]_[A-Za-z0-9]{36}(?![A-Za-z0-9])",
-        examples=("ddo_QZAIAiq6cd8asqACcLa6ydy1YuvnMmQC99NH",),
-        counter_examples=("ddo_QZAIAiq6c",),
+        examples=("ddp_CWz2Rf5uu1lt1mCtqwRfVZvbcAyCElK3XLGN",),
+        counter_examples=("ddp_CWz2Rf5uu",),
     ),
     vendor_token(
         "apify-token",
@@ -295,7 +284,7 @@ RULES = (
         starts=("apify_api_",),
         then=r"[A-Za-z0-9]{4}",
         confirm=r"\bapify_api_[A-Za-z0-9]{36,40}(?![A-Za-z0-9])",
-        examples=("apify_api_rpDY8PRtWdnEaUaUfrXCngPxgOL5wLcixPur",),
-        counter_examples=("apify_api_rpDY8",),
+        examples=("apify_api_ntNJqqy0IdVYNlNPDcWdeHy2Xl3bnx4dpb3H",),
+        counter_examples=("apify_api_ntNJq",),
     ),
 )

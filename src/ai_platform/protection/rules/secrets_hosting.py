@@ -12,8 +12,8 @@ RULES = (
         starts=("HRKU-AA",),
         then=r"[0-9a-zA-Z_-]{2}",
         confirm=r"\bHRKU-AA[0-9a-zA-Z_-]{58}(?![A-Za-z0-9_-])",
-        examples=("HRKU-AAKbgMGKkCAJU5EHuC3aySwNoepJIhM6Tz1UlXfmEa22E2xXbiZIkIQao6ik",),
-        counter_examples=("HRKU-AAKbgMGKkCAJU5EH",),
+        examples=("HRKU-AA6p8By8Uy5VYA3JIrbYnIWnKSkaUWKqXOuvsluebwQaDmGs8sTTklIGe0LN",),
+        counter_examples=("HRKU-AA6p8By8Uy5VYA3J",),
     ),
     vendor_token(
         "cloudflare-origin-ca-key",
@@ -22,13 +22,11 @@ RULES = (
         starts=("v1.0-",),
         then=r"[a-f0-9]{8}",
         confirm=r"\bv1\.0-[a-f0-9]{24}-[a-f0-9]{146}(?![A-Za-z0-9])",
-        examples=(
-            (
-                "v1.0-492c45425e52486691428d2b-95072c67a14a13469b58ea23c77afbb11c390500065759fae78a30f6f7"
-                "624a053505d5d6eecb7f554f7998491ff58e8441a3442afd838c805a20a837678fd75bcade010ea27f977c2d"
-            ),
-        ),
-        counter_examples=("v1.0-492c45425e52486691428d2b-95072c67a14a13469b58ea23c77a",),
+        examples=((
+            "v1.0-3442afd838c805a20a837678-fd75bcade010ea27f977c2da10d907e670460e2342ee826711e1654775"
+            "93095a4d87709f510bf396f029351e8e3d8c1c38a6537c2a09764c5fdc57b9bbd0976ee5ec0c5c40c70d04d4"
+        ),),
+        counter_examples=("v1.0-3442afd838c805a20a837678-fd75bcade010ea27f977c2da10d9",),
     ),
     vendor_token(
         "flyio-token",
@@ -40,8 +38,11 @@ RULES = (
             r"\b(?:FlyV1 )?f(?:o1_[A-Za-z0-9_-]{43}|m(?:1[ar]|2)_[A-Za-z0-9+/_-]{80,4000}={0,3})(?![A-"
             r"Za-z0-9+/_])"
         ),
-        examples=("fo1_OMoHfihMa91q0qI22ZbozmN2uUqkvsZMIR80SUyQJqJ",),
-        counter_examples=("fo1_OMoHfihMa91",),
+        examples=((
+            "fm2_icaaAZxyHt1XzjoOUHeTxskhRk24tP7R4mEja9wMwkrNg7jHoI2KXHxzF0f7kKzIWOwlidPJyBsmdrV0zabO"
+            "QK"
+        ),),
+        counter_examples=("fm2_icaaAZxyHt1XzjoOUHeTxskhRk",),
     ),
     vendor_token(
         "netlify-token",
@@ -50,8 +51,8 @@ RULES = (
         starts=("nfp_", "nfc_", "nfo_", "nfu_"),
         then=r"[A-Za-z0-9]{4}",
         confirm=r"\bnf[pcou]_[A-Za-z0-9]{36}(?![A-Za-z0-9])",
-        examples=("nfu_RZb3qp2iPhO7JOYWU0abroXf6lvTNfXAUGd8",),
-        counter_examples=("nfu_RZb3qp2iP",),
+        examples=("nfp_NoMrNTNKegDc1nXsbhFfjeHNrvx7oCNJO7zv",),
+        counter_examples=("nfp_NoMrNTNKe",),
     ),
     vendor_token(
         "vercel-token",
@@ -60,8 +61,8 @@ RULES = (
         starts=("vcp_", "vci_", "vca_", "vcr_", "vck_"),
         then=r"[A-Za-z0-9]{4}",
         confirm=r"\bvc[piark]_[A-Za-z0-9]{24,56}(?![A-Za-z0-9])",
-        examples=("vcr_jtnbnNeKnWPq5MDLhSfZgLsogwN7",),
-        counter_examples=("vcr_jtnbnN",),
+        examples=("vca_t4bkmgoXswxAc3B9lGZi4TZUjOKX",),
+        counter_examples=("vca_t4bkmg",),
     ),
     vendor_token(
         "vercel-blob-token",
@@ -70,8 +71,8 @@ RULES = (
         starts=("vercel_blob_rw_",),
         then=r"[A-Za-z0-9]{2}",
         confirm=r"\bvercel_blob_rw_[A-Za-z0-9]{16,24}_[A-Za-z0-9]{28,40}(?![A-Za-z0-9])",
-        examples=("vercel_blob_rw_xR7zvfSioWOIs94ic_1JSjHdE1OlqEScjAY5XrSuaEQggqq",),
-        counter_examples=("vercel_blob_rw_xR7zv",),
+        examples=("vercel_blob_rw_pxsuumrTRPkNRXR8j_e12aBBytdba34APMyZ0CdypXKkeZi",),
+        counter_examples=("vercel_blob_rw_pxsuu",),
     ),
     vendor_token(
         "render-api-key",
@@ -80,8 +81,8 @@ RULES = (
         starts=("rnd_",),
         then=r"[A-Za-z0-9]{4}",
         confirm=r"\brnd_[A-Za-z0-9]{28,40}(?![A-Za-z0-9])",
-        examples=("rnd_A0Mf25bYVFW0KHExkqlWaDhq3eCst",),
-        counter_examples=("rnd_A0Mf25b",),
+        examples=("rnd_6KsTGRLj3BjxJ0oQWlVULx9lJdI8V",),
+        counter_examples=("rnd_6KsTGRL",),
     ),
     vendor_token(
         "supabase-token",
@@ -90,8 +91,8 @@ RULES = (
         starts=("sbp_",),
         then=r"[a-z0-9_]{4}",
         confirm=r"\bsbp_(?:v0_|oauth_)?[a-f0-9]{40}(?![A-Za-z0-9])",
-        examples=("sbp_bd0976ee5ec0c5c40c70d04d432877a6d514d932",),
-        counter_examples=("sbp_bd0976ee5e",),
+        examples=("sbp_3860d8e16586b4cfde2c9b76473dc6d7388a650f",),
+        counter_examples=("sbp_3860d8e165",),
     ),
     vendor_token(
         "supabase-secret-key",
@@ -100,8 +101,8 @@ RULES = (
         starts=("sb_secret_",),
         then=r"[A-Za-z0-9_-]{2}",
         confirm=r"\bsb_secret_[A-Za-z0-9_-]{22}_[A-Za-z0-9_-]{8}(?![A-Za-z0-9_-])",
-        examples=("sb_secret_k24tP7R4mEja9wMwkrNg7j_HoI2KXHx",),
-        counter_examples=("sb_secret_k24",),
+        examples=("sb_secret_QLIt8895loj7p41LO7FUoX_3gC2GMRS",),
+        counter_examples=("sb_secret_QLI",),
     ),
     vendor_token(
         "planetscale-credential",
@@ -109,8 +110,8 @@ RULES = (
         "PlanetScale documentation, service tokens and passwords",
         starts=("pscale_tkn_", "pscale_pw_", "pscale_oauth_"),
         confirm=r"\bpscale_(?:tkn|pw|oauth)_[\w=.-]{32,64}(?![A-Za-z0-9_-])",
-        examples=("pscale_tkn_58fe1h874hea94033hifbgggjgf56b49136c",),
-        counter_examples=("pscale_tkn_58fe",),
+        examples=("pscale_tkn_fibh3d55hf51ajb89bhd16af3ie0bf63a1a3",),
+        counter_examples=("pscale_tkn_fibh",),
     ),
     vendor_token(
         "neon-api-key",
@@ -119,8 +120,8 @@ RULES = (
         starts=("napi_",),
         then=r"[a-z0-9]{4}",
         confirm=r"\bnapi_[a-z0-9]{60,70}(?![A-Za-z0-9])",
-        examples=("napi_594hncnjoq16xa2bgz8tzu9okxtrpnrxr940bb310apmzc3xk4z8ktgrl9b9j",),
-        counter_examples=("napi_594hncnjoq16xa2bg",),
+        examples=("napi_7h5jn7iku6cxvly362f06wlorqp7o20qoxbtjcw3l1rxud6nwwk7r2ilipjmo",),
+        counter_examples=("napi_7h5jn7iku6cxvly36",),
     ),
     vendor_token(
         "cockroachdb-api-key",
@@ -129,8 +130,8 @@ RULES = (
         starts=("CCDB1_",),
         then=r"[A-Za-z0-9]{4}",
         confirm=r"\bCCDB1_[A-Za-z0-9]{22}_[A-Za-z0-9]{40}(?![A-Za-z0-9])",
-        examples=("CCDB1_0oQWlVULx9lJdI8Vz1guzi_rSdZMygGcJqPYXvcYlDnUrvFKHgJhQF2fDb77Ygi",),
-        counter_examples=("CCDB1_0oQWlVULx9lJdI8Vz",),
+        examples=("CCDB1_Ox22lByI878uxjSdctB7t7_AlcGKOC3IlcC6pNorE0bUPkZ5PDoDSJMwKIoLDFs",),
+        counter_examples=("CCDB1_Ox22lByI878uxjSdc",),
     ),
     vendor_token(
         "mongodb-atlas-service-account",
@@ -138,8 +139,8 @@ RULES = (
         "MongoDB Atlas documentation, service accounts",
         starts=("mdb_sa_sk_",),
         confirm=r"\bmdb_sa_sk_[A-Za-z0-9_-]{40}(?![A-Za-z0-9_-])",
-        examples=("mdb_sa_sk_78iUamu6wSG5E8ZGaSgndcBYoXjmiMlLQLIt8895",),
-        counter_examples=("mdb_sa_sk_78iUam",),
+        examples=("mdb_sa_sk_M9ccC4d5zDO5f8Nyo2GQ4wG4uXKPS3hVtK5MHHEn",),
+        counter_examples=("mdb_sa_sk_M9ccC4",),
     ),
     vendor_token(
         "vault-token",
@@ -148,8 +149,8 @@ RULES = (
         starts=("hvs.", "hvb.", "hvr."),
         then=r"[A-Za-z0-9_-]{4}",
         confirm=r"\bhv[sbr]\.[A-Za-z0-9_-]{24,300}(?![A-Za-z0-9_-])",
-        examples=("hvr.oj7p41LO7FUoX3gC2GMRSCKQCOaGef",),
-        counter_examples=("hvr.oj7p41L",),
+        examples=("hvs.LPpmiHLrHpOZxUznzqgcSscWevEv6S",),
+        counter_examples=("hvs.LPpmiHL",),
     ),
     vendor_token(
         "vault-legacy-token",
@@ -159,17 +160,18 @@ RULES = (
         then=r"[A-Za-z0-9]{24}",
         confirm=r"(?<![A-Za-z0-9_.])s\.[A-Za-z0-9]{24}(?![A-Za-z0-9.(_])",
         check=has_three_kinds,
-        examples=("s.wqyPoL8e405wo8X6BSC5lnDP",),
-        counter_examples=("s.wqyPoL",),
+        examples=("s.bCk64930Xg64xqSctD1J0pEQ",),
+        counter_examples=("s.bCk649",),
     ),
     vendor_token(
         "terraform-cloud-token",
         "a Terraform Cloud token",
         "HCP Terraform documentation, API tokens",
-        triggers=(r"\b[A-Za-z0-9]{14}\.atlasv1\.",),
+        triggers=(r"\.atlasv1\.",),
+        lead=14,
         confirm=r"\b[A-Za-z0-9]{14}\.atlasv1\.[A-Za-z0-9_=-]{60,70}(?![A-Za-z0-9_-])",
-        examples=("oG5Xyg4AKpb4QI.atlasv1.o9UDLgybBtWptA32b3hHfoJlNhIpwKUgCX2VxLY5dgcpFmagWLlOzvpyy7lRQ",),
-        counter_examples=("oG5Xyg4AKpb4QI.atlasv1.o9UDL",),
+        examples=("7mpbH8UHP8Lbw9.atlasv1.MqLdis87PUHEWbbfcMcv6zIR62ZeycC73kFmRWfPG3aZiq8o4QVgsXrbCmodE",),
+        counter_examples=("7mpbH8UHP8Lbw9.atlasv1.MqLdi",),
     ),
     vendor_token(
         "pulumi-token",
@@ -178,8 +180,8 @@ RULES = (
         starts=("pul-",),
         then=r"[a-f0-9]{6}",
         confirm=r"\bpul-[a-f0-9]{40}(?![A-Za-z0-9])",
-        examples=("pul-1187215a3eb58f7254b055f28efe1e011ae388aa",),
-        counter_examples=("pul-1187215a3e",),
+        examples=("pul-1e02f850cd1ddbdab3af22af5836874dd6b06495",),
+        counter_examples=("pul-1e02f850cd",),
     ),
     vendor_token(
         "doppler-token",
@@ -190,8 +192,8 @@ RULES = (
             r"\bdp\.(?:pt|ct|sa|scim|audit|st(?:\.[a-z0-9_-]{2,35})?)\.[A-Za-z0-9]{40,44}(?![A-Za-z0-9"
             r"])"
         ),
-        examples=("dp.audit.cGKOC3IlcC6pNorE0bUPkZ5PDoDSJMwKIoLDFsM9",),
-        counter_examples=("dp.audit.cGKOC3I",),
+        examples=("dp.pt.jwb2Tuc7ORlkCNoWrJ598xRUsLq7dsaOtbWhHXJa",),
+        counter_examples=("dp.pt.jwb2Tuc7O",),
     ),
     vendor_token(
         "infisical-token",
@@ -200,8 +202,11 @@ RULES = (
         starts=("st.",),
         then=r"[a-f0-9]{8}",
         confirm=r"\bst\.[a-f0-9]{24}\.[a-f0-9]{32}\.[a-f0-9]{32}(?![A-Za-z0-9])",
-        examples=(("st.88b8b190d2d5f134f0ddc0f1.dfd16483859c37b538bec27d4d1f70f8.14dc5779808e2698bc2591d762457b8c"),),
-        counter_examples=("st.88b8b190d2d5f134f0ddc0f1.dfd",),
+        examples=((
+            "st.a05de82b6474db7ebed64b08.5cdd6713316f1046256a736246f1ff00.4518d9021b30ead2a6a45b010a5"
+            "37a26"
+        ),),
+        counter_examples=("st.a05de82b6474db7ebed64b08.5cd",),
     ),
     vendor_token(
         "databricks-token",
@@ -210,8 +215,8 @@ RULES = (
         starts=("dapi",),
         then=r"[a-f0-9]{6}",
         confirm=r"\bdapi[a-f0-9]{32}(?:-\d)?(?![A-Za-z0-9])",
-        examples=("dapi1e02f850cd1ddbdab3af22af5836874d",),
-        counter_examples=("dapi1e02f850",),
+        examples=("dapi8b7f7472e5f4509ec2817b6215aa6ab2",),
+        counter_examples=("dapi8b7f7472",),
     ),
     vendor_token(
         "databricks-oauth-secret",
@@ -220,8 +225,8 @@ RULES = (
         starts=("dose",),
         then=r"[a-f0-9]{6}",
         confirm=r"\bdose[a-f0-9]{32}(?![A-Za-z0-9])",
-        examples=("dosed6b06495c73812b05e24f87175d5e7a0",),
-        counter_examples=("dosed6b06495",),
+        examples=("dose71dfedce991b2aabec6240a7391cfdd8",),
+        counter_examples=("dose71dfedce",),
     ),
     vendor_token(
         "prefect-key",
@@ -230,8 +235,8 @@ RULES = (
         starts=("pnu_", "pnb_"),
         then=r"[A-Za-z0-9]{4}",
         confirm=r"\bpn[ub]_[A-Za-z0-9]{36}(?![A-Za-z0-9])",
-        examples=("pnb_HIdQCY3wUbVmo9HCakrjIkDtIH4pZUDgtMcu",),
-        counter_examples=("pnb_HIdQCY3wU",),
+        examples=("pnb_CTsL0JDCkH0lctNuVv4NlprN1OQ8VtkmsSRw",),
+        counter_examples=("pnb_CTsL0JDCk",),
     ),
     vendor_token(
         "dbt-cloud-token",
@@ -240,8 +245,8 @@ RULES = (
         starts=("dbtc_", "dbtu_"),
         then=r"[A-Za-z0-9_-]{4}",
         confirm=r"\bdbt[cu]_[A-Za-z0-9_-]{36,50}(?![A-Za-z0-9_-])",
-        examples=("dbtu_F4jjHGZauPSsk8wwTOZxKl6kOMUYQgX5YAb0T",),
-        counter_examples=("dbtu_F4jjHGZau",),
+        examples=("dbtc_7FDmUIBBZpk5vXi9hqwtZpfZ3AYtowIKXhsIh",),
+        counter_examples=("dbtc_7FDmUIBBZ",),
     ),
     vendor_token(
         "clickhouse-cloud-secret",
@@ -251,8 +256,8 @@ RULES = (
         then=r"[A-Za-z0-9]{4}",
         confirm=r"\b4b1d[A-Za-z0-9]{38}(?![A-Za-z0-9])",
         check=has_three_kinds,
-        examples=("4b1d4xYp8QU5ZtLOLKMMVnt0XnPh37pcHewnNQOvDT",),
-        counter_examples=("4b1d4xYp8QU5Zt",),
+        examples=("4b1dSnUm6hPqn2bX62jCZ4JjmKspBIIhuOKffZVZwP",),
+        counter_examples=("4b1dSnUm6hPqn2",),
     ),
     vendor_token(
         "tailscale-key",
@@ -260,8 +265,8 @@ RULES = (
         "Tailscale documentation, key prefixes",
         starts=("tskey-",),
         confirm=r"\btskey-(?:[a-z]+-)?[A-Za-z0-9]{6,24}(?:CNTRL)?-[A-Za-z0-9]{20,40}(?![A-Za-z0-9])",
-        examples=("tskey-MJmAGqRj-kBxYBlV3X9Cx7MOMBogs4X",),
-        counter_examples=("tskey-MJmAGq",),
+        examples=("tskey-SI9cMmR0-LqZxi07N1BngCXmTB2D2LW",),
+        counter_examples=("tskey-SI9cMm",),
     ),
     vendor_token(
         "defined-networking-token",
@@ -270,8 +275,8 @@ RULES = (
         starts=("dnkey-",),
         then=r"[A-Za-z0-9=_-]{4}",
         confirm=r"\bdnkey-[A-Za-z0-9=_-]{26}-[A-Za-z0-9=_-]{52}(?![A-Za-z0-9_-])",
-        examples=("dnkey-Snao55BQlYc1Ch8j5kg6bLbU0y-aQJ0XKV7XvMflI8FQcPbvwDvZRPXyAAjYBsnDQnaP5xzGLIsGEJg",),
-        counter_examples=("dnkey-Snao55BQlYc1Ch8j5kg6bL",),
+        examples=("dnkey-ZbdsqzftUbXJNmublylI1mCpKh-z5T6phvE2V62qaaJpPFiLljD8uCImns0NZ7D8Ja5mPci54Iph6nI",),
+        counter_examples=("dnkey-ZbdsqzftUbXJNmublylI1m",),
     ),
     vendor_token(
         "ngrok-key",
@@ -281,8 +286,8 @@ RULES = (
         then=r"[A-Za-z0-9]{26}_[A-Za-z0-9]{4}",
         confirm=r"\b2[A-Za-z0-9]{26}_[A-Za-z0-9]{20,24}(?![A-Za-z0-9])",
         check=has_three_kinds,
-        examples=("2ffwu9PD96t2QAuBCIEZou0iRt3_sUshMszxnBbs5q9Tmf2m",),
-        counter_examples=("2ffwu9PD96t2QAuB",),
+        examples=("2KpHiDQQNN4Qhm8FEQUvAOGZKqE_SD3eZdXGeicM3vWE3S1L",),
+        counter_examples=("2KpHiDQQNN4Qhm8F",),
     ),
     vendor_token(
         "openshift-token",
@@ -292,8 +297,8 @@ RULES = (
         then=r"[A-Za-z0-9_-]{4}",
         confirm=r"\bsha256~[A-Za-z0-9_-]{43}(?![A-Za-z0-9_-])",
         check=has_three_kinds,
-        examples=("sha256~mPFx067KHHlzcqeCTsL0JDCkH0lctNuVv4NlprN1OQ8",),
-        counter_examples=("sha256~mPFx067KH",),
+        examples=("sha256~AfJtGEgmFoMuBngqPQADWdox72icAlYppXIoPX9io92",),
+        counter_examples=("sha256~AfJtGEgmF",),
     ),
     vendor_token(
         "dynatrace-token",
@@ -302,8 +307,8 @@ RULES = (
         starts=("dt0c", "dt0s"),
         then=r"\d{2}\.",
         confirm=r"\bdt0[cs](?:0[1-9]|16)\.[A-Za-z0-9-]{6,80}\.[A-Za-z0-9]{64}(?![A-Za-z0-9])",
-        examples=("dt0s16.Rw7135D7FDmU.IBBZpk5vXi9hqwtZpfZ3AYtowIKXhsIhSnUm6hPqn2bX62jCZ4JjmKspBIIhuOKf",),
-        counter_examples=("dt0s16.Rw7135D7FDmU.IBBZpk5v",),
+        examples=("dt0c06.wGFaK2xUSyhP.rBTTnOn8QbFVlW3zOiX8dJ4Y7WpOLWXldi8zjUJFp7dfggX4x6GyLHECF7rbbreD",),
+        counter_examples=("dt0c06.wGFaK2xUSyhP.rBTTnOn8",),
     ),
     vendor_token(
         "backblaze-key",
@@ -313,8 +318,8 @@ RULES = (
         then=r"[A-Za-z0-9+/]{4}",
         confirm=r"\bK00[0-5][A-Za-z0-9+/]{27}(?![A-Za-z0-9+/=])",
         check=has_three_kinds,
-        examples=("K003ZVZwPSI9cMmR0LqZxi07N1BngCX",),
-        counter_examples=("K003ZVZwPS",),
+        examples=("K002oW6nCBX8kR8gOqoBfKSPDBo6o8p",),
+        counter_examples=("K002oW6nCB",),
     ),
     vendor_token(
         "confluent-cloud-secret",
@@ -323,8 +328,8 @@ RULES = (
         starts=("cflt",),
         then=r"[A-Za-z0-9/+]{4}",
         confirm=r"\bcflt[A-Za-z0-9/+]{60}(?![A-Za-z0-9])",
-        examples=("cfltmTB2D2LWZbdsqzftUbXJNmublylI1mCpKhz5T6phvE2V62qaaJpPFiLljD8u",),
-        counter_examples=("cfltmTB2D2LWZbdsqzftU",),
+        examples=("cfltM8dE7EMWhgCu4gmxipfpqXFMxbbeshhaA2HqmPvkkT6Zd0s2HmHmoj8nqbwW",),
+        counter_examples=("cfltM8dE7EMWhgCu4gmxi",),
     ),
     vendor_token(
         "akamai-edgegrid-token",
@@ -333,8 +338,8 @@ RULES = (
         starts=("akab-", "akaa-"),
         then=r"[a-z0-9]{4}",
         confirm=r"\baka[ab]-[a-z0-9]{16}-[a-z0-9]{16}(?![A-Za-z0-9])",
-        examples=("akaa-inzdj0p28i7ikh8d-qqnnq7fequaogzke",),
-        counter_examples=("akaa-inzdj0p",),
+        examples=("akab-ppd6646ob240si5b-9954l9tiskiblg8d",),
+        counter_examples=("akab-ppd6646",),
     ),
     vendor_token(
         "launchdarkly-key",
@@ -347,8 +352,8 @@ RULES = (
             r"_-])"
         ),
         severity=Severity.HIGH,
-        examples=("sdk-b9685d98-05c3-4fa9-edcc-0a12ab588a65",),
-        counter_examples=("sdk-b9685d98-",),
+        examples=("api-b0bd7254-d2b0-45e5-446b-0ebb7c488315",),
+        counter_examples=("api-b0bd7254-",),
     ),
     vendor_token(
         "elastic-api-key",
@@ -357,8 +362,8 @@ RULES = (
         starts=("essu_",),
         then=r"[A-Za-z0-9+/]{4}",
         confirm=r"\bessu_[A-Za-z0-9+/=]{40,120}",
-        examples=("essu_IoPX9io92wL0PUwGFaK2xUSyhPrBTTnOn8QbFVlW3zOiX8",),
-        counter_examples=("essu_IoPX9io92wL0",),
+        examples=("essu_L6cgKyaTIwOVE5mq1EMFcWjiF4s9sN2U0sWn2EU9VXjgD7",),
+        counter_examples=("essu_L6cgKyaTIwOV",),
     ),
     vendor_token(
         "upcloud-token",
@@ -367,7 +372,7 @@ RULES = (
         starts=("ucat_",),
         then=r"[A-Z0-9]{4}",
         confirm=r"\bucat_[A-Z0-9]{26}(?![A-Za-z0-9])",
-        examples=("ucat_3JYWOLWX389UJF3566XGLHECF1",),
-        counter_examples=("ucat_3JYWO",),
+        examples=("ucat_FD4610XV0OGZ2SMNAXJ1GJUYE0",),
+        counter_examples=("ucat_FD461",),
     ),
 )

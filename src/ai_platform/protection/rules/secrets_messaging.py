@@ -16,8 +16,8 @@ RULES = (
             r",14}-\d{8,14}-[a-z0-9]{32,64})(?![A-Za-z0-9])"
         ),
         type="SLACK_TOKEN",
-        examples=("xoxb-90082289-31641368-32616135-ibjz7m7ano6raus828zal0h24271m30hq78v",),
-        counter_examples=("xoxb-90082289-31641368",),
+        examples=("xoxb-50477083-21007367-64789794-5n9wa0m1df64hfpjjvue4xut54alsbcos5v3",),
+        counter_examples=("xoxb-50477083-21007367",),
     ),
     vendor_token(
         "slack-user-token",
@@ -27,8 +27,8 @@ RULES = (
         then=r"\d",
         confirm=r"\bxox[pe]-(?:\d{10,13}-){2,3}[A-Za-z0-9-]{28,34}(?![A-Za-z0-9])",
         type="SLACK_TOKEN",
-        examples=("xoxp-1345483212-2780053822-arTj4qzGwNuXrT0CHe7jD2OMltnr",),
-        counter_examples=("xoxp-1345483212-27",),
+        examples=("xoxe-2999170545-5258807047-4mwsLixvK9aTDamy4NcWEc39lVU3",),
+        counter_examples=("xoxe-2999170545-52",),
     ),
     vendor_token(
         "slack-legacy-token",
@@ -38,8 +38,8 @@ RULES = (
         then=r"\d",
         confirm=r"\bxox[os]-\d{3,14}-\d{3,14}-\d{3,14}-[A-Fa-f0-9]{6,64}(?![A-Za-z0-9])",
         type="SLACK_TOKEN",
-        examples=("xoxs-8146-4212-0884-CE0ea70aE4ac",),
-        counter_examples=("xoxs-8146-",),
+        examples=("xoxs-0911-3649-8654-AD35DAFB28e4",),
+        counter_examples=("xoxs-0911-",),
     ),
     vendor_token(
         "slack-workspace-token",
@@ -50,8 +50,8 @@ RULES = (
         confirm=r"\bxox[arcd]-(?:\d-)?[0-9A-Za-z%-]{8,300}(?![A-Za-z0-9])",
         check=has_digit,
         type="SLACK_TOKEN",
-        examples=("xoxc-vbH0S9zSVa1nb6",),
-        counter_examples=("xoxc-v",),
+        examples=("xoxr-NuXBy6mYyIqGr4",),
+        counter_examples=("xoxr-N",),
     ),
     vendor_token(
         "slack-app-token",
@@ -61,8 +61,8 @@ RULES = (
         then=r"\d-",
         confirm=r"\bxapp-\d-[A-Z0-9]{6,20}-\d{6,16}-[a-f0-9]{32,128}(?![A-Za-z0-9])",
         type="SLACK_TOKEN",
-        examples=("xapp-8-R6MO6TU-9811945-0e0936b76e7932e66eee6588288a32f42a9d41",),
-        counter_examples=("xapp-8-R6MO6TU-98119",),
+        examples=("xapp-2-4IEAKMD-6307808-4cd90c9fd423d96f9104f45d79133691e3b973",),
+        counter_examples=("xapp-2-4IEAKMD-63078",),
     ),
     vendor_token(
         "slack-config-token",
@@ -72,13 +72,11 @@ RULES = (
         then=r"\d-",
         confirm=r"\bxoxe(?:\.xox[bp]-\d-[A-Za-z0-9]{140,180}|-\d-[A-Za-z0-9]{140,160})(?![A-Za-z0-9])",
         type="SLACK_TOKEN",
-        examples=(
-            (
-                "xoxe.xoxp-1-BHiWIjFesVoA614Q29ecD40jMKFDDdO4Zc9bQchnwfxmR7f8NjkW9Aw0aMzpqzb0p17DFugyetHF"
-                "PJJ7Vv3U8yEeXmUTf7e9ALrS3B9vCOSfVdw4Y4Imn5my9HdBVRVW9IvWqhjtB2cCuSe4m"
-            ),
-        ),
-        counter_examples=("xoxe.xoxp-1-BHiWIjFesVoA614Q29ecD40jMKFDDdO4Zc9bQchn",),
+        examples=((
+            "xoxe.xoxp-9-Op40YTzN6RozhL95F2Of3u9Cwh8R0VM5UlwMDi61A3n73xlQbXr1omAISfCL0YhhJlbXw3PlstJK"
+            "DqwBImfMD9FQBedK8oWeVgI0KiAEe5XhUAkCV8wCf2sL2BC95QhpO4aGXRxSpKeVab5DJ"
+        ),),
+        counter_examples=("xoxe.xoxp-9-Op40YTzN6RozhL95F2Of3u9Cwh8R0VM5UlwMDi61",),
     ),
     vendor_token(
         "slack-webhook",
@@ -88,23 +86,17 @@ RULES = (
         then=r"[a-z]{4}",
         glued=True,
         confirm=r"hooks\.slack\.com/(?:services|workflows|triggers)/(?P<v>[A-Za-z0-9+/]{43,60})",
-        examples=("hooks.slack.com/triggers/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",),
+        examples=("hooks.slack.com/triggers/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",),
         counter_examples=("hooks.slack.com/trigger",),
     ),
     vendor_token(
         "discord-bot-token",
         "a Discord bot token",
         "Discord developer documentation, authentication",
-        triggers=(
-            r"\b[MNO][A-Za-z0-9_-]{23}\.[A-Za-z0-9_-]{6}\.",
-            r"\b[MNO][A-Za-z0-9_-]{24}\.[A-Za-z0-9_-]{6}\.",
-            r"\b[MNO][A-Za-z0-9_-]{25}\.[A-Za-z0-9_-]{6}\.",
-            r"\b[MNO][A-Za-z0-9_-]{26}\.[A-Za-z0-9_-]{6}\.",
-            r"\b[MNO][A-Za-z0-9_-]{27}\.[A-Za-z0-9_-]{6}\.",
-        ),
+        triggers=(r"\b[MNO][A-Za-z0-9_-]{23}\.[A-Za-z0-9_-]{6}\.[A-Za-z0-9_-]", r"\b[MNO][A-Za-z0-9_-]{24}\.[A-Za-z0-9_-]{6}\.[A-Za-z0-9_-]", r"\b[MNO][A-Za-z0-9_-]{25}\.[A-Za-z0-9_-]{6}\.[A-Za-z0-9_-]", r"\b[MNO][A-Za-z0-9_-]{26}\.[A-Za-z0-9_-]{6}\.[A-Za-z0-9_-]", r"\b[MNO][A-Za-z0-9_-]{27}\.[A-Za-z0-9_-]{6}\.[A-Za-z0-9_-]"),
         confirm=r"\b[MNO][A-Za-z0-9_-]{23,27}\.[A-Za-z0-9_-]{6}\.[A-Za-z0-9_-]{27,38}(?![A-Za-z0-9_-])",
-        examples=("MHeiHB2KDycpuUgyJX4hL8Gw.i8S0Q1.EpIqeIEAKMDbz5MCeg6v57D4iwUE",),
-        counter_examples=("MHeiHB2KDycpuUgyJX4h",),
+        examples=("Ndo39zzAOhwA4OXM8UeZaZmM.QjxgEK.xKbE440j4IQJXs4mi1FLKdmCTsX1",),
+        counter_examples=("Ndo39zzAOhwA4OXM8UeZ",),
     ),
     vendor_token(
         "discord-webhook",
@@ -114,13 +106,11 @@ RULES = (
         then=r"\d{4}",
         glued=True,
         confirm=r"discord(?:app)?\.com/api/webhooks/(?P<v>\d{17,20}/[A-Za-z0-9_-]{60,80})",
-        examples=(
-            (
-                "discord.com/api/webhooks/17317298185484176/qLfPM1VLVkWGt6a77fOST4Y9rfwzOhJSCpm6xfbTgi774"
-                "lMibnOp40YTzN6Roz"
-            ),
-        ),
-        counter_examples=("discord.com/api/webhooks/1731729818",),
+        examples=((
+            "discord.com/api/webhooks/16417698716927915/D5L9eIBbHD6yMm2JGUCN1rlRdStXyheS8wBdUzw3GePnS"
+            "HQqqRitHukUwxhN3u"
+        ),),
+        counter_examples=("discord.com/api/webhooks/1641769871",),
     ),
     vendor_token(
         "teams-webhook",
@@ -132,14 +122,12 @@ RULES = (
             r"\.webhook\.office\.com/webhookb2/(?P<v>[a-f0-9-]{36}@[a-f0-9-]{36}/IncomingWebhook/[A-Za"
             r"-z0-9]{32}/[a-f0-9-]{36}(?:/[A-Za-z0-9_-]+)?)"
         ),
-        examples=(
-            (
-                ".webhook.office.com/webhookb2/fc19b24040ba275ae39bf6e751efbae90bc2@a98f594efac954ab4b9fa"
-                "b217d523f9477be/IncomingWebhook/omBCv76JrqxiNS802o2ZK26Uot039Orh/4c4e777c738a1a150496760"
-                "2cff7ce2e5cff"
-            ),
-        ),
-        counter_examples=(".webhook.office.com/webhookb2/fc19b24040ba275ae39bf6e751efbae90",),
+        examples=((
+            ".webhook.office.com/webhookb2/30614b0143921a6ee1ee49ab51e5e5e90b7d@d9af2c883df54764d01a3"
+            "7f20cd044fc74eb/IncomingWebhook/nHsPBCzDvpqJU31KwRAyUa44feNGgFyX/d7e28976a921b30cf33e669"
+            "22a39bcb307e6"
+        ),),
+        counter_examples=(".webhook.office.com/webhookb2/30614b0143921a6ee1ee49ab51e5e5e90",),
     ),
     vendor_token(
         "telegram-bot-token",
@@ -147,8 +135,8 @@ RULES = (
         "Telegram Bot API, authorising your bot",
         triggers=(r"\b\d{8}:AA[A-Za-z0-9_-]", r"\b\d{9}:AA[A-Za-z0-9_-]", r"\b\d{10}:AA[A-Za-z0-9_-]"),
         confirm=r"\b\d{8,10}:AA[A-Za-z0-9_-]{32,33}(?![A-Za-z0-9_-])",
-        examples=("79045164:AAEy3odxasmipf9GobxmL9fm0oEUD5L9eI",),
-        counter_examples=("79045164:AAEy3",),
+        examples=("50682061:AAqSMw63G4IGbyPtHAlBnXu3a8LnfNHnhG",),
+        counter_examples=("50682061:AAqSM",),
     ),
     vendor_token(
         "twilio-api-key",
@@ -157,8 +145,8 @@ RULES = (
         starts=("SK",),
         then=r"[0-9a-fA-F]{32}",
         confirm=r"\bSK[0-9a-fA-F]{32}(?![A-Za-z0-9])",
-        examples=("SK0d316D43a16FC8e9bAf90ea3f7D938FF",),
-        counter_examples=("SK0d316D43a",),
+        examples=("SK8DDa39965b2EAf42Edfb621ea812AF31",),
+        counter_examples=("SK8DDa39965",),
     ),
     vendor_token(
         "sendgrid-key",
@@ -167,8 +155,8 @@ RULES = (
         starts=("SG.",),
         then=r"[A-Za-z0-9_=.-]{6}",
         confirm=r"\bSG\.[A-Za-z0-9_=-]{16,32}[.-][A-Za-z0-9_=-]{32,64}(?![A-Za-z0-9])",
-        examples=("SG.RitHukUwxhN3u8TMY3.o5t4UxCioh8M6OUSfQyOAvoYIJ960OJJUhf4",),
-        counter_examples=("SG.RitHukUwxhN3u8TM",),
+        examples=("SG.C5ZaZtk9oMORHwSp3Q-2Hc8J0St7L7KceCnYQHsy5K7ePGKmLRIlVYo",),
+        counter_examples=("SG.C5ZaZtk9oMORHwSp",),
     ),
     vendor_token(
         "mailgun-key",
@@ -177,26 +165,28 @@ RULES = (
         starts=("key-", "pubkey-"),
         then=r"[a-f0-9]{8}",
         confirm=r"\b(?:pub)?key-[a-f0-9]{32}(?![A-Za-z0-9])",
-        examples=("key-ab51e5e5e90b7dd9af2c883df54764d0",),
-        counter_examples=("key-ab51e5e5",),
+        examples=("key-65ff7d8057cbf590805e647de0f12c26",),
+        counter_examples=("key-65ff7d80",),
     ),
     vendor_token(
         "mailgun-signing-key",
         "a Mailgun signing key",
         "Mailgun documentation, webhook signing key",
-        triggers=(r"\b[a-f0-9]{32}-[a-f0-9]{8}-[a-f0-9]{8}",),
+        triggers=(r"-[a-f0-9]{8}-[a-f0-9]{8}\b",),
+        lead=32,
         confirm=r"\b[a-f0-9]{32}-[a-f0-9]{8}-[a-f0-9]{8}(?![A-Za-z0-9_-])",
-        examples=("1a37f20cd044fc74ebd1abbe4f2a4799-0dc5d7e2-8976a921",),
-        counter_examples=("1a37f20cd044fc74",),
+        examples=("78255c3c5faee5e2a3a5504fba321c86-c030e561-5263b44a",),
+        counter_examples=("78255c3c5faee5e2",),
     ),
     vendor_token(
         "mailchimp-key",
         "a Mailchimp API key",
         "Mailchimp documentation, API keys",
-        triggers=(r"\b[a-f0-9]{32}-us\d",),
+        triggers=(r"-us\d",),
+        lead=32,
         confirm=r"\b[a-f0-9]{32}-us\d{1,2}(?![A-Za-z0-9_-])",
-        examples=("b30cf33e66922a39bcb307e65a6fb7c3-us3",),
-        counter_examples=("b30cf33e6692",),
+        examples=("754d34e1890d91881a1978dbc8ef34b3-us9",),
+        counter_examples=("754d34e1890d",),
     ),
     vendor_token(
         "mailersend-token",
@@ -205,8 +195,8 @@ RULES = (
         starts=("mlsn.",),
         then=r"[a-f0-9]{4}",
         confirm=r"\bmlsn\.[a-f0-9]{64}(?![A-Za-z0-9])",
-        examples=("mlsn.ded71daa57f90dd24d330f5c9ec7950cb842bcdbb676012d328d8e3ff89b62df",),
-        counter_examples=("mlsn.ded71daa57f90dd24d",),
+        examples=("mlsn.8961866d3239e7ca6a8d8ba71ff59250ae73f4b7450ca44dbcd4ad3b464850fd",),
+        counter_examples=("mlsn.8961866d3239e7ca6a",),
     ),
     vendor_token(
         "brevo-key",
@@ -215,8 +205,11 @@ RULES = (
         starts=("xkeysib-", "xsmtpsib-"),
         then=r"[a-f0-9]{4}",
         confirm=r"\bx(?:key|smtp)sib-[a-f0-9]{64}-[A-Za-z0-9]{16}(?![A-Za-z0-9])",
-        examples=(("xsmtpsib-1dff2e4665ff7d8057cbf590805e647de0f12c2678255c3c5faee5e2a3a5504f-7CwoAykTlRskPEd9"),),
-        counter_examples=("xsmtpsib-1dff2e4665ff7d8057cbf",),
+        examples=((
+            "xkeysib-b4a3d233ae228c16d20943040e92d283cdea186a4dca0cf77da4ff873617baeb-YZtMjH7cimaWJTI"
+            "D"
+        ),),
+        counter_examples=("xkeysib-b4a3d233ae228c16d2094",),
     ),
     vendor_token(
         "resend-key",
@@ -226,8 +219,8 @@ RULES = (
         then=r"[A-Za-z0-9]{8}_",
         confirm=r"\bre_[A-Za-z0-9]{8}_[A-Za-z0-9]{20,28}(?![A-Za-z0-9])",
         check=has_three_kinds,
-        examples=("re_6ZFwN9SM_krIX6lZOXRusZwSl35jCV",),
-        counter_examples=("re_6ZFwN9SM",),
+        examples=("re_ceo7vOJd_cTThlpwQZpIjYci3Sc96y",),
+        counter_examples=("re_ceo7vOJd",),
     ),
     vendor_token(
         "klaviyo-key",
@@ -236,8 +229,8 @@ RULES = (
         starts=("pk_",),
         then=r"[a-f0-9]{34}",
         confirm=r"\bpk_[a-f0-9]{34}(?![A-Za-z0-9])",
-        examples=("pk_4a754d34e1890d91881a1978dbc8ef34b3",),
-        counter_examples=("pk_4a754d34e",),
+        examples=("pk_682ea7e13f866a3acfe9f5511785bc9216",),
+        counter_examples=("pk_682ea7e13",),
     ),
     vendor_token(
         "hubspot-token",
@@ -249,8 +242,8 @@ RULES = (
             r"\bpat-(?:na|eu|ap)\d-[a-f0-9]{8}-[a-f0-9]{4}-[a-f0-9]{4}-[a-f0-9]{4}-[a-f0-9]{12}(?![A-Z"
             r"a-z0-9])"
         ),
-        examples=("pat-ap7-961866d3-239e-7ca6-a8d8-ba71ff59250a",),
-        counter_examples=("pat-ap7-961866",),
+        examples=("pat-eu9-c54fc206-1319-06bd-a0bd-9eec0b1368e4",),
+        counter_examples=("pat-eu9-c54fc2",),
     ),
     vendor_token(
         "intercom-token",
@@ -259,8 +252,8 @@ RULES = (
         starts=("dG9rO",),
         then=r"[A-Za-z0-9]{4}",
         confirm=r"\bdG9rO[A-Za-z0-9+/]{48,60}={0,2}(?![A-Za-z0-9+/])",
-        examples=("dG9rOJrkrb0h7nThkKUCz8tbVWN2uvsEAVUnGCFGVAHyTCVYpiUljm",),
-        counter_examples=("dG9rOJrkrb0h7nThkK",),
+        examples=("dG9rOYxTLJJ27VuTWbW5hXE2emsrjwe3i3zFRhnSCb5uneXQZGzjcy",),
+        counter_examples=("dG9rOYxTLJJ27VuTWb",),
     ),
     vendor_token(
         "stytch-secret",
@@ -269,8 +262,8 @@ RULES = (
         starts=("secret-live-", "secret-test-"),
         then=r"[A-Za-z0-9_=-]{4}",
         confirm=r"\bsecret-(?:live|test)-[A-Za-z0-9_=-]{34,40}",
-        examples=("secret-test-zXs4M4gmKsG5N5DmVzpnsAzhiT4tGQSS1A",),
-        counter_examples=("secret-test-zXs",),
+        examples=("secret-live-WvxzWCLNHrt99aVENsyMjBtVcZ4PUlIkLC",),
+        counter_examples=("secret-live-Wvx",),
     ),
     vendor_token(
         "sanity-token",
@@ -280,17 +273,21 @@ RULES = (
         then=r"[A-Za-z0-9]{78}",
         confirm=r"\bsk[A-Za-z0-9]{78,180}(?![A-Za-z0-9])",
         check=has_three_kinds,
-        examples=("skIRR1dEPYHRg7s1qNxfoUTNUyMIrf9QHrQ0cSEHIymArvrzPcYhBVHF9zBNmFkw8oKbaHAV4LyvKdg9108qta",),
-        counter_examples=("skIRR1dEPYHRg7s1qNxfoUTNUyMI",),
+        examples=("skqOCRAq0W9dVCoJDHgstZz8iZ6dgzwB6NT5nGa3doFPdIuURrOFRstUpCWVCXMdUdxSODaqWpwr7VFVQ4Z0wj",),
+        counter_examples=("skqOCRAq0W9dVCoJDHgstZz8iZ6d",),
     ),
     vendor_token(
         "ghost-admin-key",
         "a Ghost admin API key",
         "Ghost documentation, Admin API authentication",
-        triggers=(r"\b[a-f0-9]{24}:[a-f0-9]{8}",),
+        triggers=(r"[a-f0-9]:[a-f0-9]{16}",),
+        lead=23,
         confirm=r"\b[a-f0-9]{24}:[a-f0-9]{64}(?![A-Za-z0-9])",
-        examples=(("3617baeb660d875e3eb891e8:83326e6838682ea7e13f866a3acfe9f5511785bc92164c54fc206131906bda0b"),),
-        counter_examples=("3617baeb660d875e3eb891e8:8332",),
+        examples=((
+            "8d36ef45b96202d74f3d6b0a:cd308caa818bf241cb7fd8a9220d3bbf315a32e5d2586a53ffd4e3942678394"
+            "1"
+        ),),
+        counter_examples=("8d36ef45b96202d74f3d6b0a:cd30",),
     ),
     vendor_token(
         "mapbox-secret-token",
@@ -299,8 +296,8 @@ RULES = (
         starts=("sk.eyJ",),
         then=r"[A-Za-z0-9_-]{4}",
         confirm=r"\bsk\.eyJ[A-Za-z0-9_-]{40,160}\.[A-Za-z0-9_-]{20,24}(?![A-Za-z0-9_-])",
-        examples=("sk.eyJH4f9JIEtNCjOS9rY28cI02pVYxTLJJ27VuTWbW5hXE2ems.rjwe3i3zFRhnSCb5uneX",),
-        counter_examples=("sk.eyJH4f9JIEtNCjOS9rY28",),
+        examples=("sk.eyJG0DiYBkvHRfsD9pt1HZl7CeP9HWnZ7NIPutalEKL45wTi0.IN5UEALb47uX5r6pelnw",),
+        counter_examples=("sk.eyJG0DiYBkvHRfsD9pt1H",),
     ),
     vendor_token(
         "mapbox-public-token",
@@ -310,8 +307,8 @@ RULES = (
         then=r"[A-Za-z0-9_-]{4}",
         confirm=r"\bpk\.eyJ[A-Za-z0-9_-]{40,160}\.[A-Za-z0-9_-]{20,24}(?![A-Za-z0-9_-])",
         severity=Severity.HIGH,
-        examples=("pk.eyJQZGzjcy5IWvxzWCLNHrt99aVENsyMjBtVcZ4PUlIkLCqOC.RAq0W9dVCoJDHgstZz8i",),
-        counter_examples=("pk.eyJQZGzjcy5IWvxzWCLNH",),
+        examples=("pk.eyJKILHF3PSK66jS7zEGJ5gJbt6t82HA8D5gbXghSpnwdYOT6.RZMPeZitk9T5Hu5LCa92",),
+        counter_examples=("pk.eyJKILHF3PSK66jS7zEGJ",),
     ),
     vendor_token(
         "pinecone-key",
@@ -320,17 +317,18 @@ RULES = (
         starts=("pcsk_",),
         then=r"[A-Za-z0-9]{4}",
         confirm=r"\bpcsk_[A-Za-z0-9]{5,7}_[A-Za-z0-9]{60,64}(?![A-Za-z0-9])",
-        examples=("pcsk_Z6dgz_wB6NT5nGa3doFPdIuURrOFRstUpCWVCXMdUdxSODaqWpwr7VFVQ4Z0wjd3HT",),
-        counter_examples=("pcsk_Z6dgz_wB6NT5nGa3do",),
+        examples=("pcsk_f2HJT_EmR0Np2xJgVvePYLE3feo7yfjdk7bZSwDqaxJOxBrQLPqy6YsdMMKjIWAXsn",),
+        counter_examples=("pcsk_f2HJT_EmR0Np2xJgVv",),
     ),
     vendor_token(
         "maxmind-key",
         "a MaxMind licence key",
         "MaxMind documentation, license keys",
-        triggers=(r"\b[A-Za-z0-9]{6}_[A-Za-z0-9]{29}_mmk",),
+        triggers=(r"_mmk\b",),
+        lead=36,
         confirm=r"\b[A-Za-z0-9]{6}_[A-Za-z0-9]{29}_mmk(?![A-Za-z0-9])",
-        examples=("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",),
-        counter_examples=("q5YJK5_VWkxDf",),
+        examples=("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",),
+        counter_examples=("sU0Ai7_ybfNlq",),
     ),
     vendor_token(
         "salesforce-token",
@@ -339,9 +337,10 @@ RULES = (
         starts=("00D",),
         then=r"[A-Za-z0-9]{9}",
         confirm=r"\b00D[A-Za-z0-9]{12,15}![A-Za-z0-9._]{80,200}",
-        examples=(
-            ("00DEG8TNd3675FB!9nAic8P4t29dCLQlV9PuEnCbLGdBhfQQ9NGSw8jCD9LSlPXAS8RJXu1GRXcpkjuYrAWpTL0vKG57Uq8Jr7Sonf"),
-        ),
-        counter_examples=("00DEG8TNd3675FB!9nAic8P4t29dCLQlV9",),
+        examples=((
+            "00D9StRnMRstcI1!VXytABh2ZATg7Spbpy93hl1tvwOuRf1a4iMxaDlviW9HJWTehJmqT2zbTCzZKg42O1JQTqq2"
+            "NxN6dkTCwganNF"
+        ),),
+        counter_examples=("00D9StRnMRstcI1!VXytABh2ZATg7Spbpy",),
     ),
 )

@@ -14,8 +14,8 @@ RULES = (
             r"\bPM(?:AK|BC)-[a-f0-9]{24}-[a-f0-9]{34}(?![A-Za-z0-9])|\bPMAT-[0-9A-Z]{26}(?![A-Za-z0-9]"
             r")"
         ),
-        examples=("PMBC-f7d2771b84c91580cd412e6c-91f99f8bba716185eed0ff6fb2f0365c8a",),
-        counter_examples=("PMBC-f7d2771b84c91580",),
+        examples=("PMAK-f3ae1cb19efdee0441ab321f-f67fafbb8e0d73981c23f759453ef12f3a",),
+        counter_examples=("PMAK-f3ae1cb19efdee04",),
     ),
     vendor_token(
         "readme-key",
@@ -24,8 +24,8 @@ RULES = (
         starts=("rdme_",),
         then=r"[a-z0-9]{4}",
         confirm=r"\brdme_[a-z0-9]{70}(?![A-Za-z0-9])",
-        examples=("rdme_5ydwb4me83g9wlt8shuv3pq6bljpl6s6e8b4gldff7833wpj4yjrgo6omcwr5cr5vz12ac",),
-        counter_examples=("rdme_5ydwb4me83g9wlt8shuv",),
+        examples=("rdme_f4sxs3qmb8ahwhqyqd9x7pbsxe1d86e9cdzkqptm9qp9ciz7c173ot5fggpyd118y40djb",),
+        counter_examples=("rdme_f4sxs3qmb8ahwhqyqd9x",),
     ),
     vendor_token(
         "sentry-org-token",
@@ -34,13 +34,11 @@ RULES = (
         starts=("sntrys_",),
         then=r"[A-Za-z0-9+/=_-]{4}",
         confirm=r"\bsntrys_eyJ[A-Za-z0-9+/=]{60,400}_[A-Za-z0-9+/]{43}(?![A-Za-z0-9+/])",
-        examples=(
-            (
-                "sntrys_eyJElK3XLGNntNJqqy0IdVYNlNPDcWdeHy2Xl3bnx4dpb3Hn37KJKTBJPsECOfvJLHyJx_zIj2umolx82"
-                "tn5NUVPADiTROosLKY6kbjLlBL7Cqlzs"
-            ),
-        ),
-        counter_examples=("sntrys_eyJElK3XLGNntNJqqy0IdVYNlNPDcWdeH",),
+        examples=((
+            "sntrys_eyJY9HbCaaeFL3E3fXDLZ615u37F5amqTgUyQ5TNKuXp7upULmndGSMVSxbOAnVVjL7bq_z1jqjT2RYPT"
+            "PwN8biPgKkyHTrfl6xgLpUyhshdE4bPg"
+        ),),
+        counter_examples=("sntrys_eyJY9HbCaaeFL3E3fXDLZ615u37F5amqT",),
     ),
     vendor_token(
         "sentry-user-token",
@@ -49,8 +47,8 @@ RULES = (
         starts=("sntryu_", "sntrya_", "sntryi_"),
         then=r"[a-f0-9]{4}",
         confirm=r"\bsntry[uai]_[a-f0-9]{64}(?![A-Za-z0-9])",
-        examples=("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",),
-        counter_examples=("sntryu_8e0d73981c23f759",),
+        examples=("sntrya_365e7d3a09eab14d68ce41408b6fc49a29cb65f08ab4b0de928f121a5e493b66",),
+        counter_examples=("sntrya_365e7d3a09eab14d",),
     ),
     vendor_token(
         "newrelic-key",
@@ -62,8 +60,8 @@ RULES = (
             r"\bNR(?:AK-[A-Za-z0-9]{27}|I[IQ]-[A-Za-z0-9-]{32}|JS-[a-f0-9]{19}|RA-[a-f0-9]{42}|SP-[A-Z"
             r"a-z0-9]{20,40})(?![A-Za-z0-9])"
         ),
-        examples=("NRRA-b78139cdd16b77697bea6d7b779cfc95bf6c734230",),
-        counter_examples=("NRRA-b78139cdd1",),
+        examples=("NRSP-Z7Uk1X5iJgfSF3bxEqWWyy",),
+        counter_examples=("NRSP-Z7Uk",),
     ),
     vendor_token(
         "grafana-cloud-token",
@@ -73,8 +71,8 @@ RULES = (
         then=r"[A-Za-z0-9+/]{4}",
         confirm=r"\bglc_[A-Za-z0-9+/]{32,400}={0,3}(?![A-Za-z0-9+/])",
         check=has_three_kinds,
-        examples=("glc_KuXp7upULmndGSMVSxbOAnVVjL7bqz1jqjT2RY",),
-        counter_examples=("glc_KuXp7upULm",),
+        examples=("glc_8gZDadLyqh1pNkjEbMvzaEII98wWHl7lEYU6ux",),
+        counter_examples=("glc_8gZDadLyqh",),
     ),
     vendor_token(
         "grafana-service-account-token",
@@ -83,8 +81,8 @@ RULES = (
         starts=("glsa_",),
         then=r"[A-Za-z0-9]{4}",
         confirm=r"\bglsa_[A-Za-z0-9]{32}_[A-Fa-f0-9]{8}(?![A-Za-z0-9])",
-        examples=("glsa_PTPwN8biPgKkyHTrfl6xgLpUyhshdE4b_b40d0fE4",),
-        counter_examples=("glsa_PTPwN8biPg",),
+        examples=("glsa_82nw7jTFfkHPB5ST687nPWLugCFqLWDv_0b6a9A9f",),
+        counter_examples=("glsa_82nw7jTFfk",),
     ),
     vendor_token(
         "grafana-legacy-key",
@@ -93,8 +91,8 @@ RULES = (
         starts=("eyJrIjoi",),
         then=r"[A-Za-z0-9]{4}",
         confirm=r"\beyJrIjoi[A-Za-z0-9]{60,400}={0,3}(?![A-Za-z0-9=.])",
-        examples=("eyJrIjoitawGs1TAMfIACOlj8V51HZ7dFJmUPmkV1MzcDYKnFUezyBReFpDpYWL0smymNdA9CV",),
-        counter_examples=("eyJrIjoitawGs1TAMfIACOlj",),
+        examples=("eyJrIjoiZhPZJyAUF4tiH88t1M4BLMeD6fIzV6uo6cgP5JD7GFvdKGK3HLkpg0APz4lXy9154i",),
+        counter_examples=("eyJrIjoiZhPZJyAUF4tiH88t",),
     ),
     vendor_token(
         "honeycomb-key",
@@ -102,9 +100,9 @@ RULES = (
         "Honeycomb documentation, API key formats",
         starts=("hcaik_", "hcbik_", "hccik_", "hcalk_", "hcxlk_", "hcamk_", "hcxmk_", "hcxik_"),
         then=r"[A-Za-z0-9]{4}",
-        confirm=r"\bhc[abcx][ilm]k_[A-Za-z0-9]{26,64}(?::[A-Za-z0-9]{20,64})?(?![A-Za-z0-9])",
-        examples=("hcaik_HJnv914enQoydKO93QOqgkvlA176Xz",),
-        counter_examples=("hcaik_HJnv91",),
+        confirm=r"\bhc(?:[abcx]ik|[ax]lk|[ax]mk)_[A-Za-z0-9]{26,64}(?::[A-Za-z0-9]{20,64})?(?![A-Za-z0-9])",
+        examples=("hcxlk_zTO2m00c678U6wgxp15XNxlDQxUZXQ",),
+        counter_examples=("hcxlk_zTO2m0",),
     ),
     vendor_token(
         "linear-key",
@@ -113,8 +111,8 @@ RULES = (
         starts=("lin_api_", "lin_oauth_"),
         then=r"[A-Za-z0-9]{4}",
         confirm=r"\blin_(?:api_[A-Za-z0-9]{40}|oauth_[a-f0-9]{64})(?![A-Za-z0-9])",
-        examples=("lin_api_Ujwqqx9eThCnhYZjZ7Uk1X5iJgfSF3bxEqWWyy8g",),
-        counter_examples=("lin_api_Ujwqqx9e",),
+        examples=("lin_oauth_ebbb0153a444897cab45317167e199668aaa7694d3d5018222dabdd9d7b345c8",),
+        counter_examples=("lin_oauth_ebbb0153a44489",),
     ),
     vendor_token(
         "notion-token",
@@ -123,8 +121,8 @@ RULES = (
         starts=("ntn_",),
         then=r"[0-9A-Za-z]{6}",
         confirm=r"\bntn_[0-9]{11}[A-Za-z0-9]{35}(?![A-Za-z0-9])",
-        examples=("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",),
-        counter_examples=("ntn_60672839816M",),
+        examples=("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",),
+        counter_examples=("ntn_82201172449T",),
     ),
     vendor_token(
         "notion-legacy-token",
@@ -134,8 +132,8 @@ RULES = (
         then=r"[A-Za-z0-9]{43}",
         confirm=r"\bsecret_[A-Za-z0-9]{43}(?![A-Za-z0-9])",
         check=has_three_kinds,
-        examples=("secret_ST687nPWLugCFqLWDvZOkNq0BruXZhPZJyAUF4tiH88",),
-        counter_examples=("secret_ST687nPWL",),
+        examples=("secret_nYLyckozmSN1cCklKViwQBwoe7soASMEXfJpbkDsFTj",),
+        counter_examples=("secret_nYLyckozm",),
     ),
     vendor_token(
         "airtable-pat",
@@ -144,8 +142,8 @@ RULES = (
         starts=("pat",),
         then=r"[A-Za-z0-9]{14}\.",
         confirm=r"\bpat[A-Za-z0-9]{14}\.[a-f0-9]{64}(?![A-Za-z0-9])",
-        examples=("patt1M4BLMeD6fIzV.81ebdc8fdfdfa1549318450b246529ebbb0153a444897cab45317167e199668a",),
-        counter_examples=("patt1M4BLMeD6fIzV.81ebdc8fd",),
+        examples=("patxeOiqDP4BwN4Rq.a87e646c479c93f65cb46ccbad4108a977c28c30abaf902dca0785150b956668",),
+        counter_examples=("patxeOiqDP4BwN4Rq.a87e646c4",),
     ),
     vendor_token(
         "asana-pat",
@@ -154,8 +152,8 @@ RULES = (
         starts=("1/", "2/"),
         then=r"\d{15}",
         confirm=r"\b(?:1/\d{15,16}:[a-f0-9]{32}|2/\d{15,16}/\d{15,16}:[a-f0-9]{32})(?![A-Za-z0-9])",
-        examples=("1/806675141533799:222dabdd9d7b345c8ffacd8e233d3c4e",),
-        counter_examples=("1/80667514153379",),
+        examples=("2/109652025769979/828757061519410:bbb772777ee7ff27b97d1ac0c2d6d04b",),
+        counter_examples=("2/109652025769979/8287",),
     ),
     vendor_token(
         "clickup-token",
@@ -164,8 +162,8 @@ RULES = (
         starts=("pk_",),
         then=r"\d{5}",
         confirm=r"\bpk_\d{5,12}_[A-Z0-9]{32}(?![A-Za-z0-9])",
-        examples=("pk_26863_P6QW4GCDGOTKYL2SN2CKV8QB4ASMEX5J",),
-        counter_examples=("pk_26863_P6QW",),
+        examples=("pk_28569_BQWSHWSUNF4OZ8MGSZ2TXFTAE4U7ALAM",),
+        counter_examples=("pk_28569_BQWS",),
     ),
     vendor_token(
         "trello-token",
@@ -174,8 +172,8 @@ RULES = (
         starts=("ATTA",),
         then=r"[a-f0-9]{8}",
         confirm=r"\bATTA[a-f0-9]{72}(?![A-Za-z0-9])",
-        examples=("ATTA7bc391b1a02a87e646c479c93f65cb46ccbad4108a977c28c30abaf902dca0785150b956",),
-        counter_examples=("ATTA7bc391b1a02a87e646c47",),
+        examples=("ATTAa4f037332aece45423a71e65a856794aa752cbe5dd45b0bea68353e896d5c5d67fe882b7",),
+        counter_examples=("ATTAa4f037332aece45423a71",),
     ),
     vendor_token(
         "figma-token",
@@ -184,8 +182,8 @@ RULES = (
         starts=("figd_", "figo_", "figoh_", "figor_"),
         then=r"[A-Za-z0-9_-]{4}",
         confirm=r"\bfig(?:d|oh?|or)_[A-Za-z0-9_-]{38,52}(?![A-Za-z0-9_-])",
-        examples=("figo_mYccFt6Ak7bXJD0It0xX6c7ankf40lgyqJip3dx",),
-        counter_examples=("figo_mYccFt6Ak",),
+        examples=("figor_Q3p5VubNzJk5tq1cel0N4BMBT3ae0Yr64w5ptez",),
+        counter_examples=("figor_Q3p5VubNz",),
     ),
     vendor_token(
         "frameio-token",
@@ -194,8 +192,8 @@ RULES = (
         starts=("fio-u-",),
         then=r"[A-Za-z0-9_=-]{4}",
         confirm=r"\bfio-u-[A-Za-z0-9_=-]{64}(?![A-Za-z0-9_-])",
-        examples=("fio-u-24VowxcDZFVHnt2QFCD8lCDupaw2kaR1aaaI4xIato4K6LR2wbCebGxiOAE8MEQG",),
-        counter_examples=("fio-u-24VowxcDZFVHnt2QF",),
+        examples=("fio-u-wXNBYZAibpjknX7f5BO94XErOdWOsXEn9OygpSRbngsOXOZHDBiuVUqm205u0MTd",),
+        counter_examples=("fio-u-wXNBYZAibpjknX7f5",),
     ),
     vendor_token(
         "typeform-token",
@@ -204,8 +202,8 @@ RULES = (
         starts=("tfp_",),
         then=r"[A-Za-z0-9_.=-]{4}",
         confirm=r"\btfp_[A-Za-z0-9_.=-]{40,64}",
-        examples=("tfp_ZGzN6Ust75CKiW0amBQlW9SHWvSUqrN73FeOZiMGSZ7",),
-        counter_examples=("tfp_ZGzN6Ust75C",),
+        examples=("tfp_GHz8oplhj59GXA0LdSCeZ0FXPxGPio0k0y2FcVGiMvs",),
+        counter_examples=("tfp_GHz8oplhj59",),
     ),
     vendor_token(
         "contentful-token",
@@ -214,8 +212,8 @@ RULES = (
         starts=("CFPAT-",),
         then=r"[A-Za-z0-9_-]{4}",
         confirm=r"\bCFPAT-[A-Za-z0-9_-]{43}(?![A-Za-z0-9_-])",
-        examples=("CFPAT-691cTXFpwTAEe6UlhuA9LAMwAVKjrMqvTpahmTvpvTQ",),
-        counter_examples=("CFPAT-691cTXFpwT",),
+        examples=("CFPAT-Db2HMrF4y7lNDlfHz5xbqZXzf2bftrCHdP7nSjHW6A6",),
+        counter_examples=("CFPAT-Db2HMrF4y7",),
     ),
     vendor_token(
         "jetbrains-token",
@@ -224,8 +222,8 @@ RULES = (
         starts=("perm:", "perm-"),
         then=r"[A-Za-z0-9=+]{4}",
         confirm=r"\bperm[:-][A-Za-z0-9=]{4,80}\.[A-Za-z0-9=-]{4,60}\.[A-Za-z0-9]{24,60}(?![A-Za-z0-9])",
-        examples=("perm:2JvEpsIUXV.RTjAk6alnl.OJs5sl9ZWj9BwdvWmYmmyayfo2i4",),
-        counter_examples=("perm:2JvEpsIUXV.RT",),
+        examples=("perm:P27bLFR18J.JNhXcAKd2o.06XwH8yAtj4XLkpG2hbEiI3ygg4E",),
+        counter_examples=("perm:P27bLFR18J.JN",),
     ),
     vendor_token(
         "onepassword-service-token",
@@ -234,14 +232,12 @@ RULES = (
         starts=("ops_eyJ",),
         then=r"[A-Za-z0-9+/]{4}",
         confirm=r"\bops_eyJ[A-Za-z0-9+/_-]{240,4000}={0,3}(?![A-Za-z0-9+/_-])",
-        examples=(
-            (
-                "ops_eyJVwAy3kA9xybXQEDmg7tJ5WHh2HnUkr2Xvi5D4igNCkJA6Ydn1SpyWSp26JtdepZG8WgEWq3HYb3tkK2I8"
-                "ddQCg18biQ3p5VubNzJk5tq1cel0N4BMBT3ae0Yr64w5ptezwXNBYZAibpjknX7f5BO94XErOdWOsXEn9OygpSRb"
-                "ngsOXOZHDBiuVUqm205u0MTdGHz8oplhj59GXA0LdSCeZ0FXPxGPio0k0y2FcVGiMvsDb2HMrF4y7"
-            ),
-        ),
-        counter_examples=("ops_eyJVwAy3kA9xybXQEDmg7tJ5WHh2HnUkr2Xvi5D4igNCkJA6Ydn1SpyWSp26JtdepZG8WgEWq3HYb3tk",),
+        examples=((
+            "ops_eyJeY8JEHblpNBZbuUWRuWc223n3fOpkQWsW9MwnP34sEacz0yvD1tP6EU7FkqvaqGQbAanWgUSqAxQT9azU"
+            "dP0L9KpOmjnB8pEaXrZ5c9ctx5UoTgogP8pJmC06rxJwAO9BZ9ibzmHG5cvIAdaruewbz2KGKTvoRlVP2KlS28V7"
+            "uwJikdfDT3iC8uPnX4Jh0vuibgu0gRKEmdqy7HYtenZWgxf9DWqBHjHqVqQGYlSehfZkhFKffvgbY"
+        ),),
+        counter_examples=("ops_eyJeY8JEHblpNBZbuUWRuWc223n3fOpkQWsW9MwnP34sEacz0yvD1tP6EU7FkqvaqGQbAanWgUSqAxQT",),
     ),
     vendor_token(
         "onepassword-secret-key",
@@ -254,8 +250,8 @@ RULES = (
             r"9_-])"
         ),
         check=has_letter_and_digit,
-        examples=("A3-ND5H1Z-515CH3-PS9HW-AAP1L-FRJJN-7X2AK",),
-        counter_examples=("A3-ND5H1Z-515",),
+        examples=("A3-LLQFKT-ZFVGRD-SK1SO-W8G34-96U07-WK19S",),
+        counter_examples=("A3-LLQFKT-ZFV",),
     ),
     vendor_token(
         "settlemint-token",
@@ -264,8 +260,8 @@ RULES = (
         starts=("sm_pat_", "sm_sat_", "sm_aat_"),
         then=r"[A-Za-z0-9]{4}",
         confirm=r"\bsm_[psa]at_[A-Za-z0-9]{16}(?![A-Za-z0-9])",
-        examples=("sm_sat_2o06XwH8yAtj4XLk",),
-        counter_examples=("sm_sat_",),
+        examples=("sm_pat_egxbCsH5I8GAis4Q",),
+        counter_examples=("sm_pat_",),
     ),
     vendor_token(
         "authress-key",
@@ -277,8 +273,8 @@ RULES = (
             r"\b(?:sc|ext|scauth|authress)_[A-Za-z0-9]{5,30}\.[A-Za-z0-9]{4,6}\.acc[_-][A-Za-z0-9-]{10"
             r",32}\.[A-Za-z0-9+/_=-]{30,120}"
         ),
-        examples=("sc_2hbEiI3y.gg4E.acc-Y8JEHblpNBZb.uUWRuWc223n3fOpkQWsW9MwnP34sEacz0yvD",),
-        counter_examples=("sc_2hbEiI3y.gg4E.acc-Y8",),
+        examples=("sc_uU3ERGQP.oEee.acc-SlFee9MQiW2O.8CNKWuTyLuF08G0MxnZhJpr94feshPG68rVN",),
+        counter_examples=("sc_uU3ERGQP.oEee.acc-Sl",),
     ),
     vendor_token(
         "statsig-key",
@@ -288,8 +284,8 @@ RULES = (
         then=r"[A-Za-z0-9]{40}",
         confirm=r"\bsecret-[A-Za-z0-9]{40,50}(?![A-Za-z0-9])",
         check=has_three_kinds,
-        examples=("secret-1tP6EU7FkqvaqGQbAanWgUSqAxQT9azUdP0L9KpOm",),
-        counter_examples=("secret-1tP6EU7Fk",),
+        examples=("secret-p5hk91GamfvogR49AiKb6r5aLdxRj1BOz8ETZ3EMH",),
+        counter_examples=("secret-p5hk91Gam",),
     ),
     vendor_token(
         "n8n-key",
@@ -298,8 +294,8 @@ RULES = (
         starts=("n8n_api_",),
         then=r"[a-f0-9]{4}",
         confirm=r"\bn8n_api_[a-f0-9]{40,80}(?![A-Za-z0-9])",
-        examples=("n8n_api_ac75688431ebea1a67dd8ea8797fdf3241f34e89b3b15",),
-        counter_examples=("n8n_api_ac7568843",),
+        examples=("n8n_api_0fe6ac25e8beef6cd0a4626a75cf6c90713b86be05f1d",),
+        counter_examples=("n8n_api_0fe6ac25e",),
     ),
     vendor_token(
         "retool-token",
@@ -308,8 +304,8 @@ RULES = (
         starts=("retool_",),
         then=r"[0-9]{2}[a-z0-9]{4}",
         confirm=r"\bretool_[0-9]{2}[a-z0-9]{24,50}(?![A-Za-z0-9])",
-        examples=("retool_288166rke3hy4zw65dwbh9hvqgys4",),
-        counter_examples=("retool_28816",),
+        examples=("retool_894bmb0654fcnaqr6yzirf0fmi2dn",),
+        counter_examples=("retool_894bm",),
     ),
     vendor_token(
         "dropbox-token",
@@ -318,13 +314,11 @@ RULES = (
         starts=("sl.",),
         then=r"[A-Za-z0-9_-]{4}",
         confirm=r"\bsl\.(?:u\.)?[A-Za-z0-9_=-]{130,1500}",
-        examples=(
-            (
-                "sl.hfZkhFKffvgbY4wLLQFKTQ8ZFVuGRD591SKbSO9Wi2Gsde5jxgUath5WKbju01SLegxbCsH5I8GAis4QoCuU3"
-                "ERGQPoEeeRSlFee9MQiW2O8CNKWuTyLuF08G0MxnZhJpr94fesh"
-            ),
-        ),
-        counter_examples=("sl.hfZkhFKffvgbY4wLLQFKTQ8ZFVuGRD591SKbSO9Wi2G",),
+        examples=((
+            "sl.RMHnCuDYvFvyzpH4KMi9fXRgzEtiygAqONk7I8bFhxgQE49mc52VUk3LHdz3XZrM33If4o0k5HcAtga4a7jXL"
+            "y0xXT0UZiYK1PLw0zf7Xvwfs16KoV7tXRpf63yWfv1wiEQikb3P"
+        ),),
+        counter_examples=("sl.RMHnCuDYvFvyzpH4KMi9fXRgzEtiygAqONk7I8bFhxg",),
     ),
     vendor_token(
         "facebook-page-token",
@@ -334,8 +328,8 @@ RULES = (
         then=r"[A-Za-z0-9]{20}",
         confirm=r"\bEAA[MC][A-Za-z0-9]{20,300}(?![A-Za-z0-9])",
         check=has_three_kinds,
-        examples=("EAAMG68rVNp5hk91GamfvogR49AiKb",),
-        counter_examples=("EAAMG68rVN",),
+        examples=("EAAM3p8ifK7yazUJ882xHK6FbFOIaU",),
+        counter_examples=("EAAM3p8ifK",),
     ),
     vendor_token(
         "facebook-app-token",
@@ -343,8 +337,8 @@ RULES = (
         "Meta for Developers, app access tokens",
         triggers=(r"\b\d{15}\|", r"\b\d{16}\|"),
         confirm=r"\b\d{15,16}\|[A-Za-z0-9_-]{27}(?![A-Za-z0-9_-])",
-        examples=("627480314613132|IlmkwwYBEqR8WztIdCJ7IKnZEG8",),
-        counter_examples=("62748031461313",),
+        examples=("608984130468517|vswIbdSbyBkSwWyxVOJXD7FMzlb",),
+        counter_examples=("60898413046851",),
     ),
     vendor_token(
         "instagram-token",
@@ -353,8 +347,11 @@ RULES = (
         starts=("IGQV",),
         then=r"[A-Za-z0-9_-]{10}",
         confirm=r"\bIGQV[A-Za-z0-9_-]{80,250}",
-        examples=(("IGQVMBV1r3YRg7lYAaWoi6FLyZEeN5pvaPSDz6pvcYDIhNu4mlW4tiLtOnH7hke0BnMBtagfeFCvyxNkA0QRg042Yx"),),
-        counter_examples=("IGQVMBV1r3YRg7lYAaWoi6FLyZEeN5",),
+        examples=((
+            "IGQVWKp8WInUTOvPFb12pD4WrNXprLkIzxsIQSjsESzy7q1hSfyHi409egNfDSc72pcmOBAX0SZPuB8spieuUBmk"
+            "Jg"
+        ),),
+        counter_examples=("IGQVWKp8WInUTOvPFb12pD4WrNXprL",),
     ),
     vendor_token(
         "twitter-bearer-token",
@@ -364,8 +361,8 @@ RULES = (
         then=r"[A-Za-z0-9%]{4}",
         confirm=r"\bA{21,22}[A-Za-z0-9%]{60,120}(?![A-Za-z0-9])",
         check=after_padding,
-        examples=("AAAAAAAAAAAAAAAAAAAAAZ9mIsR14FnalFMIp8cDNRMHnCuDYvFvyzpH4KMi9fXRgzEtiygAqONk7I8bFhxgQE4",),
-        counter_examples=("AAAAAAAAAAAAAAAAAAAAAZ9mIsR14",),
+        examples=("AAAAAAAAAAAAAAAAAAAAAdSWR3R6LZSc0TQRDDlUI5sW65B9MWNs39598Yjz6UE4PcyMuhDwNXxnwwza3kZAw0k",),
+        counter_examples=("AAAAAAAAAAAAAAAAAAAAAdSWR3R6L",),
     ),
     vendor_token(
         "ionic-token",
@@ -374,7 +371,7 @@ RULES = (
         starts=("ion_",),
         then=r"[a-z0-9]{6}",
         confirm=r"\bion_[a-z0-9]{42}(?![A-Za-z0-9])",
-        examples=("ion_2vulh3xzmi5h2a6009xlxtuz8ykpl5x5kvxr5w58eq",),
-        counter_examples=("ion_2vulh3xzmi5",),
+        examples=("ion_k7l542as0nx8lm23oh29c75yg6vnzy6n7wy2juvwuc",),
+        counter_examples=("ion_k7l542as0nx",),
     ),
 )

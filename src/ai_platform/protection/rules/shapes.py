@@ -19,6 +19,7 @@ def vendor_token(
     counter_examples: tuple[str, ...] = (),
     then: str = "",
     glued: bool = False,
+    lead: int = 0,
     type: str | None = None,  # noqa: A002 - the record's own field name
     check: Check | None = random_looking,
     severity: Severity = Severity.CRITICAL,
@@ -36,6 +37,7 @@ def vendor_token(
         then=then,
         triggers=triggers,
         glued=glued,
+        lead=lead,
         confirm=confirm,
         check=check,
         examples=examples,

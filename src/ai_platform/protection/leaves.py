@@ -1,0 +1,59 @@
+"""What of a JSON body is looked at: every string content and every long number, each with the key it stands under.
+
+A value is read as it would stand in a text, `key": "value"`, so that a secret-like key tells what the value is.
+Above: body.py, watcher_json.py. Below: literals.py.
+"""
+
+import re
+from collections.abc import Sequence
+
+import msgspec
+
+from ai_platform.protection.literals import decode
+
+LONG_NUMBER = re.compile(rb"(?<![\d.eE+-])\d{9,19}(?![\d.eE])")
+MEDIA = re.compile(rb"(?:iVBORw0KGgo|/9j/|R0lGOD|UklGR|JVBERi0)[A-Za-z0-9+/=]*\Z")
+"""What the base64 of PNG, JPEG, GIF, WebP and PDF begins with: media are not text (and are counted as unchecked)."""
+
+_COLON = frozenset({b":", b": "})
+_SHORT = 256
+_LONGEST_KEY = 64
+_TELLING = re.compile(
+    r"(?i)pass|pwd|secret|token|key|auth|cred|cookie|session|pin|otp|seed|ssn|social|card|pan|cvv|cvc|iban|account|routing"
+    r"|phone|mobile|fax|tel|licen[sc]e|passport|dob|birth|nhs|tax|sin\b|vin|mrn|medic|member|nino|aba|bsn|dni|nie|nif|cpf"
+)
+
+
+class Leaf(msgspec.Struct):
+    """index: the segment. start: byte offset of `raw` in the body. key: the raw key it stands under.
+
+    lead: what is put before the text while it is read.
+    quoted: False for a number, whose replacement needs quotes of its own.
+    """
+
+    index: int
+    start: int
+    raw: bytes
+    lead: str
+    key: bytes = b""
+    quoted: bool = True
+
+    def read(self) -> str:
+        """The text to scan: the lead, the decoded value and, behind a lead, the closing quote."""
+        text = decode(self.raw)
+        return f'{self.lead}{text}"' if self.lead and self.quoted else self.lead + text
+
+
+def lead_of(key: str, size: int, *, quoted: bool = True) -> str:
+    """What stands before a value under `key`; empty when the key says nothing about so long a value."""
+    if not key or len(key) > _LONGEST_KEY or (size > _SHORT and _TELLING.search(key) is None):
+        return ""
+    return f'{key}": "' if quoted else f'{key}": '
+
+
+def key_before(parts: Sequence[bytes], index: int) -> bytes:
+    """The raw key of the value in segment `index`, or empty when it stands under none (in an array, or is a key)."""
+    if index & 1:
+        between = parts[index - 1]
+        return parts[index - 2] if index > 2 and (between in _COLON or between.strip() == b":") else b""
+    return parts[index - 1] if index and parts[index].lstrip()[:1] == b":" else b""
