@@ -248,16 +248,12 @@ async def measure(*, quick: bool, tampers: int) -> list[Row]:
         folder = Path(name)
         async with place(folder) as (database, trail, data):
             rows = await appends(trail, database, 200 if quick else 1000)
-            trail.checkpoint()
-            while not trail.is_covered():
-                await asyncio.sleep(0.01)
+            await covered(trail)
             rows += await reading(database, data, folder / "bundle")
         async with place(folder / "small") as (database, trail, data):
             for made in events(200):
                 await trail.append([made])
-            trail.checkpoint()
-            while not trail.is_covered():
-                await asyncio.sleep(0.01)
+            await covered(trail)
             reader = AuditReader.open(database, data)
             text = b"".join([chunk async for chunk in reader.bundle()]).decode()
             unpack(text.split("\n")[:-1], folder / "tampered")

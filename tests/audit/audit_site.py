@@ -174,13 +174,6 @@ class Wire:
             await writer.drain()
 
 
-async def until(happened: Callable[[], bool]) -> None:
-    """Wait, at most 10 s, for something that no call announces."""
-    async with asyncio.timeout(10):
-        while not happened():  # noqa: ASYNC110 - nothing would set an event
-            await asyncio.sleep(0.002)
-
-
 async def some_events(trail: PostgresTrail, count: int, **facts: Any) -> list[str]:
     """Append that many, each acknowledged before the next; their ids."""
     ids: list[str] = []

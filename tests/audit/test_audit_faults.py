@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from audit_kit import PERSONAL, event
-from audit_site import QUICK, STORES, Site, Wire, some_events, until
+from audit_site import QUICK, STORES, Site, Wire, some_events
 
 from ai_platform.audit import AuditReader, open_trail
 from ai_platform.audit.errors import TamperedLog
@@ -18,6 +18,7 @@ from ai_platform.stores.embedded import embedded_postgres
 from ai_platform.stores.migrate import migrate
 from ai_platform.stores.postgres import connect
 from ai_platform.stores.rows import Insert
+from ai_platform.testing.eventually import eventually
 
 pytestmark = pytest.mark.anyio
 
@@ -101,7 +102,7 @@ async def test_without_postgresql_appends_fail_at_once_and_work_again_when_it_is
     assert trail.writer.refused == 51
     assert trail.origin == ""
     wire.refusing = False
-    await until(lambda: not trail.writer.unavailable)
+    await eventually(lambda: not trail.writer.unavailable)
     after = await some_events(trail, 3)
     stored = await site.stored_ids()
     assert stored[1:] == before + after
@@ -119,7 +120,7 @@ async def test_a_frozen_postgresql_is_given_up_within_the_commit_timeout(site: S
         with pytest.raises(AuditUnavailable):
             await trail.append([event()])
     wire.thaw()
-    await until(lambda: not trail.writer.unavailable)
+    await eventually(lambda: not trail.writer.unavailable)
     await some_events(trail, 2)
     report = await site.report()
     assert report.intact, report.problems
@@ -131,9 +132,9 @@ async def test_a_full_queue_refuses_at_once_and_is_counted(site: Site, wire: Wir
     trail = await site.trail(settings, wire=wire)
     wire.freeze()
     held = [asyncio.create_task(trail.append([event()])) for _ in range(2)]
-    await until(lambda: len(trail.writer._committing) == 2)
+    await eventually(lambda: len(trail.writer._committing) == 2)
     held += [asyncio.create_task(trail.append([event()])) for _ in range(5)]
-    await until(lambda: trail.writer.queued == 5)
+    await eventually(lambda: trail.writer.queued == 5)
     with pytest.raises(AuditUnavailable, match="already wait"):
         await trail.append([event()])
     assert trail.writer.refused == 1
@@ -155,7 +156,7 @@ async def test_an_error_of_the_server_refuses_the_event_and_leaves_a_log_that_ve
     waiting = await asyncio.gather(*(trail.append([event()]) for _ in range(20)), return_exceptions=True)
     assert all(isinstance(answer, AuditUnavailable) for answer in waiting)
     await site.as_owner("DROP TRIGGER refuse ON audit_leaf")
-    await until(lambda: not trail.writer.unavailable)
+    await eventually(lambda: not trail.writer.unavailable)
     await some_events(trail, 3)
     report = await site.report()
     assert report.intact, report.problems
@@ -173,18 +174,18 @@ async def test_a_postgresql_that_is_killed_comes_back_with_every_acknowledged_ev
 
         async def worker(number: int) -> None:
             refused = 0
-            while not (refused and not trail.writer.unavailable and is_killed.is_set()):
+            while not (refused and is_killed.is_set()):
                 made = event(call_id=f"call_{number}")
                 try:
                     await trail.append([made])
                     acknowledged.append(made.id)
                 except AuditUnavailable:
                     refused += 1
-                    await asyncio.sleep(0.01)
+                    await eventually(lambda: not trail.writer.unavailable)
 
         async with asyncio.timeout(60):
             workers = [asyncio.create_task(worker(number)) for number in range(10)]
-            await until(lambda: len(acknowledged) > 200)
+            await eventually(lambda: len(acknowledged) > 200)
             os.kill(server.pid, signal.SIGKILL)
             is_killed.set()
             await asyncio.gather(*workers)
@@ -201,7 +202,7 @@ async def test_a_writer_task_that_died_refuses_everything(site: Site) -> None:
     trail = await site.trail()
     task = next(task for task in asyncio.all_tasks() if task.get_name() == "audit writer")
     task.cancel()
-    await until(task.done)
+    await eventually(task.done)
     with pytest.raises(AuditUnavailable):
         await trail.append([event()])
 

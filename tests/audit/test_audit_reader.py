@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from audit_kit import NOON, PERSONAL, event
-from audit_site import QUICK, Site, some_events, until
+from audit_site import QUICK, Site, some_events
 
 from ai_platform.audit import AuditReader, verifier
 from ai_platform.audit.bundle import unpack
@@ -14,6 +14,7 @@ from ai_platform.audit.search import Query
 from ai_platform.audit.verify import Progress
 from ai_platform.domain.errors import AuditUnavailable, InvalidCall
 from ai_platform.domain.event import Event, EventType
+from ai_platform.testing.eventually import eventually
 from ai_platform.testing.postgres import TestPostgres
 
 pytestmark = pytest.mark.anyio
@@ -127,7 +128,7 @@ async def test_what_cannot_be_proven_is_said(site: Site) -> None:
     with pytest.raises(InvalidCall, match="No checkpoint covers"):
         await reader.proof(event_id)
     trail.checkpoint()
-    await until(trail.is_covered)
+    await eventually(trail.is_covered)
     assert (await reader.proof(event_id))["index"] == 1
     await site.as_owner("UPDATE audit_leaf SET leaf = leaf || ' ' WHERE index = 0")
     with pytest.raises(AuditUnavailable, match="audit verify"):

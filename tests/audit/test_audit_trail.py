@@ -8,12 +8,13 @@ import asyncpg
 import msgspec
 import pytest
 from audit_kit import PERSONAL, event
-from audit_site import QUICK, Site, some_events, until
+from audit_site import QUICK, Site, some_events
 
 from ai_platform.audit.note import open_checkpoint
 from ai_platform.domain.errors import AuditUnavailable, ConfigError
 from ai_platform.domain.event import EventType
 from ai_platform.stores.rows import Insert
+from ai_platform.testing.eventually import eventually
 
 pytestmark = pytest.mark.anyio
 
@@ -123,7 +124,7 @@ async def test_facts_that_json_cannot_say_fail_their_caller_before_anything_is_q
 async def test_a_checkpoint_is_signed_after_so_many_events_and_kept_as_row_and_file(site: Site) -> None:
     trail = await site.trail(msgspec.structs.replace(QUICK, checkpoint_events=10))
     await some_events(trail, 25)
-    await until(lambda: trail.files.saved >= 2)
+    await eventually(lambda: trail.files.saved >= 2)
     sizes = [row[0] for row in await site.as_owner("SELECT size FROM audit_checkpoint ORDER BY size")]
     assert sizes == [10, 20]
     note = (site.data / "audit" / "checkpoints" / "0.note").read_text(encoding="utf-8")
@@ -136,11 +137,11 @@ async def test_a_checkpoint_is_signed_after_so_many_events_and_kept_as_row_and_f
 async def test_a_quiet_log_is_signed_when_its_time_has_come_and_only_once(site: Site) -> None:
     trail = await site.trail(msgspec.structs.replace(QUICK, checkpoint_seconds=0.01))
     await some_events(trail, 3)
-    await until(trail.is_covered)
+    await eventually(trail.is_covered)
     signed = trail.writer.checkpoints
     trail.checkpoint()
     await trail.append([event()])
-    await until(trail.is_covered)
+    await eventually(trail.is_covered)
     assert trail.writer.checkpoints <= signed + 2
 
 
@@ -244,7 +245,7 @@ async def test_a_copy_that_cannot_be_written_refuses_the_call_only_when_it_is_re
     sink = msgspec.structs.replace(sink, required=False)
     trail = await site.trail(msgspec.structs.replace(QUICK, sink=sink))
     await some_events(trail, 3)
-    await until(lambda: trail.sink is not None and trail.sink.lost == 4)
+    await eventually(lambda: trail.sink is not None and trail.sink.lost == 4)
     assert trail.sink
     assert os.strerror(errno.ENOSPC) in trail.sink.last_error
 
