@@ -42,22 +42,22 @@ class UpstreamSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     models: globs of the model ids it serves; empty = all.
     rename: the caller's model id -> this server's.
     headers: added to every request; a caller's header of the same name is dropped.
-    headers_env: the same with values from environment variables (name of the header -> name of the variable).
+    headers_env: headers with values from environment variables (name of the header -> name of the variable).
     ca_file: PEM file of the authorities its certificate may come from; replaces the system's.
     client_cert_file: PEM file of the certificate shown to it.
     client_key_file: PEM file of that certificate's key, without a passphrase; absent = it is in client_cert_file.
     proxy: URL of an HTTP proxy, or `direct` for none; absent = HTTPS_PROXY, HTTP_PROXY and NO_PROXY decide.
     proxy_auth_env: environment variable that holds `user:password` for the proxy.
-    proxy_auth_file: file that holds it.
+    proxy_auth_file: file that holds `user:password` for the proxy.
     connect_timeout: for name lookup, TCP and the proxy together.
     tls_timeout: for the TLS handshake.
     first_byte_timeout: from the end of the request to the end of the answer's head.
     idle_timeout: longest silence within an upload or an answer; also how long a caller may take nothing.
     total_timeout: for one whole try, answer included; absent = none.
     keep_alive: how long an unused connection is kept; 0 = not at all.
-    max_connections: open at once.
+    max_connections: connections open at once.
     max_waiting: calls that may queue for a connection.
-    wait_timeout: how long they queue.
+    wait_timeout: how long a call queues for a connection.
     max_response_bytes: longest answer, uncompressed.
     max_header_bytes: longest head of an answer, and most bytes without content within it.
     """
@@ -149,7 +149,7 @@ class RetrySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     attempts: tries per upstream, the first included.
     base: the wait before repeat n is random between 0 and base * 2^(n-1).
-    cap: but never longer.
+    cap: longest wait before a repeat.
     max_retry_after: a longer `retry-after` is not waited for.
     rate_limit_failover: a 429 that is not waited for goes to the next upstream instead of to the caller.
     retry_sent: repeat a Messages call that may have been executed (and billed) when its answer was lost.
@@ -175,7 +175,7 @@ class BreakerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     failures: consecutive failed calls that open it; calls that failed together count once.
     failure_rate: share (0 to 1) of failed calls within `window` that opens it too; absent = off.
     minimum_calls: calls within the window below which the rate says nothing.
-    window: over which the rate is taken.
+    window: over how long the rate is taken.
     open_seconds: how long before one probe is let through.
     statuses: answers that count as failures; only 5xx can.
     """
@@ -185,7 +185,7 @@ class BreakerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     minimum_calls: int = 20
     window: float = 30.0
     open_seconds: float = 60.0
-    statuses: frozenset[int] = frozenset({500, 502, 503, 504, 529})
+    statuses: tuple[int, ...] = (500, 502, 503, 504, 529)
 
     def __post_init__(self) -> None:
         if self.failures < 1 or self.minimum_calls < 1:
