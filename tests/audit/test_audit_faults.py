@@ -4,6 +4,7 @@ import signal
 import sys
 from pathlib import Path
 
+import asyncpg
 import msgspec
 import pytest
 from audit_kit import PERSONAL, event
@@ -11,6 +12,7 @@ from audit_site import QUICK, STORES, Site, Wire, some_events
 
 from ai_platform.audit import AuditReader, open_trail
 from ai_platform.audit.errors import TamperedLog
+from ai_platform.audit.log import LOCK_CLASS
 from ai_platform.audit.search import Query
 from ai_platform.domain.errors import AuditUnavailable
 from ai_platform.domain.event import EventType
@@ -317,3 +319,41 @@ async def test_destroying_a_persons_key_erases_the_person_and_breaks_no_proof(si
     }
     report = await site.report()
     assert report.intact, report.problems
+
+
+@pytest.mark.requirement("AU-2")
+async def test_a_commit_whose_outcome_nobody_can_tell_is_refused_and_writing_goes_on_in_another_log(
+    site: Site, wire: Wire
+) -> None:
+    trail = await site.trail(wire=wire)
+    rival = await asyncpg.connect(site.fresh.owner_dsn, timeout=10)
+    taking = asyncio.create_task(rival.execute("SELECT pg_advisory_lock($1, $2)", LOCK_CLASS, 0))
+    async with asyncio.timeout(10):
+        while not await site.as_owner("SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"):
+            pass
+    wire.cut_on_reply = b"INSERT 0 1"
+    with pytest.raises(AuditUnavailable, match="cannot be told"):
+        await trail.append([event()])
+    await taking
+    assert trail.origin == "test-platform/audit/1"
+    await some_events(trail, 2)
+    await rival.close()
+    report = await site.report()
+    assert report.intact, report.problems
+
+
+@pytest.mark.requirement("AU-3")
+async def test_a_start_checks_the_newest_part_and_verification_everything(site: Site) -> None:
+    settings = msgspec.structs.replace(QUICK, checkpoint_events=10, recent_check=25)
+    trail = await site.trail(settings)
+    await some_events(trail, 100)
+    await trail.close()
+    edit = "UPDATE audit_leaf SET leaf = convert_to(replace(convert_from(leaf, 'UTF8'), 'call_', 'cell_'), 'UTF8')"
+    await site.as_owner(f"{edit} WHERE index = 12")
+    again = await site.trail(settings)
+    await some_events(again, 1)
+    await again.close()
+    assert not (await site.report()).intact
+    await site.as_owner(f"{edit} WHERE index = 90")
+    with pytest.raises(TamperedLog):
+        await site.trail(settings)

@@ -91,16 +91,21 @@ def _plain(value: Any) -> Any:
 
 
 def _json_text(value: Any) -> str:
-    """PostgreSQL's text holds no NUL; one caller's input must not spoil the commit of others."""
-    text = msgspec.json.encode(value).decode()
-    return text if "\\u0000" not in text else msgspec.json.encode(_without_nul(value)).decode()
+    """What PostgreSQL's text cannot hold must not spoil the commit of others: NUL becomes U+FFFD, half of a surrogate
+    pair `?`.
+    """
+    try:
+        text = msgspec.json.encode(value).decode()
+    except UnicodeEncodeError:
+        text = ""
+    return text if text and "\\u0000" not in text else msgspec.json.encode(_storable(value)).decode()
 
 
-def _without_nul(value: Any) -> Any:
+def _storable(value: Any) -> Any:
     if isinstance(value, str):
-        return value.replace("\x00", "\ufffd")
+        return value.encode("utf-8", "replace").decode().replace("\x00", "\ufffd")
     if isinstance(value, dict):
-        return {_without_nul(key): _without_nul(item) for key, item in value.items()}
+        return {_storable(key): _storable(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_without_nul(item) for item in value]
+        return [_storable(item) for item in value]
     return value
