@@ -16,23 +16,27 @@ from ai_platform.protection.literals import Places, segments
 
 _CHUNK = 64 * 1024
 _WORTH = 4 * 1024
+_CONVERSATIONS = 12
 
 
 class Sessions:
-    """The last inspected body of each session; bounded by bytes, least recently used first out."""
+    """The last inspected bodies of each session; bounded by bytes, least recently used session first out.
+
+    Several, because one session holds several conversations: sub-agents, titles, calls that run side by side.
+    """
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._size = 0
-        self._last: OrderedDict[tuple[object, ...], Inspected] = OrderedDict()
+        self._last: OrderedDict[tuple[object, ...], list[Inspected]] = OrderedDict()
 
     def steps(
         self, key: tuple[object, ...], inspector: BodyInspector, body: bytes, direction: Direction, team: str | None
     ) -> Iterator[Inspected | None]:
         """As BodyInspector.whole, remembering the result under `key`."""
-        before = self._last.get(key)
+        before = self._nearest(key, body) if len(body) > _WORTH else None
         result: Inspected | None = None
-        if before is not None and len(body) > _WORTH:
+        if before is not None:
             if before.body == body:
                 self._last.move_to_end(key)
                 yield before
@@ -45,19 +49,37 @@ class Sessions:
                 if result is None:
                     yield None
         if result is not None:
-            self._remember(key, result)
+            self._remember(key, result, before)
         yield result
 
-    def _remember(self, key: tuple[object, ...], result: Inspected) -> None:
-        old = self._last.pop(key, None)
-        if old is not None:
-            self._size -= len(old.body)
-        if _WORTH < len(result.body) <= self._limit:
-            self._last[key] = result
-            self._size += len(result.body)
-            while self._size > self._limit:
-                _, dropped = self._last.popitem(last=False)
-                self._size -= len(dropped.body)
+    def _nearest(self, key: tuple[object, ...], body: bytes) -> Inspected | None:
+        """The body that shares the longest beginning with this one, None when none shares enough to be its past."""
+        found: Inspected | None = None
+        longest = _WORTH
+        for known in self._last.get(key, ()):
+            shared = common_prefix(known.body, body)
+            if shared > longest:
+                found, longest = known, shared
+        return found
+
+    def _remember(self, key: tuple[object, ...], result: Inspected, before: Inspected | None) -> None:
+        """Keep the result, in the place of the body it continues (another one that only begins alike stays)."""
+        if not _WORTH < len(result.body) <= self._limit:
+            return
+        bodies = self._last.setdefault(key, [])
+        self._last.move_to_end(key)
+        past = next((at for at, known in enumerate(bodies) if known is before), None)
+        if before is not None and common_prefix(before.body, result.body) * 2 < len(before.body):
+            past = None
+        if past is None and len(bodies) >= _CONVERSATIONS:
+            past = 0
+        if past is not None:
+            self._size -= len(bodies.pop(past).body)
+        bodies.append(result)
+        self._size += len(result.body)
+        while self._size > self._limit:
+            _, dropped = self._last.popitem(last=False)
+            self._size -= sum(len(known.body) for known in dropped)
 
 
 def _continued(
@@ -160,6 +182,4 @@ def common_suffix(one: bytes, two: bytes, limit: int) -> int:
 
 
 def _same_end(one: bytes, two: bytes, ends: tuple[int, int], length: int, step: int) -> bool:
-    return (
-        one[ends[0] - length - step : ends[0] - length] == two[ends[1] - length - step : ends[1] - length]
-    )
+    return one[ends[0] - length - step : ends[0] - length] == two[ends[1] - length - step : ends[1] - length]
