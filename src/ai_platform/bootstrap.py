@@ -146,6 +146,7 @@ async def running_platform(
         admin_key, is_new = await _admin_key(keys, settings.data)
         ledger, budget = await _spend(stack, settings, database, happenings, clock)
         guard = await _protection(settings, secret, database, clock)
+        guard.prepare(policies.current.plan)
         upstreams, upstream = await _upstreams(stack, settings, environ, clock)
 
         prices = load_price_book(settings.pricing)

@@ -15,8 +15,8 @@ from ai_platform.protection.body import BodyInspector, Inspected, Located
 from ai_platform.protection.literals import Places, segments
 
 _CHUNK = 64 * 1024
-_WORTH = 4 * 1024
-_CONVERSATIONS = 12
+_WORTH = 16 * 1024
+_CONVERSATIONS = 8
 
 
 class Sessions:
