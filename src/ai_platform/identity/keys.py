@@ -7,7 +7,7 @@ nothing. Nobody can make a key that may do more than the maker. Above: entrypoin
 import datetime as dt
 import hmac
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from ai_platform.domain.clock import Clock
@@ -158,7 +158,7 @@ class Keys:
             raise InvalidCall(Refusal.INVALID_REQUEST, message)
         return key_of(row)
 
-    async def names(self, principals: Sequence[str]) -> dict[str, str]:
+    async def names(self, principals: Collection[str]) -> dict[str, str]:
         """E-mail address, else name, of each principal that is known."""
         rows = await self._database.fetch(
             "SELECT id, coalesce(email, name) AS shown FROM principals WHERE id = ANY($1::text[])", list(principals)
