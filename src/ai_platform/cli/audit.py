@@ -24,7 +24,7 @@ Since = Annotated[str | None, typer.Option(help="From this time on: ISO 8601, or
 Until = Annotated[str | None, typer.Option(help="Before this time: ISO 8601, or 24h, 7d.", show_default=False)]
 CallId = Annotated[str | None, typer.Option("--call", help="Everything of one call.", show_default=False)]
 
-_COLUMNS = ("time", "event", "who", "model", "result", "usd", "call")
+_COLUMNS = ("time", "event", "who", "model", "result", "usd")
 _CHECKED = ("log", "events", "checkpoints", "uncovered", "expired", "first_at", "last_at", "sealed")
 
 
@@ -243,7 +243,7 @@ def _create(path: Path, content: bytes) -> None:
 
 
 def _row(event: dict[str, Any]) -> dict[str, Any]:
-    """What a person looks for first; `--json` has every field."""
+    """What a person looks for first; `--json` has every field, the call's id among them."""
     result = event.get("result") or event.get("reason") or ""
     if reason := event.get("reason"):
         result = f"{event.get('result') or 'refused'}: {reason}"
@@ -256,5 +256,4 @@ def _row(event: dict[str, Any]) -> dict[str, Any]:
         "model": event.get("model"),
         "result": result,
         "usd": event.get("cost_usd"),
-        "call": event.get("call_id"),
     }
