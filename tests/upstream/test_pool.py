@@ -2,6 +2,8 @@
 
 import asyncio
 import re
+import socket
+import struct
 
 import pytest
 from scripted import (
@@ -419,7 +421,7 @@ async def test_a_connection_reset_in_mid_answer_is_an_upstream_error():
         await wire.send(CHUNKED + chunk(b"begun"))
         await wire.server.log[0].wait()
         sock = wire.writer.get_extra_info("socket")
-        sock.setsockopt(1, 13, b"\x01\0\0\0\0\0\0\0")  # SO_LINGER with zero: closing sends RST
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # closing sends RST
         wire.reset()
 
     async with asyncio.timeout(10), serving(script) as server, upstreams(spec(server)) as upstream:
