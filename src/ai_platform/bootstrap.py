@@ -192,7 +192,7 @@ async def running_platform(
             Operations(meter, _checks(database, trail, upstream), simulated=upstreams[0].name == SIMULATED),
         )
         server = Server(app, shutdown_seconds=settings.server.shutdown_seconds)
-        await _serving(stack, server, listener)
+        await _serving(stack, server, listener, reader)
         url = settings.server.public_url or _url(settings.server.host, listener.getsockname()[1])
         _write_run_file(stack, settings.data, url)
         yield Platform(
@@ -315,11 +315,12 @@ def _choice(settings: UpstreamSettings) -> Choice:
     )
 
 
-async def _serving(stack: AsyncExitStack, server: Server, listener: socket.socket) -> None:
+async def _serving(stack: AsyncExitStack, server: Server, listener: socket.socket, reader: AuditReader) -> None:
     task = asyncio.create_task(server.serve(sockets=[listener]), name="server")
     await asyncio.wait({task, asyncio.create_task(server.ready.wait())}, return_when=asyncio.FIRST_COMPLETED)
 
     async def stop() -> None:
+        reader.stop_following()  # the server waits for answers under way, and these would never end
         server.should_exit = True
         await task
 

@@ -166,7 +166,8 @@ async def test_a_bundle_of_several_logs_leaves_out_what_no_checkpoint_covers(sit
 async def test_following_shows_each_new_event_of_every_log_once(site: Site) -> None:
     one, two = await site.trail(), await site.trail()
     before = await some_events(one, 2)
-    lines = (await site.reader()).tail(last=4, follow=True)  # all there is: two opened logs, two events
+    reader = await site.reader()
+    lines = reader.tail(last=4, follow=True)  # all there is: two opened logs, two events
     assert set(before) <= set(await ids(lines, 4))
     later: list[str] = []
     for _ in range(3):
@@ -174,6 +175,9 @@ async def test_following_shows_each_new_event_of_every_log_once(site: Site) -> N
         later += await some_events(two, 2)
     found = await ids(lines, 12)
     assert sorted(found) == sorted(later)
+    reader.stop_following()
+    async with asyncio.timeout(10):
+        assert [line async for line in lines] == []
 
 
 async def ids(lines: AsyncIterator[bytes], count: int) -> list[str]:
