@@ -46,7 +46,7 @@ _QUOTED = {
 _OPEN_QUOTED = re.compile(rf"[^\"'`\s]{{4,{LONGEST_VALUE}}}")
 _BARE = re.compile(rf"[^\s\"'`,;&<>{{}}()\[\]\\]{{3,{LONGEST_VALUE}}}")
 _WORD = re.compile(rf"[^\s\"'`,;<>{{}}()\\]{{3,{LONGEST_VALUE}}}")
-_MORE_ITEMS = re.compile(r"""(?:["']\s{0,4},\s{0,12}["'][^"'\s,]{8,80}){1,20}(?=["'])""")
+_MORE_ITEMS = re.compile(r"""(?:["'][ \t]{0,4},[ \t]{0,12}["'][^"'\s,]{8,80}){1,20}(?=["'])""")
 _BASE32 = re.compile(r"[A-Z2-7]{16,}=*\Z")
 _SCHEME_WORD = re.compile(r"(?i)(?:bearer|basic|token|apikey) +")
 _ENDING = re.compile(r"[.:,;!?]+\Z")
@@ -135,10 +135,11 @@ def url_password(text: str, start: int, _end: int) -> Candidate | None:
 
 
 def _finish(text: str, begin: int, name: str, op: str, quote: str, bare: re.Pattern[str] = _BARE) -> Candidate | None:
+    limit = begin + LONGEST_VALUE + 1
     if quote:
-        match = _QUOTED[quote].match(text, begin) or _OPEN_QUOTED.match(text, begin)
+        match = _QUOTED[quote].match(text, begin, limit) or _OPEN_QUOTED.match(text, begin, limit)
     else:
-        match = bare.match(text, begin)
+        match = bare.match(text, begin, limit)
     if match is None:
         return None
     value = match.group()
@@ -148,6 +149,6 @@ def _finish(text: str, begin: int, name: str, op: str, quote: str, bare: re.Patt
         return None
     found = Candidate(begin, end, value, name, op, quote, text[end : end + 2])
     if quote and text[begin - 2 : begin - 1] == "[":
-        more = _MORE_ITEMS.match(text, end)
+        more = _MORE_ITEMS.match(text, end, limit)
         found.end = more.end() if more else end
     return found

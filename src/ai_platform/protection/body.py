@@ -162,7 +162,7 @@ class BodyInspector:
         body, position = result.body, begin
         checked = result.checked[-1] if result.checked else 0
         starts, sums = result.starts, result.checked
-        leads: dict[tuple[bytes, bool, bool], str] = {}
+        leads: dict[tuple[bytes, bool], str] = {}
         leaves: list[Leaf] = []
         dull = self._dull
         for index, part in enumerate(parts):
@@ -177,12 +177,12 @@ class BodyInspector:
                     checked += size
                     raw = body[position : position + size] if b"\1" in part else part
                     key = key_before(parts, index)
-                    leaves.append(Leaf(offset + index, position, raw, _lead(leads, key, size, quoted=True), key))
+                    leaves.append(Leaf(offset + index, position, raw, _lead(leads, key, quoted=True), key))
             elif size > 9:
                 for number in LONG_NUMBER.finditer(part):
                     key = key_before(parts, index)
                     place = position + number.start()
-                    lead = _lead(leads, key, 1, quoted=False)
+                    lead = _lead(leads, key, quoted=False)
                     leaves.append(Leaf(offset + index, place, number.group(), lead, key, quoted=False))
             sums.append(checked)
             position += size + 1
@@ -216,13 +216,12 @@ class BodyInspector:
                 result.located.append(Located(finding, *place, value, fixed, leaf.quoted, leaf.index))
 
 
-def _lead(leads: dict[tuple[bytes, bool, bool], str], raw: bytes, size: int, *, quoted: bool) -> str:
-    if not raw:
+def _lead(leads: dict[tuple[bytes, bool], str], key: bytes, *, quoted: bool) -> str:
+    if not key:
         return ""
-    known = (raw, quoted, size > 256)
-    lead = leads.get(known)
+    lead = leads.get((key, quoted))
     if lead is None:
-        lead = leads[known] = lead_of(decode(raw), size, quoted=quoted)
+        lead = leads[key, quoted] = lead_of(decode(key), quoted=quoted)
     return lead
 
 

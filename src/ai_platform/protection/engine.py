@@ -12,10 +12,13 @@ import hyperscan
 from ai_platform.protection.probe import Probe, width
 from ai_platform.protection.rule import Rule
 from ai_platform.protection.rules import ALL
+from ai_platform.protection.unfinished import Unfinished
 
 SLICE = 64 * 1024
 OVERLAP = 128
 """Longer than any trigger, so that none is cut by a slice."""
+
+_MOST_SETS = 32
 
 Trigger = tuple[int, int]
 """(number of the trigger, end offset)."""
@@ -36,6 +39,7 @@ class Engine:
         self.dispatch: list[tuple[int, tuple[Probe, ...]]] = [
             (_fixed_width(trigger, probes), tuple(probes)) for (trigger, _), probes in expressions.items()
         ]
+        self._unfinished: dict[frozenset[str], Unfinished] = {}
         self._database = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
         self._database.compile(
             expressions=[trigger.encode("latin-1") for trigger, _ in expressions],
@@ -43,6 +47,16 @@ class Engine:
             elements=len(expressions),
             flags=[hyperscan.HS_FLAG_CASELESS if nocase else 0 for _, nocase in expressions],
         )
+
+    def unfinished(self, rules: frozenset[str]) -> Unfinished:
+        """Where a value of these rules may have begun (compiled once per set of rules)."""
+        known = self._unfinished.get(rules)
+        if known is None:
+            known = Unfinished(self.probes[rule] for rule in sorted(rules))
+            if len(self._unfinished) >= _MOST_SETS:
+                self._unfinished.clear()
+            self._unfinished[rules] = known
+        return known
 
     def triggers(self, data: bytes) -> list[Trigger]:
         """Every trigger in `data`, in no particular order."""

@@ -16,12 +16,14 @@ MEDIA = re.compile(rb"(?:iVBORw0KGgo|/9j/|R0lGOD|UklGR|JVBERi0)[A-Za-z0-9+/=]*\Z
 """What the base64 of PNG, JPEG, GIF, WebP and PDF begins with: media are not text (and are counted as unchecked)."""
 
 _COLON = frozenset({b":", b": "})
-_SHORT = 256
 _LONGEST_KEY = 64
 _TELLING = re.compile(
     r"(?i)pass|pwd|secret|token|key|auth|cred|cookie|session|pin|otp|seed|ssn|social|card|pan|cvv|cvc|iban|account|routing"
     r"|phone|mobile|fax|tel|licen[sc]e|passport|dob|birth|nhs|tax|sin\b|vin|mrn|medic|member|nino|aba|bsn|dni|nie|nif|cpf"
+    r"|(?:^|[_-])(?:id|ids|seq|hash|ts|ref|sku|isbn|ean|upc|pid|uid)$|Id$|snowflake|time|order|tracking|shipment|serial"
+    r"|invoice|ticket|offset|nonce|epoch|part|version|issue|number|no$|nr$"
 )
+"""Keys that say something about their value: for a rule, or against it."""
 
 
 class Leaf(msgspec.Struct):
@@ -44,9 +46,9 @@ class Leaf(msgspec.Struct):
         return f'{self.lead}{text}"' if self.lead and self.quoted else self.lead + text
 
 
-def lead_of(key: str, size: int, *, quoted: bool = True) -> str:
-    """What stands before a value under `key`; empty when the key says nothing about so long a value."""
-    if not key or len(key) > _LONGEST_KEY or (size > _SHORT and _TELLING.search(key) is None):
+def lead_of(key: str, *, quoted: bool = True) -> str:
+    """What stands before a value under `key`; empty when the key says nothing."""
+    if not key or len(key) > _LONGEST_KEY or _TELLING.search(key) is None:
         return ""
     return f'{key}": "' if quoted else f'{key}": '
 

@@ -71,7 +71,8 @@ def reach(confirm: str) -> tuple[str, int, int]:
     members = sorted(set(_members(tree)))
     longest = min(int(tree.getwidth()[1]), LONGEST)
     if "." in members:
-        return r"[^\n]*", longest, 1 + _lookahead(tree)
+        anything = r"[\s\S]*" if any(member in {r"\s", "\\\n"} for member in members) else r"[^\n]*"
+        return anything, longest, 1 + _lookahead(tree)
     return f"[{''.join(members)}]*" if members else "", longest, max(1, _lookahead(tree))
 
 
@@ -118,6 +119,24 @@ def _class(argument: Any) -> Iterator[str]:
             yield f"{re.escape(chr(value[0]))}-{re.escape(chr(value[1]))}"
         else:
             yield _CATEGORIES[value]
+
+
+def class_members(operation: Any, argument: Any) -> frozenset[str]:
+    """The Latin-1 characters that one character of an expression may be."""
+    if operation is sre.LITERAL:
+        return frozenset(chr(argument))
+    matcher = re.compile(_single(operation, argument), re.ASCII)
+    return frozenset(chr(code) for code in range(256) if matcher.fullmatch(chr(code)))
+
+
+def _single(operation: Any, argument: Any) -> str:
+    if operation is sre.ANY:
+        return r"[^\n]"
+    if operation is sre.NOT_LITERAL:
+        return f"[^{re.escape(chr(argument))}]"
+    negated = bool(argument) and argument[0][0] is sre.NEGATE
+    members = "".join(_class(argument[1:] if negated else argument))
+    return f"[{'^' if negated else ''}{members}]"
 
 
 def _lookahead(tree: Any) -> int:

@@ -51,6 +51,8 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     context / negative: whole words (a regular expression, case ignored) that must / must not stand up to
     CONTEXT_REACH characters before the value.
     extent: for streams, a superset of what `finder` may read from the anchor on (derived from `confirm` otherwise).
+    unfinished: for streams, how a value may look before its trigger is complete, if it holds more than the words that
+    stand there (a Hyperscan expression for the end of a text).
     action: default when the policy names none (None = by severity, see `actions.py`).
     """
 
@@ -74,6 +76,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     context: str | None = None
     negative: str | None = None
     extent: str | Extent | None = None
+    unfinished: str | None = None
     action: Action | None = None
     examples: tuple[str, ...]
     counter_examples: tuple[str, ...] = ()

@@ -14,6 +14,7 @@ from ai_platform.protection.actions import REWRITING, resolve, wanted
 from ai_platform.protection.checkdigits import digits_of
 from ai_platform.protection.engine import SLICE, Trigger, builtin
 from ai_platform.protection.rule import Hit, Rule
+from ai_platform.protection.unfinished import Unfinished
 from ai_platform.protection.view import View, is_plain
 
 _TIERS = {Tier.VERIFIED: 0, Tier.FORMAT: 1, Tier.CONTEXT: 2, Tier.GENERIC: 3}
@@ -30,6 +31,7 @@ class Scanner:
         self._secret = secret[:64]
         self._off = frozenset(rule_id for rule_id, probe in self.engine.probes.items() if not wanted(probe.rule, plan))
         self._allow = re.compile("|".join(translate(value) for value in plan.allow)) if plan.allow else None
+        self._unfinished: dict[tuple[Direction, str | None], tuple[Unfinished, Unfinished]] = {}
         self._actions: dict[tuple[str, Direction, str | None], Action] = {}
 
     def scan(self, text: str, *, direction: Direction = Direction.INPUT, team: str | None = None) -> list[Finding]:
@@ -132,6 +134,27 @@ class Scanner:
                 if span is not None and self.accepts(probe.rule, text, *span):
                     hits.append(Hit(*span, probe.rule))
         return hits
+
+    def changing(self, direction: Direction, team: str | None) -> frozenset[str]:
+        """The rules whose findings change the text."""
+        return frozenset(
+            rule_id
+            for rule_id, probe in self.engine.probes.items()
+            if rule_id not in self._off and self.action(probe.rule, direction, team) in REWRITING
+        )
+
+    def unfinished(self, direction: Direction, team: str | None) -> tuple[Unfinished, Unfinished]:
+        """(for the rules that change the text, for all that are looked for)."""
+        known = self._unfinished.get((direction, team))
+        if known is None:
+            wanted_rules = frozenset(self.engine.probes) - self._off
+            known = self.engine.unfinished(self.changing(direction, team)), self.engine.unfinished(wanted_rules)
+            self._unfinished[direction, team] = known
+        return known
+
+    def looks_for(self, rule: Rule) -> bool:
+        """Does the plan want this rule?"""
+        return rule.id not in self._off
 
     def accepts(self, rule: Rule, text: str, start: int, end: int) -> bool:
         """Does the plan want this rule, and is the value not on its allow list?"""

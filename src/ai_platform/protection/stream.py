@@ -12,7 +12,8 @@ import msgspec
 from ai_platform.domain.errors import Blocked
 from ai_platform.domain.finding import Action, Finding
 from ai_platform.protection.scanner import Scanner
-from ai_platform.protection.watcher import JsonWatcher, TextWatcher, Watcher
+from ai_platform.protection.watcher import TextWatcher
+from ai_platform.protection.watcher_json import JsonWatcher
 from ai_platform.protection.wording import blocked_output
 
 
@@ -36,7 +37,7 @@ _ENDS = (b"event: content_block_stop", b"event: message_delta", b"event: message
 
 @dataclass(slots=True)
 class _Block:
-    watcher: Watcher
+    watcher: TextWatcher | JsonWatcher
     held: list[tuple[bytes, int, int, str, str]] = field(default_factory=list)
     position: int = 0
 

@@ -69,10 +69,12 @@ _BESIDE_PHONE = re.compile(
 )
 
 
-def _before_word(text: str, start: int, _end: int) -> Span | None:
+def _before_word(text: str, start: int, end: int) -> Span | None:
     """A number in front of `office`, `fax`, `mobile`, ...; `start` is where the word begins."""
     back = _PHONE_WORD_BACK.match(text[max(0, start - 48) : start][::-1])
     if back is None:
+        return None
+    if text[end : end + 1].isalnum():
         return None
     value = back.group("v")[::-1].strip(" -.")
     stop = start - back.start("v")
@@ -204,6 +206,7 @@ RULES = (
         triggers=(r"[2-9]\d{2}[-.]\d{3}[-.]\d{4}", r"\([2-9]\d{2}\)\d{3}[-.]\d{4}", r"\([2-9]\d{2}\) \d{3}[-.]\d{4}"),
         finder=_formatted,
         lead=5,
+        unfinished=r"(?:\+|00)?1[-. ](?:\(?\d[\d) .-]{0,12})?",
         extent=r"[\d ().xXextEXT-]{0,40}",
         examples=("618-226-1460", "(602)272-9781", "call 259.735.7502x459", "001-253-366-9781"),
         counter_examples=("118-226-1460", "ab618-226-1460", "10.618.226.1460"),
@@ -244,6 +247,7 @@ RULES = (
         nocase=True,
         anchor=Anchor.END,
         finder=lambda text, start, end: _before_word(text, _word_start(text, end), end),
+        unfinished=r"[+(]?\d[\d ().+/-]{0,40}\(?[A-Za-z]{0,8}",
         lead=64,
         extent=r"",
         examples=("655 437 108 office", "21 253 109 8211-Office"),
