@@ -11,6 +11,7 @@ from ai_platform.domain.errors import UpstreamError
 from ai_platform.domain.principal import Credentials
 from ai_platform.domain.route import Route, Target
 from ai_platform.testing import FakeClock
+from ai_platform.testing.eventually import eventually
 from ai_platform.upstream import Upstream, UpstreamsSettings
 from ai_platform.upstream.settings import BreakerSettings, RetrySettings, UpstreamSettings
 
@@ -247,6 +248,11 @@ async def read_until_failure(upstream: Upstream, request: Call | None = None) ->
 
 async def until(condition: Callable[[], object]) -> None:
     """Let the loop turn until something has happened; bounded."""
-    async with asyncio.timeout(5):
-        while not condition():  # noqa: ASYNC110 - what is waited for has no event: it is state of either side
-            await asyncio.sleep(0.001)
+    await eventually(condition, within=5)
+
+
+async def pace(seconds: float) -> None:
+    """A scripted server takes its time: its slowness is what the test is about, nothing waits for it blindly."""
+    due = asyncio.get_running_loop().create_future()
+    asyncio.get_running_loop().call_later(seconds, due.set_result, None)
+    await due

@@ -5,7 +5,7 @@ import random
 from collections.abc import Awaitable, Callable
 
 import pytest
-from scripted import CHUNKED, END, Wire, answer, call, chunk, fetch, route, serving, spec, until, upstreams
+from scripted import CHUNKED, END, Wire, answer, call, chunk, fetch, pace, route, serving, spec, until, upstreams
 
 from ai_platform.domain.errors import UpstreamError
 from ai_platform.upstream import Upstream
@@ -69,7 +69,7 @@ async def misbehave(wire: Wire) -> None:
                 await wire.send(CHUNKED)
                 for at in range(len(tag)):
                     await wire.send(chunk(tag[at : at + 1]))
-                    await asyncio.sleep(0.001)
+                    await pace(0.001)
                 await wire.send(END)
             case _:
                 await wire.send(answer(529, b"overloaded"))

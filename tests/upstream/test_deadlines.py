@@ -12,6 +12,7 @@ from scripted import (
     chunk,
     fetch,
     get,
+    pace,
     read_until_failure,
     replies,
     route,
@@ -51,7 +52,7 @@ async def test_a_head_that_trickles_does_not_move_the_first_byte_deadline():
         await wire.request()
         for letter in b"HTTP/1.1 200 OK\r\nx-slow: " + b"y" * 100_000:
             await wire.send(bytes([letter]))
-            await asyncio.sleep(0.005)
+            await pace(0.005)
 
     async with serving(trickle) as server, upstreams(spec(server, first_byte_timeout=0.1)) as upstream:
         with pytest.raises(UpstreamTimeout, match="first_byte_timeout"):
@@ -77,7 +78,7 @@ async def test_chunk_extensions_do_not_pass_for_progress():
         await wire.send(CHUNKED + chunk(b"so far") + b"5;")
         while True:
             await wire.send(b"x")
-            await asyncio.sleep(0.005)
+            await pace(0.005)
 
     async with serving(script) as server, upstreams(spec(server, idle_timeout=0.1)) as upstream:
         _, failure = await read_until_failure(upstream)
@@ -90,7 +91,7 @@ async def test_events_that_keep_coming_keep_an_answer_alive_beyond_the_idle_dead
         await wire.send(CHUNKED)
         for _ in range(20):
             await wire.send(chunk(b"."))
-            await asyncio.sleep(0.01)
+            await pace(0.01)
         await wire.send(b"0\r\n\r\n")
 
     async with serving(script) as server, upstreams(spec(server, idle_timeout=0.12)) as upstream:
@@ -104,7 +105,7 @@ async def test_the_total_deadline_holds_although_events_keep_coming():
         await wire.send(CHUNKED)
         while True:
             await wire.send(chunk(b"."))
-            await asyncio.sleep(0.005)
+            await pace(0.005)
 
     async with serving(script) as server, upstreams(spec(server, total_timeout=0.1)) as upstream:
         got, failure = await read_until_failure(upstream)

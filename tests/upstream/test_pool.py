@@ -16,6 +16,7 @@ from scripted import (
     chunk,
     fetch,
     get,
+    pace,
     read,
     replies,
     route,
@@ -377,7 +378,7 @@ async def test_a_thousand_streams_at_once_each_get_their_own_events():
             await wire.send(CHUNKED)
             for turn in range(5):
                 await wire.send(chunk(b"%b:%d " % (request.body, turn)))
-                await asyncio.sleep(0.005)
+                await pace(0.005)
             await wire.send(END)
 
     async def one(upstream: object, number: int) -> bool:
