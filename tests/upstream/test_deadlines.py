@@ -65,7 +65,7 @@ async def test_silence_within_an_answer_ends_it_after_what_arrived():
         await wire.send(CHUNKED + chunk(b"so far"))
         await wire.hung_up()
 
-    async with serving(script) as server, upstreams(spec(server, idle_timeout=0.05)) as upstream:
+    async with serving(script) as server, upstreams(spec(server, idle_timeout=0.4)) as upstream:
         got, failure = await read_until_failure(upstream)
     assert got == b"so far"
     assert isinstance(failure, UpstreamTimeout)
@@ -94,7 +94,7 @@ async def test_events_that_keep_coming_keep_an_answer_alive_beyond_the_idle_dead
             await pace(0.01)
         await wire.send(b"0\r\n\r\n")
 
-    async with serving(script) as server, upstreams(spec(server, idle_timeout=0.12)) as upstream:
+    async with serving(script) as server, upstreams(spec(server, idle_timeout=0.6)) as upstream:
         _, body = await fetch(upstream)
     assert body == b"." * 20
 
@@ -118,7 +118,7 @@ async def test_an_upload_that_nobody_reads_runs_into_the_idle_deadline():
         wire.writer.transport.pause_reading()
         await asyncio.Event().wait()
 
-    async with serving(script) as server, upstreams(spec(server, idle_timeout=0.1)) as upstream:
+    async with serving(script) as server, upstreams(spec(server, idle_timeout=0.4)) as upstream:
         with pytest.raises(UpstreamTimeout, match="took nothing of the request"):
             await fetch(upstream, call(body=b"x" * 30_000_000))
 
@@ -130,7 +130,7 @@ async def test_a_caller_that_takes_nothing_loses_the_answer_and_the_upstream_is_
         while True:
             await wire.send(chunk(b"x" * 65536))
 
-    async with asyncio.timeout(10), serving(script) as server, upstreams(spec(server, idle_timeout=0.1)) as upstream:
+    async with asyncio.timeout(10), serving(script) as server, upstreams(spec(server, idle_timeout=0.4)) as upstream:
         async with upstream.open(route(), call()) as answer:
             await until(lambda: not upstream.health()[0].open_connections)
             with pytest.raises(UpstreamTimeout, match="caller"):
