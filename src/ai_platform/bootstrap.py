@@ -186,14 +186,20 @@ async def running_platform(
             *policy_endpoints(policies),
             *usage_endpoints(ledger, budget, clock, names=keys.names),
         ]
+        url = settings.server.public_url or _url(settings.server.host, listener.getsockname()[1])
         app = Application(
             MessagesDoor(gateway, clock, settings.server),
             AdminRouter(endpoints, identity=authenticator, trail=trail, clock=clock),
-            Operations(meter, _checks(database, trail, upstream), simulated=upstreams[0].name == SIMULATED),
+            Operations(
+                meter,
+                _checks(database, trail, upstream),
+                simulated=upstreams[0].name == SIMULATED,
+                url=url,
+                is_public=bool(settings.server.public_url),
+            ),
         )
-        server = Server(app, shutdown_seconds=settings.server.shutdown_seconds)
+        server = Server(app, settings.server)
         await _serving(stack, server, listener, reader)
-        url = settings.server.public_url or _url(settings.server.host, listener.getsockname()[1])
         _write_run_file(stack, settings.data, url)
         yield Platform(
             url=url, admin_key=admin_key, new_admin_key=is_new, upstreams=upstreams, policies=policies, server=server

@@ -14,8 +14,8 @@ from ai_platform.domain.call import Answer, Call, Client, Door, Headers, Operati
 from ai_platform.domain.errors import UpstreamError
 from ai_platform.domain.principal import Credentials, Principal
 from ai_platform.domain.route import Route
+from ai_platform.entrypoints.body import read_head
 from ai_platform.entrypoints.errors import shape_of
-from ai_platform.entrypoints.messages import read_head
 from ai_platform.gateway import Book, Gateway
 from ai_platform.gateway.charge import Cashier
 from ai_platform.policy import PolicyStore

@@ -90,7 +90,8 @@ def _write_ready(path: Path, platform: Platform) -> None:
     """Atomically and readable by this user only: it holds the admin key."""
     content = msgspec.json.encode({"url": platform.url, "admin_key": platform.admin_key, "pid": os.getpid()})
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    temporary.unlink(missing_ok=True)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)  # nobody else's file, nor a link
     with os.fdopen(descriptor, "wb") as file:
         file.write(content)
     temporary.replace(path)

@@ -82,7 +82,7 @@ class Cashier:
 
     def charge(self, caller: Principal, call: Call, target: Target | None, used: Consumption) -> Charge:
         """The price of what was used, at the prices of the moment the call came in."""
-        if call.operation not in PRICED or target is None or used.status != 200:
+        if call.operation not in PRICED or target is None or not 200 <= used.status < 300:
             return Charge()
         model = used.meter.model or target.model or call.head.model
         usage = self._usage(caller, call, model, used)

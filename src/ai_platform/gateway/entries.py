@@ -144,7 +144,9 @@ def outcome_event(record: Record) -> Event:
 def refusal_events(record: Record) -> tuple[Event, ...]:
     """A call that was not executed: who asked for what, which rule refused it, and the incident if there is one."""
     facts = _who_and_what(record) | _inspected_input(record)
-    facts |= {"result": "refused", "reason": _reason(record), "error": str(record.error)[:500], "success": False}
+    facts |= {"result": _result(record) if record.aborted else "refused", "reason": _reason(record), "success": False}
+    if record.error:
+        facts["error"] = str(record.error)[:500]
     if isinstance(record.error, Refused) and record.error.rule:
         facts["policy_rule"] = record.error.rule
     if isinstance(record.error, Unauthenticated):
@@ -171,7 +173,7 @@ def login_event(record: Record) -> Event:
 def _reason(record: Record) -> str:
     if isinstance(record.error, Refused):
         return record.error.reason.value
-    return type(record.error).__name__ if record.error else ""
+    return type(record.error).__name__ if record.error else _result(record)
 
 
 def _result(record: Record) -> str:

@@ -17,6 +17,8 @@ from ai_platform.pricing import UsageMeter
 from ai_platform.protection import Inspection, StreamGuard
 
 MOST_TOOLS = 256
+LONGEST_NAME = 200
+"""Of what an answer says, that much of a name is recorded."""
 
 
 class Scribe(Protocol):
@@ -98,7 +100,7 @@ class Record:
 
     def tool_used(self, tool_use_id: str, name: str) -> None:
         if len(self.tools) < MOST_TOOLS:
-            self.tools.append((tool_use_id, name))
+            self.tools.append((tool_use_id[:LONGEST_NAME], name[:LONGEST_NAME]))
 
     def failed(self, error: PlatformError) -> None:
         if self.error is None:

@@ -31,7 +31,12 @@ CREDENTIALS = frozenset({b"authorization", b"x-api-key"})
 _PRIVATE = frozenset({b"cookie", b"host", b"forwarded", b"via", b"x-real-ip", b"content-length", b"expect"})
 """Of the caller and the platform only: where the call came from, what a browser holds, and the framing we redo."""
 
-REQUEST_DROPPED = HOP_BY_HOP | CREDENTIALS | _PRIVATE | {b"accept-encoding"}
+_OVERRIDES = frozenset(
+    {b"x-http-method-override", b"x-http-method", b"x-method-override", b"x-original-url", b"x-rewrite-url"}
+)
+"""Some servers take these for the request's method or path, which were decided on as they stand."""
+
+REQUEST_DROPPED = HOP_BY_HOP | CREDENTIALS | _PRIVATE | _OVERRIDES | {b"accept-encoding"}
 """What a request loses; accept-encoding because the platform reads the answer and asks for it uncompressed."""
 
 REFUSED_EXTRA = REQUEST_DROPPED | {b"set-cookie"}

@@ -8,6 +8,7 @@ from ai_platform.domain.errors import InvalidCall
 from ai_platform.domain.route import Target
 from ai_platform.upstream.credential import Credential, read_secret
 from ai_platform.upstream.headers import CREDENTIALS, IDENTITY, REQUEST_DROPPED, request_line, write_head
+from ai_platform.upstream.mask import without
 from ai_platform.upstream.settings import Auth, UpstreamSettings
 from ai_platform.upstream.splice import with_model
 from ai_platform.upstream.wire import Outgoing
@@ -53,7 +54,8 @@ class AnthropicAdapter:
         return Outgoing(head, body, call.method == "HEAD")
 
     def incoming(self, answer: Answer) -> Answer:
-        return answer
+        secret = self._credential.secret
+        return answer if answer.status < 400 or not secret else without(answer, secret.encode())
 
     async def renew(self, used: int) -> bool:
         return await self._credential.renew(used)
