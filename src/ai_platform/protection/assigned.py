@@ -13,7 +13,7 @@ NAMES = (
 )
 """What a secret's name contains (case ignored)."""
 
-_FIRST = r"""[^\s"'`=:>{}()<,;$\[\]]{4}"""
+_FIRST = r"""[^\s\x00"'`=:>{}()<,;$\[\]]{4}"""
 
 ASSIGNED = (
     NAMES + r"""[\w.\- ]{0,24}["'`\]\)\\}]{0,3}(?: ?string)?\s{0,24}(?:[:=?.+|~!<>-]{0,3}[=:>]|,|\()\s{0,24}"""
@@ -21,13 +21,13 @@ ASSIGNED = (
 )
 SCHEME = r"(?:bearer|basic|apikey|api-key) {1,2}" + _FIRST
 FLAG = (
-    r"[\s'\"]--?[\w-]{0,24}(?:passw(?:or)?d|pass|pwd|pw|token|secret|key)\s{1,3}[\"']?[^\s\"'`$<({\[|=:;,-]"
+    r"[\s'\"]--?[\w-]{0,24}(?:passw(?:or)?d|pass|pwd|pw|token|secret|key)\s{1,3}[\"']?[^\s\x00\"'`$<({\[|=:;,-]"
     + _FIRST[:-3]
     + "{3}"
 )
-CURL_USER = r"""(?:\s-u|--user|--proxy-user)[ =]{0,2}["']?[^\s"':/$]{1,40}:[^\s"'@:/$]{3}"""
-SQL = r"""(?:identified\s{1,3}(?:with \w{1,24} )?by|password|passphrase)\s{1,3}["'][^"'\s$<{]{4}"""
-SECURE_STRING = r"""convertto-securestring\s{1,3}(?:-string\s{1,3})?["'][^"'$]{4}"""
+CURL_USER = r"""(?:\s-u|--user|--proxy-user)[ =]{0,2}["']?[^\s\x00"':/$]{1,40}:[^\s\x00"'@:/$]{3}"""
+SQL = r"""(?:identified\s{1,3}(?:with \w{1,24} )?by|password|passphrase)\s{1,3}["'][^\x00"'\s$<{]{4}"""
+SECURE_STRING = r"""convertto-securestring\s{1,3}(?:-string\s{1,3})?["'][^\x00"'$]{4}"""
 ONE_TIME = r"""(?:otp|authenticator)[\w.:]{0,16}(?:\s{1,2}|\(\s{0,2})["'][A-Z2-7]{8}"""
 
 LONGEST_VALUE = 200

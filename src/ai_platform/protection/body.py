@@ -5,17 +5,20 @@ literals, scanner.
 """
 
 import re
-from array import array
+from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from itertools import accumulate
 
 import msgspec
 
 from ai_platform.domain.finding import Direction, Finding
-from ai_platform.protection.leaves import LONG_NUMBER, MEDIA, Leaf, key_before, lead_of
-from ai_platform.protection.literals import Places, byte_offsets, decode, segments
+from ai_platform.protection.actions import REWRITING
+from ai_platform.protection.leaves import LONG_NUMBER, MEDIA, Leaf, lead_of
+from ai_platform.protection.literals import Places, Stack, byte_offsets, decode, segments
+from ai_platform.protection.offsets import Offsets
 from ai_platform.protection.rule import Hit
 from ai_platform.protection.scanner import Scanner
 
@@ -28,9 +31,11 @@ _FIXED = re.compile(
 """Signed, or referred to by identity: changing these breaks the call (thinking signatures, pairing of tool calls)."""
 
 BILLING_HEADER = "x-anthropic-billing-header"
-_MEMO_FROM = 64
+_LONG = 64
+_SHORT_NUMBER = 8
+_COLON = frozenset({b":", b": "})
 _LEAST_MEDIA = 256
-_MOST_DULL = 100_000
+_MOST_LEADS = 10_000
 
 
 @dataclass(slots=True)
@@ -51,17 +56,21 @@ class Located:
 
 @dataclass(slots=True)
 class Inspected:
-    """What is known of a body. starts[k]: byte offset of segment k; checked[k]: bytes inspected up to and with it."""
+    """What is known of a body. starts[k]: byte offset of segment k; checked[k]: bytes of strings up to and with it.
+
+    unchecked: (segment, bytes) of media, which are not text. trail: where paths have been worked out (see Places).
+    """
 
     body: bytes
-    starts: "array[int]"
-    checked: "array[int]"
+    starts: Offsets
+    checked: Offsets
     located: list[Located] = field(default_factory=list)
     unchecked: list[tuple[int, int]] = field(default_factory=list)
+    trail: list[tuple[int, Stack]] = field(default_factory=list)
 
     @property
     def bytes_checked(self) -> int:
-        return self.checked[-1] if self.checked else 0
+        return (self.checked[-1] if self.checked else 0) - self.bytes_unchecked
 
     @property
     def bytes_unchecked(self) -> int:
@@ -106,11 +115,11 @@ class BodyInspector:
         plan = scanner.plan
         told = repr((plan.patterns and sorted(plan.patterns), plan.custom, plan.allow))
         self._version = blake2b(told.encode(), digest_size=16).digest()
-        self._dull: set[tuple[bytes, bytes]] = set()
+        self._leads: dict[bytes, str] = {}
 
     def whole(self, body: bytes, direction: Direction, team: str | None) -> Iterator[Inspected | None]:
         """None = a pause point; the last item is the result."""
-        result = Inspected(body, array("q"), array("q"))
+        result = Inspected(body, Offsets(), Offsets())
         yield from self.region(result, 0, len(body), direction, team)
         yield result
 
@@ -122,107 +131,177 @@ class BodyInspector:
         parts = segments(body if end - begin == len(body) else body[begin:end])
         yield None
         offset = len(result.starts)
-        leaves = self._leaves(result, parts, begin, offset)
+        starts = _note_places(result, parts, begin)
         yield None
+        long = [index for index in range(1, len(parts), 2) if len(parts[index]) >= _LONG]
+        known = self._remembered(result, parts, starts, long, offset)
         found: list[tuple[Leaf, list[Hit]]] = []
         fresh: list[Leaf] = []
         keys: list[bytes] = []
-        for leaf in leaves:
-            key = self._memo.key(leaf, self._version) if len(leaf.raw) >= _MEMO_FROM else b""
-            known = self._memo.get(key) if key else None
-            if known is None:
+        for leaf, key, hits in known:
+            if hits is None:
                 fresh.append(leaf)
                 keys.append(key)
-            elif known:
-                found.append((leaf, known))
+            elif hits:
+                found.append((leaf, hits))
         yield None
-        hits: dict[int, list[Hit]] = {}
-        for slot, some in self.scanner.sweep([leaf.read() for leaf in fresh]):
+        short, numbers = yield from self._suspicious(body, parts, starts, long)
+        fresh += [self._leaf(body, parts, starts, index, offset) for index in sorted(short)]
+        fresh += [leaf for index in sorted(numbers) for leaf in _numbers(parts, starts, index, offset)]
+        fresh_hits: dict[int, list[Hit]] = {}
+        for slot, hits in self.scanner.sweep([leaf.read() for leaf in fresh]):
             if slot < 0:
                 yield None
             else:
-                hits[slot] = some
+                fresh_hits[slot] = hits
+                found.append((fresh[slot], hits))
         for slot, key in enumerate(keys):
-            if key:
-                self._memo.put(key, hits.get(slot, []))
-            elif slot not in hits:
-                self._is_dull(fresh[slot])
-        found += [(fresh[slot], some) for slot, some in hits.items()]
+            self._memo.put(key, fresh_hits.get(slot, []))
         if found:
-            self._locate(result, found, parts if not offset else None, direction, team)
+            self._locate(result, found, direction, team)
 
-    def _is_dull(self, leaf: Leaf) -> None:
-        """Short strings that hold nothing come again and again (`"type"`, `"text"`): remember them as they are."""
-        if len(self._dull) >= _MOST_DULL:
-            self._dull.clear()
-        if leaf.quoted:
-            self._dull.add((leaf.raw, leaf.key))
+    def _remembered(
+        self, result: Inspected, parts: Sequence[bytes], starts: Sequence[int], long: Sequence[int], offset: int
+    ) -> Iterator[tuple[Leaf, bytes, list[Hit] | None]]:
+        """(leaf, its memo key, what is known of it) of every long string that is text."""
+        for index in long:
+            part = parts[index]
+            if len(part) >= _LEAST_MEDIA and MEDIA.match(part) and _key_of(parts, index) == b"data":
+                result.unchecked.append((offset + index, len(part)))
+                continue
+            leaf = self._leaf(result.body, parts, starts, index, offset)
+            key = self._memo.key(leaf, self._version)
+            yield leaf, key, self._memo.get(key)
 
-    def _leaves(self, result: Inspected, parts: Sequence[bytes], begin: int, offset: int) -> list[Leaf]:
-        body, position = result.body, begin
-        checked = result.checked[-1] if result.checked else 0
-        starts, sums = result.starts, result.checked
-        leads: dict[tuple[bytes, bool], str] = {}
-        leaves: list[Leaf] = []
-        dull = self._dull
-        for index, part in enumerate(parts):
-            size = len(part)
-            starts.append(position)
-            if index & 1:
-                if size < _MEMO_FROM and (part, key_before(parts, index)) in dull:
-                    checked += size
-                elif size >= _LEAST_MEDIA and parts[index - 2] == b"data" and MEDIA.match(part):
-                    result.unchecked.append((offset + index, size))
-                elif size:
-                    checked += size
-                    raw = body[position : position + size] if b"\1" in part else part
-                    key = key_before(parts, index)
-                    leaves.append(Leaf(offset + index, position, raw, _lead(leads, key, quoted=True), key))
-            elif size > 9:
-                for number in LONG_NUMBER.finditer(part):
-                    key = key_before(parts, index)
-                    place = position + number.start()
-                    lead = _lead(leads, key, quoted=False)
-                    leaves.append(Leaf(offset + index, place, number.group(), lead, key, quoted=False))
-            sums.append(checked)
-            position += size + 1
-        return leaves
+    def _leaf(
+        self, body: bytes, parts: Sequence[bytes], starts: Sequence[int], index: int, offset: int
+    ) -> Leaf:
+        part, start = parts[index], starts[index]
+        raw = body[start : start + len(part)] if b"\1" in part else part
+        key = _key_of(parts, index)
+        return Leaf(offset + index, start, raw, self._lead(key) if key else "")
+
+    def _lead(self, key: bytes) -> str:
+        lead = self._leads.get(key)
+        if lead is None:
+            if len(self._leads) >= _MOST_LEADS:
+                self._leads.clear()
+            lead = self._leads[key] = lead_of(decode(key))
+        return lead
+
+    def _suspicious(
+        self, body: bytes, parts: Sequence[bytes], starts: Sequence[int], long: Sequence[int]
+    ) -> Generator[None, None, tuple[set[int], set[int]]]:
+        """(short strings, segments with numbers) that may hold a value.
+
+        Everything but the long strings is scanned in one piece as it stands in the body: a JSON text is its own
+        context, and few of its thousands of short strings have any trigger. Those are then read one by one.
+        """
+        pieces: list[bytes] = []
+        places: list[int] = []  # where each piece starts in what is scanned, and in the body
+        origins: list[int] = []
+        position, size = starts[0], 0
+        for index in [*long, len(parts)]:
+            stop = starts[index] if index < len(parts) else starts[-1] + len(parts[-1])
+            pieces.append(body[position:stop])
+            places.append(size)
+            origins.append(position)
+            size += stop - position
+            position = stop + (len(parts[index]) if index < len(parts) else 0)
+        text = b"".join(pieces)
+        short: set[int] = set()
+        numbers: set[int] = set()
+        if not text.isascii() or b"\\" in text or b"%" in text:
+            skip = set(long)
+            short.update(
+                index
+                for index in range(1, len(parts), 2)
+                if index not in skip and _is_special(parts[index])
+            )
+        yield None
+        for triggers in self.scanner.engine.sliced(text):
+            for _, end in triggers:
+                piece = bisect_right(places, end - 1) - 1
+                index = bisect_right(starts, origins[piece] + end - 1 - places[piece]) - 1
+                if index & 1:
+                    short.add(index)
+                    if index + 2 < len(parts) and _key_of(parts, index + 2):
+                        short.add(index + 2)  # the value of this key
+                    numbers.add(index + 1)
+                else:
+                    numbers.add(index)
+                    short.update((index - 1, index + 1))
+            yield None
+        skip = {-1, len(parts), *long}
+        return short - skip, {index for index in numbers if index < len(parts) and len(parts[index]) > _SHORT_NUMBER}
 
     def _locate(
         self,
         result: Inspected,
         found: list[tuple[Leaf, list[Hit]]],
-        parts: Sequence[bytes] | None,
         direction: Direction,
         team: str | None,
     ) -> None:
         found.sort(key=lambda pair: pair[0].start)
-        places = Places(parts if parts is not None else segments(result.body), [leaf.index for leaf, _ in found])
-        scanner = self.scanner
+        wanted = [leaf.index for leaf, _ in found]
+        places = Places(result.body, result.starts.plain(), wanted, result.trail)
         for leaf, hits in found:
             path = places.path(leaf.index)
-            text = leaf.read()
-            skip = len(leaf.lead)
-            last = len(text) - (1 if skip and leaf.quoted else 0)
             fixed = not places.is_key(leaf.index) and is_fixed(path, leaf.raw)
-            settled = scanner.settle([hit for hit in hits if hit.start >= skip and hit.start < last], direction, team)
-            wanted = [offset - skip for hit in settled for offset in (hit.start, min(hit.end, last))]
-            offsets = byte_offsets(leaf.raw, wanted)
-            for hit, start, end in zip(settled, offsets[::2], offsets[1::2], strict=True):
-                finding = scanner.finding(text, Hit(hit.start, min(hit.end, last), hit.rule), direction, team, path)
-                finding = msgspec.structs.replace(finding, start=finding.start - skip, end=finding.end - skip)
-                value = text[hit.start : min(hit.end, last)]
-                place = (leaf.start + start, leaf.start + end)
-                result.located.append(Located(finding, *place, value, fixed, leaf.quoted, leaf.index))
+            result.located += self._in_leaf(leaf, hits, path, direction, team, fixed=fixed)
+
+    def _in_leaf(
+        self, leaf: Leaf, hits: list[Hit], path: str, direction: Direction, team: str | None, *, fixed: bool
+    ) -> Iterator[Located]:
+        scanner = self.scanner
+        text = leaf.read()
+        skip = len(leaf.lead)
+        last = len(text) - (1 if skip and leaf.quoted else 0)
+        settled = scanner.settle([hit for hit in hits if skip <= hit.start < last], direction, team)
+        changes = any(scanner.action(hit.rule, direction, team) in REWRITING for hit in settled)
+        ends = [offset - skip for hit in settled for offset in (hit.start, min(hit.end, last))]
+        # where nothing is changed nobody needs the bytes' places
+        offsets = byte_offsets(leaf.raw, ends) if changes else [0] * len(ends)
+        for hit, start, end in zip(settled, offsets[::2], offsets[1::2], strict=True):
+            inside = Hit(hit.start, min(hit.end, last), hit.rule)
+            finding = scanner.finding(text, inside, direction, team, path)
+            finding = msgspec.structs.replace(finding, start=inside.start - skip, end=inside.end - skip)
+            value = text[inside.start : inside.end]
+            yield Located(finding, leaf.start + start, leaf.start + end, value, fixed, leaf.quoted, leaf.index)
 
 
-def _lead(leads: dict[tuple[bytes, bool], str], key: bytes, *, quoted: bool) -> str:
-    if not key:
-        return ""
-    lead = leads.get((key, quoted))
-    if lead is None:
-        lead = leads[key, quoted] = lead_of(decode(key), quoted=quoted)
-    return lead
+def _note_places(result: Inspected, parts: Sequence[bytes], begin: int) -> list[int]:
+    """Byte offsets of `parts`, the first of which starts at `begin`; added to `result` with the bytes they hold."""
+    sizes = list(map(len, parts))
+    starts = list(accumulate((size + 1 for size in sizes), initial=begin))
+    starts.pop()
+    sizes[::2] = [0] * len(sizes[::2])
+    checked = accumulate(sizes, initial=result.checked[-1] if result.checked else 0)
+    next(checked)
+    result.starts.extend(starts)
+    result.checked.extend(checked)
+    return starts
+
+
+def _is_special(part: bytes) -> bool:
+    """May it read differently from how it is written (escapes, look-alikes)?"""
+    return not part.isascii() or b"\\" in part or b"\1" in part or b"%" in part
+
+
+def _key_of(parts: Sequence[bytes], index: int) -> bytes:
+    """The raw key of the value in segment `index`; empty when it stands under none (in an array, or is a key)."""
+    if index & 1:
+        between = parts[index - 1]
+        return parts[index - 2] if index > 2 and (between in _COLON or between.strip() == b":") else b""
+    return parts[index - 1] if index and parts[index].lstrip()[:1] == b":" else b""
+
+
+def _numbers(parts: Sequence[bytes], starts: Sequence[int], index: int, offset: int) -> Iterator[Leaf]:
+    """Long numbers outside of strings."""
+    key = _key_of(parts, index)
+    lead = lead_of(decode(key), quoted=False) if key else ""
+    for number in LONG_NUMBER.finditer(parts[index]):
+        yield Leaf(offset + index, starts[index] + number.start(), number.group(), lead, quoted=False)
 
 
 def is_fixed(path: str, raw: bytes) -> bool:

@@ -5,8 +5,6 @@ Above: body.py, watcher_json.py. Below: literals.py.
 """
 
 import re
-from collections.abc import Sequence
-
 import msgspec
 
 from ai_platform.protection.literals import decode
@@ -15,7 +13,6 @@ LONG_NUMBER = re.compile(rb"(?<![\d.eE+-])\d{9,19}(?![\d.eE])")
 MEDIA = re.compile(rb"(?:iVBORw0KGgo|/9j/|R0lGOD|UklGR|JVBERi0)[A-Za-z0-9+/=]*\Z")
 """What the base64 of PNG, JPEG, GIF, WebP and PDF begins with: media are not text (and are counted as unchecked)."""
 
-_COLON = frozenset({b":", b": "})
 _LONGEST_KEY = 64
 _TELLING = re.compile(
     r"(?i)pass|pwd|secret|token|key|auth|cred|cookie|session|pin|otp|seed|ssn|social|card|pan|cvv|cvc|iban|account|routing"
@@ -26,10 +23,9 @@ _TELLING = re.compile(
 """Keys that say something about their value: for a rule, or against it."""
 
 
-class Leaf(msgspec.Struct):
-    """index: the segment. start: byte offset of `raw` in the body. key: the raw key it stands under.
+class Leaf(msgspec.Struct, gc=False):
+    """index: the segment. start: byte offset of `raw` in the body. lead: what is put before the text while it is read.
 
-    lead: what is put before the text while it is read.
     quoted: False for a number, whose replacement needs quotes of its own.
     """
 
@@ -37,7 +33,6 @@ class Leaf(msgspec.Struct):
     start: int
     raw: bytes
     lead: str
-    key: bytes = b""
     quoted: bool = True
 
     def read(self) -> str:
@@ -51,11 +46,3 @@ def lead_of(key: str, *, quoted: bool = True) -> str:
     if not key or len(key) > _LONGEST_KEY or _TELLING.search(key) is None:
         return ""
     return f'{key}": "' if quoted else f'{key}": '
-
-
-def key_before(parts: Sequence[bytes], index: int) -> bytes:
-    """The raw key of the value in segment `index`, or empty when it stands under none (in an array, or is a key)."""
-    if index & 1:
-        between = parts[index - 1]
-        return parts[index - 2] if index > 2 and (between in _COLON or between.strip() == b":") else b""
-    return parts[index - 1] if index and parts[index].lstrip()[:1] == b":" else b""

@@ -82,7 +82,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     counter_examples: tuple[str, ...] = ()
 
 
-class Hit(msgspec.Struct):
+class Hit(msgspec.Struct, gc=False):
     """A confirmed value before the plan decided what to do with it. Offsets in code points, end exclusive."""
 
     start: int

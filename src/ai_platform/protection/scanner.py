@@ -183,13 +183,16 @@ class Scanner:
             starts.append(position)
             position += len(text) + 1
         found: dict[int, list[Hit]] = {}
+        dispatch = self.engine.dispatch
         for piece in self.engine.sliced("\0".join(texts).encode("latin-1", "replace")):
             yield -1, []
             for count, (number, end) in enumerate(piece, 1):
                 slot = bisect_right(starts, end - 1) - 1
-                hits = self.confirm(texts[slot], ((number, end - starts[slot]),))
-                if hits:
-                    found.setdefault(slot, []).extend(hits)
+                inner = end - starts[slot]
+                if dispatch[number][0] <= inner <= len(texts[slot]):  # else it spans two texts
+                    hits = self.confirm(texts[slot], ((number, inner),))
+                    if hits:
+                        found.setdefault(slot, []).extend(hits)
                 if not count % _STEP:
                     yield -1, []
         for slot, hits in found.items():

@@ -3,7 +3,6 @@
 Comparison is on raw bytes, so a hit needs no trust in any hash. Above: guard.py. Below: body.py.
 """
 
-from array import array
 from bisect import bisect_left, bisect_right
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -12,7 +11,7 @@ import msgspec
 
 from ai_platform.domain.finding import Direction
 from ai_platform.protection.body import BodyInspector, Inspected, Located
-from ai_platform.protection.literals import Places, segments
+from ai_platform.protection.literals import Places
 
 _CHUNK = 64 * 1024
 _WORTH = 16 * 1024
@@ -93,9 +92,10 @@ def _continued(
     begin = before.starts[head]
     shift = len(body) - len(before.body)
     end = before.starts[tail] + shift if tail < len(before.starts) else len(body)
-    result = Inspected(body, before.starts[:head], before.checked[:head])
+    result = Inspected(body, before.starts.first(head), before.checked.first(head))
     result.located = [item for item in before.located if item.index < head]
     result.unchecked = [item for item in before.unchecked if item[0] < head]
+    result.trail = [point for point in before.trail if point[0] <= head]
     yield from inspector.region(result, begin, end, direction, team)
     if tail < len(before.starts):
         if len(result.starts) % 2 == 0:
@@ -128,10 +128,11 @@ def _append_tail(before: Inspected, result: Inspected, tail: int, shift: int) ->
     moved = len(result.starts) - 1 - tail
     result.starts.pop()
     base = result.checked.pop() - before.checked[tail]
-    result.starts.extend(array("q", [start + shift for start in before.starts[tail:]]))
-    result.checked.extend(array("q", [count + base for count in before.checked[tail:]]))
+    result.starts.end_with(before.starts, tail, shift)
+    result.checked.end_with(before.checked, tail, base)
     shared = [item for item in before.located if item.index >= tail]
-    places = Places(segments(result.body), [item.index + moved for item in shared]) if shared and moved else None
+    wanted = [item.index + moved for item in shared] if moved else []
+    places = Places(result.body, result.starts.plain(), wanted, result.trail) if wanted else None
     for item in shared:
         finding, index = item.finding, item.index + moved
         if places is not None:  # an array that grew before it gives it another number
@@ -147,12 +148,12 @@ def common_prefix(one: bytes, two: bytes) -> int:
     position = 0
     while position < limit:
         step = min(_CHUNK, limit - position)
-        if one[position : position + step] == two[position : position + step]:
+        if two.startswith(one[position : position + step], position):
             position += step
             continue
         while step > 1:
             half = step // 2
-            if one[position : position + half] == two[position : position + half]:
+            if two.startswith(one[position : position + half], position):
                 position += half
                 step -= half
             else:
@@ -182,4 +183,4 @@ def common_suffix(one: bytes, two: bytes, limit: int) -> int:
 
 
 def _same_end(one: bytes, two: bytes, ends: tuple[int, int], length: int, step: int) -> bool:
-    return one[ends[0] - length - step : ends[0] - length] == two[ends[1] - length - step : ends[1] - length]
+    return two.endswith(one[ends[0] - length - step : ends[0] - length], 0, ends[1] - length)

@@ -4,12 +4,12 @@ Above: guard.py. Below: body.py (the shape of the result), scanner. A part that 
 """
 
 import re
-from array import array
 from collections.abc import Iterator
 from itertools import accumulate
 
 from ai_platform.domain.finding import Direction
 from ai_platform.protection.body import Inspected, Located
+from ai_platform.protection.offsets import Offsets
 from ai_platform.protection.scanner import Scanner
 
 _BOUNDARY = re.compile(rb'boundary="?([^";,]{1,200})"?')
@@ -51,14 +51,12 @@ def inspect_texts(
 ) -> Iterator[Inspected | None]:
     """As BodyInspector.whole. Findings name the part: `part[1]` for the second of a multipart body."""
     ranges = parts_of(body, content_type)
-    result = Inspected(body, array("q"), array("q"))
-    checked = 0
+    result = Inspected(body, Offsets(), Offsets())
     for number, (begin, end) in enumerate(ranges):
         data = body[begin:end]
         if not is_text(data):
             result.unchecked.append((number, len(data)))
             continue
-        checked += len(data)
         text = data.decode("utf-8", "surrogateescape")
         for slot, hits in scanner.sweep([text]):
             if slot < 0:
@@ -73,7 +71,7 @@ def inspect_texts(
                 located = Located(finding, begin + start, begin + stop, value, fixed=False, quoted=True, index=number)
                 result.located.append(located)
     result.starts.extend([0] * 2 * len(ranges))
-    result.checked.append(checked)
+    result.checked.append(sum(end - begin for begin, end in ranges))
     yield result
 
 

@@ -27,7 +27,9 @@ def _alike() -> dict[int, str]:
 
 
 _ALIKE = _alike()
-_HAS_ALIKE = re.compile("[" + "".join(re.escape(chr(code)) for code in sorted(_ALIKE)) + "]")
+_ALIKE_CHARACTERS = frozenset(map(chr, _ALIKE))
+_FOREIGN = re.compile(r"[^\x00-\x7f]+")
+_BACKSLASHED = re.compile(r"\\(?:u00[2-7]|x[2-7]|/)")
 _ENCODED = re.compile(r"%[2-7][0-9a-fA-F]")
 _HIDDEN = re.compile(f"[{_INVISIBLE}]")
 _ESCAPES = r"\\u00([2-7][0-9a-fA-F])|\\x([2-7][0-9a-fA-F])|%([2-7][0-9a-fA-F])|\\(/)"
@@ -48,9 +50,13 @@ class View:
         if "\\" in text:
             for escape, plain in _SAME_LENGTH:
                 text = text.replace(escape, plain)
-        if not text.isascii() and _HAS_ALIKE.search(text):
-            text = text.translate(_ALIKE)
-        self.text = self._shrunk(text) if _may_shrink(text) else text
+        hidden = False
+        if not text.isascii():
+            foreign = set("".join(_FOREIGN.findall(text)))
+            if not foreign.isdisjoint(_ALIKE_CHARACTERS):
+                text = text.translate(_ALIKE)
+            hidden = _HIDDEN.search("".join(foreign)) is not None
+        self.text = self._shrunk(text) if hidden or _has_escapes(text) else text
 
     def origin(self, offset: int) -> int:
         slot = bisect_right(self._at, offset)
@@ -87,12 +93,10 @@ class View:
         return "".join(pieces)
 
 
-def _may_shrink(text: str) -> bool:
-    if "\\" in text and ("\\u00" in text or "\\x" in text or "\\/" in text):
+def _has_escapes(text: str) -> bool:
+    if "\\" in text and _BACKSLASHED.search(text) is not None:
         return True
-    if "%" in text and _ENCODED.search(text) is not None:
-        return True
-    return not text.isascii() and _HIDDEN.search(text) is not None
+    return "%" in text and _ENCODED.search(text) is not None
 
 
 def is_plain(text: str) -> bool:

@@ -53,7 +53,7 @@ class JsonWatcher:
         while more and self._raw:
             more = self._between(last=last) if self._inside is None else self._string(self._inside, last=last)
         if last and self._inside is not None:
-            self._leave(self._inside, closed=False)
+            self._leave(self._inside)
         return self._final
 
     def _take(self, size: int) -> None:
@@ -114,7 +114,7 @@ class JsonWatcher:
             taken = len(self._raw)
         self._take(taken)
         if closed:
-            self._leave(inside, closed=True)
+            self._leave(inside)
             self._take(1)
             self._final = self._base
             return True
@@ -122,8 +122,8 @@ class JsonWatcher:
         self._gather(inside)
         return False
 
-    def _leave(self, inside: "_String", *, closed: bool) -> None:
-        inside.finish(closed=closed)
+    def _leave(self, inside: "_String") -> None:
+        inside.finish()
         self._gather(inside)
         self._last_string, self._outside = inside.beginning, ""
         self._inside = None
@@ -169,9 +169,9 @@ class _String:
             self.beginning = (self.beginning + text)[:_LONGEST_KEY]
         return self._origin(self._watcher.feed(text))
 
-    def finish(self, *, closed: bool) -> None:
+    def finish(self) -> None:
         self.flush()
-        self._watcher.close(tail='"' if closed and self._watcher.led else "")
+        self._watcher.close(tail='"' if self._watcher.led else "")
 
     def results(self) -> tuple[list[Finding], list[Edit]]:
         watcher = self._watcher

@@ -222,7 +222,7 @@ RULES = (
         triggers=(
             r"(?:^|[^A-Za-z])(?:phone|cellphone|mobile|fax|cell|desk|office|contact|whatsapp|telephone|telefon|handy|tel|call|call me|call (?:us|him|her)"
             r"|reach (?:me|us)|sms|text me|pager|hotline|registered|dial|ring me|messages|answering|direct line|voicemail)"
-            r"(?:number|num|no)?[^A-Za-z]",
+            r"(?:number|num|no)?[^A-Za-z\x00]",
         ),
         nocase=True,
         anchor=Anchor.END,

@@ -39,7 +39,7 @@ def keyword_number(
         tier=tier,
         severity=severity,
         source=source,
-        triggers=(rf"(?:^|[^A-Za-z0-9])(?:{keyword})(?:number|num|no|id|code)?[^A-Za-z]",),
+        triggers=(rf"(?:^|[^A-Za-z0-9])(?:{keyword})(?:number|num|no|id|code)?[^A-Za-z\x00]",),
         nocase=True,
         anchor=Anchor.END,
         lead=1,

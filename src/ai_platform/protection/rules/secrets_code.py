@@ -12,8 +12,8 @@ RULES = (
         then=r"[A-Za-z0-9]{4}",
         confirm=r"\bgh[pousr]_[A-Za-z0-9]{36,251}(?![A-Za-z0-9])",
         type="GITHUB_TOKEN",
-        examples=("ghu_A5ygH2huJwytBrWRhwUeglRmVZ5Q7kkX8icrsQMDLm",),
-        counter_examples=("ghu_A5ygH2huJwy",),
+        examples=("ghs_O1y4mGyZc6SlMNuAX52JxbGJwUYp7EaqUA5ygH2huJ",),
+        counter_examples=("ghs_O1y4mGyZc6S",),
     ),
     vendor_token(
         "github-fine-grained-token",
@@ -23,8 +23,8 @@ RULES = (
         then=r"[A-Za-z0-9]{4}",
         confirm=r"\bgithub_pat_[A-Za-z0-9_]{36,255}(?![A-Za-z0-9])",
         type="GITHUB_TOKEN",
-        examples=("github_pat_vgYj9tdHt6MyEpsiSqSmbLbmA08jDkvZ8fBx3a5GrV",),
-        counter_examples=("github_pat_vgYj9t",),
+        examples=("github_pat_wytBrWRhwUeglRmVZ5Q7kkX8icrsQMDLmvgYj9tdHt",),
+        counter_examples=("github_pat_wytBrW",),
     ),
     vendor_token(
         "gitlab-token",
@@ -36,8 +36,8 @@ RULES = (
             r"]{20,300})(?![A-Za-z0-9])"
         ),
         type="GITLAB_TOKEN",
-        examples=("glsoat-Phcq6eCtQsNGm0ko2Jn0PO3QnW",),
-        counter_examples=("glsoat-Phcq",),
+        examples=("glcbt-99d5d01cf0d3ad7ef18634778b0443b40aed5229",),
+        counter_examples=("glcbt-99d5d01cf",),
     ),
     vendor_token(
         "gitlab-runner-registration-token",
@@ -47,7 +47,7 @@ RULES = (
         then=r"[A-Za-z0-9_-]{4}",
         confirm=r"\bGR1348941[A-Za-z0-9_-]{20}(?![A-Za-z0-9_-])",
         type="GITLAB_TOKEN",
-        examples=("GR1348941BJJmGmW1Jygh8iAlUrcb",),
+        examples=("GR1348941KgUWXI5iNdAPUpn96xo8",),
         counter_examples=("GR1348941",),
     ),
     vendor_token(
@@ -57,7 +57,7 @@ RULES = (
         starts=("_gitlab_session=",),
         then=r"[0-9a-z]{4}",
         confirm=r"\b_gitlab_session=(?P<v>[0-9a-z]{32})(?![A-Za-z0-9])",
-        examples=("_gitlab_session=bw54iawkmn8ydt0fk8z5hmvlh1t2nkhq",),
+        examples=("_gitlab_session=8z5hmvlh1t2nkhqizze37u6xh2trrkmx",),
         counter_examples=("_gitlab_session=",),
     ),
     vendor_token(
@@ -68,10 +68,10 @@ RULES = (
         then=r"[A-Za-z0-9_=-]{4}",
         confirm=r"\bATATT3[A-Za-z0-9_=-]{80,250}",
         examples=((
-            "ATATT3SjvjODH6eGtrhsRCldbbUWhVVlWaumGk4ZAzrdXuUBlj3BizStGdJlX7ERdJhXOjvP4OdKgt08H2z6zf6S"
-            "1ODn"
+            "ATATT3VVlWaumGk4ZAzrdXuUBlj3BizStGdJlX7ERdJhXOjvP4OdKgt08H2z6zf6S1ODnyF0Q0qlT3L8IS6oQNXm"
+            "Zd0U"
         ),),
-        counter_examples=("ATATT3SjvjODH6eGtrhsRCldbbUWhV",),
+        counter_examples=("ATATT3VVlWaumGk4ZAzrdXuUBlj3Bi",),
     ),
     vendor_token(
         "bitbucket-token",
@@ -80,8 +80,11 @@ RULES = (
         starts=("ATBB", "ATCTT3"),
         then=r"[A-Za-z0-9_=-]{4}",
         confirm=r"\b(?:ATBB[A-Za-z0-9_=]{28,32}|ATCTT3[A-Za-z0-9_=-]{150,250})(?![A-Za-z0-9])",
-        examples=("ATBB0Q0qlT3L8IS6oQNXmZd0U1S4Dq1V",),
-        counter_examples=("ATBB0Q0qlT",),
+        examples=((
+            "ATCTT34Dq1V5xySsgP9oJQkhMRLygCzRURYHWMVH8Cj6ozJjzqUcpLkWBqxfwi4OPQklJCbJKCBZYBMir6gKDFMT"
+            "OunJEGorpig12pcd4K3wO7gcRcR2U15b2x2oYo63GnZ7GItRsOSM0qP6JVDpFabkzoW1XWzO8b"
+        ),),
+        counter_examples=("ATCTT34Dq1V5xySsgP9oJQkhMRLygCzRURYHWMVH8Cj6ozJjzqUcpL",),
     ),
     vendor_token(
         "npm-token",
@@ -90,8 +93,8 @@ RULES = (
         starts=("npm_",),
         then=r"[A-Za-z0-9]{4}",
         confirm=r"\bnpm_[A-Za-z0-9]{36}(?![A-Za-z0-9])",
-        examples=("npm_5xySsgP9oJQkhMRLygCzRURYHWMVH8Cj6ozJ",),
-        counter_examples=("npm_5xySsgP9o",),
+        examples=("npm_WTwfVu1hwlqQaJT2Gig21pJnLNFp4mEL3Cm7",),
+        counter_examples=("npm_WTwfVu1hw",),
     ),
     vendor_token(
         "pypi-token",
@@ -99,8 +102,8 @@ RULES = (
         "PyPI help, API tokens (macaroons)",
         starts=("pypi-AgEIcHlwaS5vcmc", "pypi-AgENdGVzdC5weXBpLm9yZw"),
         confirm=r"\bpypi-AgE(?:IcHlwaS5vcmc|NdGVzdC5weXBpLm9yZw)[A-Za-z0-9_-]{50,1000}",
-        examples=("pypi-AgENdGVzdC5weXBpLm9yZwcpLkWBqxfwi4OPQklJCbJKCBZYBMir6gKDFMTOunJEGorpig12pcd4K3",),
-        counter_examples=("pypi-AgENdGVzdC5weXBpLm9yZw",),
+        examples=("pypi-AgEIcHlwaS5vcmcCO7nzfwGtUoUq2bZuMLJTYn255aRxyLt8neAMcp0o2SSlg7aYaEhahgs",),
+        counter_examples=("pypi-AgEIcHlwaS5vcmcCO7nz",),
     ),
     vendor_token(
         "rubygems-key",
@@ -109,8 +112,8 @@ RULES = (
         starts=("rubygems_",),
         then=r"[a-f0-9]{4}",
         confirm=r"\brubygems_[a-f0-9]{48}(?![A-Za-z0-9])",
-        examples=("rubygems_18282476d6de21301e4bc7755517539427e3def0ccfbdb19",),
-        counter_examples=("rubygems_18282476d6",),
+        examples=("rubygems_fe69b9217721991395d508501817c3d35f4dc413c6d7500a",),
+        counter_examples=("rubygems_fe69b92177",),
     ),
     vendor_token(
         "crates-io-token",
@@ -120,8 +123,8 @@ RULES = (
         then=r"[A-Za-z0-9]{32}",
         confirm=r"\bcio[A-Za-z0-9]{32}(?![A-Za-z0-9])",
         check=has_three_kinds,
-        examples=("ciowGtUoUq2bZuMLJTYn255aRxyLt8neAMc",),
-        counter_examples=("ciowGtUoUq2",),
+        examples=("cioDLr01iyeWxQsO84KMhqeFvf2i6RZL6Ae",),
+        counter_examples=("cioDLr01iye",),
     ),
     vendor_token(
         "nuget-key",
@@ -130,8 +133,8 @@ RULES = (
         starts=("oy2",),
         then=r"[a-z0-9]{6}",
         confirm=r"\boy2[a-z0-9]{43}(?![A-Za-z0-9])",
-        examples=("oy2ss60y0e70768liz4c5ro10ro55os4xgxm2xno2o1fsh",),
-        counter_examples=("oy2ss60y0e70768",),
+        examples=("oy28hwecysh4yewihxfnaczz2d9u9pl0pw87nfqdt0b630",),
+        counter_examples=("oy28hwecysh4yew",),
     ),
     vendor_token(
         "clojars-token",
@@ -140,8 +143,8 @@ RULES = (
         starts=("CLOJARS_",),
         then=r"[A-Za-z0-9]{4}",
         confirm=r"\bCLOJARS_[A-Za-z0-9]{60}(?![A-Za-z0-9])",
-        examples=("CLOJARS_wTxphmWLVr4jhvxjGEgVvOT3ygE2ZG5b17zWx9wM0roNt8ADLr01iyeWxQsO",),
-        counter_examples=("CLOJARS_wTxphmWLVr4jhv",),
+        examples=("CLOJARS_ueF7t0UDCh206ejuBjqz9Iuq5jjdCoRpGMT6MpNHAJl25OXfk9DC3PMyp9DO",),
+        counter_examples=("CLOJARS_ueF7t0UDCh206e",),
     ),
     vendor_token(
         "docker-token",
@@ -150,8 +153,8 @@ RULES = (
         starts=("dckr_pat_", "dckr_oat_"),
         then=r"[A-Za-z0-9_-]{4}",
         confirm=r"\bdckr_(?:pat_[A-Za-z0-9_-]{27}|oat_[A-Za-z0-9_-]{32})(?![A-Za-z0-9_-])",
-        examples=("dckr_pat_MhqeFvf2i6RZL6AeiHwWEC0YuSH",),
-        counter_examples=("dckr_pat_Mhq",),
+        examples=("dckr_oat_mjt6rza2ka0noFkci4FG2ToNIMJ3tCEn",),
+        counter_examples=("dckr_oat_mjt6",),
     ),
     vendor_token(
         "artifactory-api-key",
@@ -160,8 +163,8 @@ RULES = (
         starts=("AKCp",),
         then=r"[A-Za-z0-9]{6}",
         confirm=r"\bAKCp[A-Za-z0-9]{69}(?![A-Za-z0-9])",
-        examples=("AKCpen5YEWt3IHXFntuwNAsCZ6ZcDjU5jPLavPWtz1iphwNwF85QlDTn83a9Bgtd0aueF7t0U",),
-        counter_examples=("AKCpen5YEWt3IHXFntuwNAsC",),
+        examples=("AKCp3eTgNpzT7UNUNPYje2R71LKfmmb57j8yd8aCSiwYX5rX5kTLqEAdAmfMnZnkuSB9rlDDa",),
+        counter_examples=("AKCp3eTgNpzT7UNUNPYje2R7",),
     ),
     vendor_token(
         "artifactory-reference-token",
@@ -170,8 +173,8 @@ RULES = (
         starts=("cmVmd",),
         then=r"[A-Za-z0-9]{6}",
         confirm=r"\bcmVmd[A-Za-z0-9]{59}(?![A-Za-z0-9])",
-        examples=("cmVmdDCh206ejuBjqz9Iuq5jjdCoRpGMT6MpNHAJl25OXfk9DC3PMyp9DOjdmjt6",),
-        counter_examples=("cmVmdDCh206ejuBjqz9Iu",),
+        examples=("cmVmdSUlWULLKbptEOgbut1gt4vPzCOsshmL5qhYneq5niNOx1sKB1f6Rf6tuD59",),
+        counter_examples=("cmVmdSUlWULLKbptEOgbu",),
     ),
     vendor_token(
         "circleci-token",
@@ -180,8 +183,8 @@ RULES = (
         starts=("CCIPAT_", "CCIPRJ_"),
         then=r"[A-Za-z0-9]{4}",
         confirm=r"\bCCIP(?:AT|RJ)_[A-Za-z0-9]{18,28}_[a-f0-9]{40}(?![A-Za-z0-9])",
-        examples=("CCIPRJ_2ka0noFkci4FG2ToNIM_ebc930340401692ff9787b36553fca8a9063abb7",),
-        counter_examples=("CCIPRJ_2ka0noFkci4FG2T",),
+        examples=("CCIPRJ_W5OQMBULanjnZtsqG8h_c1b3ceea0cfa7418f3f73ea813afdc4737160605",),
+        counter_examples=("CCIPRJ_W5OQMBULanjnZts",),
     ),
     vendor_token(
         "buildkite-token",
@@ -190,8 +193,8 @@ RULES = (
         starts=("bkua_", "bkaj_", "bkat_", "bkct_", "bkpt_"),
         then=r"[a-zA-Z0-9]{4}",
         confirm=r"\bbk(?:ua|aj|at|ct|pt)_[A-Za-z0-9]{36,64}(?![A-Za-z0-9])",
-        examples=("bkat_UlWULLKbptEOgbut1gt4vPzCOsshmL5qhYneq5n",),
-        counter_examples=("bkat_UlWULLKbp",),
+        examples=("bkaj_qiIXnmZWO3aPfCxLv4CXGWxOjXTuoLJb1rhQZAI",),
+        counter_examples=("bkaj_qiIXnmZWO",),
     ),
     vendor_token(
         "harness-token",
@@ -200,8 +203,8 @@ RULES = (
         starts=("pat.", "sat."),
         then=r"[A-Za-z0-9_-]{22}\.",
         confirm=r"\b[ps]at\.[A-Za-z0-9_-]{22}\.[0-9a-f]{24}\.[A-Za-z0-9]{20}(?![A-Za-z0-9])",
-        examples=("pat.Ox1sKB1f6Rf6tuD591dW5O.860a5dc3271924406250da7e.KsTKbrT74IByncqPTB66",),
-        counter_examples=("pat.Ox1sKB1f6Rf6tuD591dW",),
+        examples=("pat.iq6cd8asqACcLa6ydy1Yuv.681631c78be2dadafb17755e.ixPurISKbvu46wHR9bb2",),
+        counter_examples=("pat.iq6cd8asqACcLa6ydy1Y",),
     ),
     vendor_token(
         "sonarqube-token",
@@ -211,8 +214,8 @@ RULES = (
         then=r"[A-Za-z0-9]{4}",
         confirm=r"\bsq[upab]_[A-Za-z0-9]{40}(?![A-Za-z0-9])",
         check=not_placeholder,
-        examples=("sqp_qGgEwVibSubOu2Y83hNgZ58NWLqiIXnmZWO3aPfC",),
-        counter_examples=("sqp_qGgEwVibSu",),
+        examples=("sqp_Dd1h4VE8foOW16dNzEmiH0UOp2Qgn3iIwvlYEfwO",),
+        counter_examples=("sqp_Dd1h4VE8fo",),
     ),
     vendor_token(
         "snyk-service-token",
@@ -220,8 +223,8 @@ RULES = (
         "Snyk documentation, API token formats",
         starts=("snyk_uat.", "snyk_sat."),
         confirm=r"\bsnyk_[us]at\.[a-f0-9]{8}\.[A-Za-z0-9_.-]{20,1000}",
-        examples=("snyk_uat.b5d5153f.Jb1rhQZAIAiq6cd8asqACcLa6y",),
-        counter_examples=("snyk_uat.b5d51",),
+        examples=("snyk_uat.99f8bba7.PY1PrxdyXIJ3H8NK5l9jLquYLC",),
+        counter_examples=("snyk_uat.99f8b",),
     ),
     vendor_token(
         "sourcegraph-token",
@@ -233,8 +236,8 @@ RULES = (
             r"\b(?:sgp_(?:[a-fA-F0-9]{16}_|local_)?[a-fA-F0-9]{40}|s(?:lk|gd)_[a-f0-9]{64})(?![A-Za-z0"
             r"-9])"
         ),
-        examples=("sgd_02b0db61258c747495b11ff81e3f7d2771b84c91580cd412e6c91f99f8bba716",),
-        counter_examples=("sgd_02b0db61258c747495",),
+        examples=("slk_0365c8a96b5a90c8d5f33d44812afe1f3ca9dfbcc8851e96e2d110b529b29467",),
+        counter_examples=("slk_0365c8a96b5a90c8d5",),
     ),
     vendor_token(
         "octopus-deploy-key",
@@ -244,8 +247,8 @@ RULES = (
         then=r"[A-Z0-9]{26}",
         confirm=r"\bAPI-[A-Z0-9]{26,32}(?![A-Za-z0-9_-])",
         check=dense,
-        examples=("API-P3XIJHNK9LYLCRKMSZWE2A5YDW",),
-        counter_examples=("API-P3XIJH",),
+        examples=("API-2ACEKXLGNNJI3VYNNPD2W34HX1",),
+        counter_examples=("API-2ACEKX",),
     ),
     vendor_token(
         "infracost-key",
@@ -254,8 +257,8 @@ RULES = (
         starts=("ico-",),
         then=r"[A-Za-z0-9]{4}",
         confirm=r"(?<![A-Za-z0-9./])ico-[A-Za-z0-9]{32}(?![A-Za-z0-9_-])",
-        examples=("ico-Be1rMn1zEidGjWpLTiSHU0V1dPmzQgB8",),
-        counter_examples=("ico-Be1rMn1z",),
+        examples=("ico-nx4dpb3Hn37KJKTBJPsECOfvJLHyJxzI",),
+        counter_examples=("ico-nx4dpb3H",),
     ),
     vendor_token(
         "scalingo-token",
@@ -264,8 +267,8 @@ RULES = (
         starts=("tk-us-",),
         then=r"[A-Za-z0-9_-]{4}",
         confirm=r"\btk-us-[A-Za-z0-9_-]{48}(?![A-Za-z0-9_-])",
-        examples=("tk-us-nn9LzJqPLg8Sg8Ei4BeG2LDFlFhinyt8ddWPJeyYJ8RyGOgO",),
-        counter_examples=("tk-us-nn9LzJqPLg8S",),
+        examples=("tk-us-j2umolx82tn5NUVPADiTROosLKY6kbjLlBL7CqlzsCciJNGa",),
+        counter_examples=("tk-us-j2umolx82tn5",),
     ),
     vendor_token(
         "deno-token",
@@ -274,8 +277,8 @@ RULES = (
         starts=("ddp_", "ddw_", "ddo_"),
         then=r"[A-Za-z0-9]{4}",
         confirm=r"\bdd[pwo]_[A-Za-z0-9]{36}(?![A-Za-z0-9])",
-        examples=("ddp_CWz2Rf5uu1lt1mCtqwRfVZvbcAyCElK3XLGN",),
-        counter_examples=("ddp_CWz2Rf5uu",),
+        examples=("ddo_hS5ufdzwOph2hFQyqp3SKaWmfVWTI7nLP0gR",),
+        counter_examples=("ddo_hS5ufdzwO",),
     ),
     vendor_token(
         "apify-token",
@@ -284,7 +287,7 @@ RULES = (
         starts=("apify_api_",),
         then=r"[A-Za-z0-9]{4}",
         confirm=r"\bapify_api_[A-Za-z0-9]{36,40}(?![A-Za-z0-9])",
-        examples=("apify_api_ntNJqqy0IdVYNlNPDcWdeHy2Xl3bnx4dpb3H",),
-        counter_examples=("apify_api_ntNJq",),
+        examples=("apify_api_KgSjAnuoFseSzXSdoQMBiAxxHWH3QYsQ7ry0",),
+        counter_examples=("apify_api_KgSjA",),
     ),
 )

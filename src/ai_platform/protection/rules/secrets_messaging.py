@@ -16,8 +16,8 @@ RULES = (
             r",14}-\d{8,14}-[a-z0-9]{32,64})(?![A-Za-z0-9])"
         ),
         type="SLACK_TOKEN",
-        examples=("xoxb-50477083-21007367-64789794-5n9wa0m1df64hfpjjvue4xut54alsbcos5v3",),
-        counter_examples=("xoxb-50477083-21007367",),
+        examples=("xoxb-89794738-kW9Aw0aMzpqzb0p17DF",),
+        counter_examples=("xoxb-897947",),
     ),
     vendor_token(
         "slack-user-token",
@@ -27,8 +27,8 @@ RULES = (
         then=r"\d",
         confirm=r"\bxox[pe]-(?:\d{10,13}-){2,3}[A-Za-z0-9-]{28,34}(?![A-Za-z0-9])",
         type="SLACK_TOKEN",
-        examples=("xoxe-2999170545-5258807047-4mwsLixvK9aTDamy4NcWEc39lVU3",),
-        counter_examples=("xoxe-2999170545-52",),
+        examples=("xoxe-1132255175-9547702400-OSfVdw4Y4Imn5my9HdBVRVW9IvWq",),
+        counter_examples=("xoxe-1132255175-95",),
     ),
     vendor_token(
         "slack-legacy-token",
@@ -38,8 +38,8 @@ RULES = (
         then=r"\d",
         confirm=r"\bxox[os]-\d{3,14}-\d{3,14}-\d{3,14}-[A-Fa-f0-9]{6,64}(?![A-Za-z0-9])",
         type="SLACK_TOKEN",
-        examples=("xoxs-0911-3649-8654-AD35DAFB28e4",),
-        counter_examples=("xoxs-0911-",),
+        examples=("xoxo-7047-9282-6406-7a2fC26eeeB6",),
+        counter_examples=("xoxo-7047-",),
     ),
     vendor_token(
         "slack-workspace-token",
@@ -50,8 +50,8 @@ RULES = (
         confirm=r"\bxox[arcd]-(?:\d-)?[0-9A-Za-z%-]{8,300}(?![A-Za-z0-9])",
         check=has_digit,
         type="SLACK_TOKEN",
-        examples=("xoxr-NuXBy6mYyIqGr4",),
-        counter_examples=("xoxr-N",),
+        examples=("xoxa-ms7CzyRIbWOKGp",),
+        counter_examples=("xoxa-m",),
     ),
     vendor_token(
         "slack-app-token",
@@ -61,8 +61,8 @@ RULES = (
         then=r"\d-",
         confirm=r"\bxapp-\d-[A-Z0-9]{6,20}-\d{6,16}-[a-f0-9]{32,128}(?![A-Za-z0-9])",
         type="SLACK_TOKEN",
-        examples=("xapp-2-4IEAKMD-6307808-4cd90c9fd423d96f9104f45d79133691e3b973",),
-        counter_examples=("xapp-2-4IEAKMD-63078",),
+        examples=("xapp-0-H48HBKD-7582582-d32ce9ecaf0b70b9b4cd90c9fd423d96f9104f",),
+        counter_examples=("xapp-0-H48HBKD-75825",),
     ),
     vendor_token(
         "slack-config-token",
@@ -73,10 +73,10 @@ RULES = (
         confirm=r"\bxoxe(?:\.xox[bp]-\d-[A-Za-z0-9]{140,180}|-\d-[A-Za-z0-9]{140,160})(?![A-Za-z0-9])",
         type="SLACK_TOKEN",
         examples=((
-            "xoxe.xoxp-9-Op40YTzN6RozhL95F2Of3u9Cwh8R0VM5UlwMDi61A3n73xlQbXr1omAISfCL0YhhJlbXw3PlstJK"
-            "DqwBImfMD9FQBedK8oWeVgI0KiAEe5XhUAkCV8wCf2sL2BC95QhpO4aGXRxSpKeVab5DJ"
+            "xoxe-9-WGt6a77fOST4Y9rfwzOhJSCpm6xfbTgi774lMibnOp40YTzN6RozhL95F2Of3u9Cwh8R0VM5UlwMDi61A"
+            "3n73xlQbXr1omAISfCL0YhhJlbXw3PlstJKDqwBImfMD9FQBedK8oWeVgI0Ki"
         ),),
-        counter_examples=("xoxe.xoxp-9-Op40YTzN6RozhL95F2Of3u9Cwh8R0VM5UlwMDi61",),
+        counter_examples=("xoxe-9-WGt6a77fOST4Y9rfwzOhJSCpm6xfbTgi774lMibnOp",),
     ),
     vendor_token(
         "slack-webhook",
@@ -86,8 +86,8 @@ RULES = (
         then=r"[a-z]{4}",
         glued=True,
         confirm=r"hooks\.slack\.com/(?:services|workflows|triggers)/(?P<v>[A-Za-z0-9+/]{43,60})",
-        examples=("hooks.slack.com/triggers/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",),
-        counter_examples=("hooks.slack.com/trigger",),
+        examples=("hooks.slack.com/services/Ee5XhUAkCV8wCf2sL2BC95QhpO4aGXRxSpKeVab5DJomB",),
+        counter_examples=("hooks.slack.com/service",),
     ),
     vendor_token(
         "discord-bot-token",
@@ -95,8 +95,8 @@ RULES = (
         "Discord developer documentation, authentication",
         triggers=(r"\b[MNO][A-Za-z0-9_-]{23}\.[A-Za-z0-9_-]{6}\.[A-Za-z0-9_-]", r"\b[MNO][A-Za-z0-9_-]{24}\.[A-Za-z0-9_-]{6}\.[A-Za-z0-9_-]", r"\b[MNO][A-Za-z0-9_-]{25}\.[A-Za-z0-9_-]{6}\.[A-Za-z0-9_-]", r"\b[MNO][A-Za-z0-9_-]{26}\.[A-Za-z0-9_-]{6}\.[A-Za-z0-9_-]", r"\b[MNO][A-Za-z0-9_-]{27}\.[A-Za-z0-9_-]{6}\.[A-Za-z0-9_-]"),
         confirm=r"\b[MNO][A-Za-z0-9_-]{23,27}\.[A-Za-z0-9_-]{6}\.[A-Za-z0-9_-]{27,38}(?![A-Za-z0-9_-])",
-        examples=("Ndo39zzAOhwA4OXM8UeZaZmM.QjxgEK.xKbE440j4IQJXs4mi1FLKdmCTsX1",),
-        counter_examples=("Ndo39zzAOhwA4OXM8UeZ",),
+        examples=("Mv76JrqxiNS802o2ZK26Uot0.39Orh5.UFVjIbjta4bFa7Sdo39zzAOhwA4O",),
+        counter_examples=("Mv76JrqxiNS802o2ZK26",),
     ),
     vendor_token(
         "discord-webhook",
@@ -107,10 +107,10 @@ RULES = (
         glued=True,
         confirm=r"discord(?:app)?\.com/api/webhooks/(?P<v>\d{17,20}/[A-Za-z0-9_-]{60,80})",
         examples=((
-            "discord.com/api/webhooks/16417698716927915/D5L9eIBbHD6yMm2JGUCN1rlRdStXyheS8wBdUzw3GePnS"
-            "HQqqRitHukUwxhN3u"
+            "discord.com/api/webhooks/53576669348812261/440j4IQJXs4mi1FLKdmCTsX10HvY6uSEy3odxasmipf9G"
+            "obxmL9fm0oEUD5L9e"
         ),),
-        counter_examples=("discord.com/api/webhooks/1641769871",),
+        counter_examples=("discord.com/api/webhooks/5357666934",),
     ),
     vendor_token(
         "teams-webhook",
@@ -123,11 +123,11 @@ RULES = (
             r"-z0-9]{32}/[a-f0-9-]{36}(?:/[A-Za-z0-9_-]+)?)"
         ),
         examples=((
-            ".webhook.office.com/webhookb2/30614b0143921a6ee1ee49ab51e5e5e90b7d@d9af2c883df54764d01a3"
-            "7f20cd044fc74eb/IncomingWebhook/nHsPBCzDvpqJU31KwRAyUa44feNGgFyX/d7e28976a921b30cf33e669"
-            "22a39bcb307e6"
+            ".webhook.office.com/webhookb2/ea7db0ed4b0283593a84d913d22d4030614b@0143921a6ee1ee49ab51e"
+            "5e5e90b7dd9af2c/IncomingWebhook/sqc0n9dgSH4LWUpan4kYxhU6HqMjP0jB/37f20cd044fc74ebd1abbe4"
+            "f2a47990dc5d7"
         ),),
-        counter_examples=(".webhook.office.com/webhookb2/30614b0143921a6ee1ee49ab51e5e5e90",),
+        counter_examples=(".webhook.office.com/webhookb2/ea7db0ed4b0283593a84d913d22d40306",),
     ),
     vendor_token(
         "telegram-bot-token",
@@ -135,8 +135,8 @@ RULES = (
         "Telegram Bot API, authorising your bot",
         triggers=(r"\b\d{8}:AA[A-Za-z0-9_-]", r"\b\d{9}:AA[A-Za-z0-9_-]", r"\b\d{10}:AA[A-Za-z0-9_-]"),
         confirm=r"\b\d{8,10}:AA[A-Za-z0-9_-]{32,33}(?![A-Za-z0-9_-])",
-        examples=("50682061:AAqSMw63G4IGbyPtHAlBnXu3a8LnfNHnhG",),
-        counter_examples=("50682061:AAqSM",),
+        examples=("24897766:AAAeRPCm6pSNFLhSTJgZYjeRl9RBT4fD44",),
+        counter_examples=("24897766:AAAeR",),
     ),
     vendor_token(
         "twilio-api-key",
@@ -145,8 +145,8 @@ RULES = (
         starts=("SK",),
         then=r"[0-9a-fA-F]{32}",
         confirm=r"\bSK[0-9a-fA-F]{32}(?![A-Za-z0-9])",
-        examples=("SK8DDa39965b2EAf42Edfb621ea812AF31",),
-        counter_examples=("SK8DDa39965",),
+        examples=("SKF21E96dA4cb0cB51d2F96343d730C0Db",),
+        counter_examples=("SKF21E96dA4",),
     ),
     vendor_token(
         "sendgrid-key",
@@ -155,8 +155,8 @@ RULES = (
         starts=("SG.",),
         then=r"[A-Za-z0-9_=.-]{6}",
         confirm=r"\bSG\.[A-Za-z0-9_=-]{16,32}[.-][A-Za-z0-9_=-]{32,64}(?![A-Za-z0-9])",
-        examples=("SG.C5ZaZtk9oMORHwSp3Q-2Hc8J0St7L7KceCnYQHsy5K7ePGKmLRIlVYo",),
-        counter_examples=("SG.C5ZaZtk9oMORHwSp",),
+        examples=("SG.u3a8LnfNHnhGQutnwm-zHSTustNKwWF25uxphfIEoy1bezWNECtwdxU",),
+        counter_examples=("SG.u3a8LnfNHnhGQutn",),
     ),
     vendor_token(
         "mailgun-key",
@@ -165,8 +165,8 @@ RULES = (
         starts=("key-", "pubkey-"),
         then=r"[a-f0-9]{8}",
         confirm=r"\b(?:pub)?key-[a-f0-9]{32}(?![A-Za-z0-9])",
-        examples=("key-65ff7d8057cbf590805e647de0f12c26",),
-        counter_examples=("key-65ff7d80",),
+        examples=("key-2bcdbb676012d328d8e3ff89b62df91d",),
+        counter_examples=("key-2bcdbb67",),
     ),
     vendor_token(
         "mailgun-signing-key",
@@ -175,8 +175,8 @@ RULES = (
         triggers=(r"-[a-f0-9]{8}-[a-f0-9]{8}\b",),
         lead=32,
         confirm=r"\b[a-f0-9]{32}-[a-f0-9]{8}-[a-f0-9]{8}(?![A-Za-z0-9_-])",
-        examples=("78255c3c5faee5e2a3a5504fba321c86-c030e561-5263b44a",),
-        counter_examples=("78255c3c5faee5e2",),
+        examples=("ff2e4665ff7d8057cbf590805e647de0-f12c2678-255c3c5f",),
+        counter_examples=("ff2e4665ff7d8057",),
     ),
     vendor_token(
         "mailchimp-key",
@@ -185,8 +185,8 @@ RULES = (
         triggers=(r"-us\d",),
         lead=32,
         confirm=r"\b[a-f0-9]{32}-us\d{1,2}(?![A-Za-z0-9_-])",
-        examples=("754d34e1890d91881a1978dbc8ef34b3-us9",),
-        counter_examples=("754d34e1890d",),
+        examples=("aee5e2a3a5504fba321c86c030e56152-us6",),
+        counter_examples=("aee5e2a3a550",),
     ),
     vendor_token(
         "mailersend-token",
@@ -195,8 +195,8 @@ RULES = (
         starts=("mlsn.",),
         then=r"[a-f0-9]{4}",
         confirm=r"\bmlsn\.[a-f0-9]{64}(?![A-Za-z0-9])",
-        examples=("mlsn.8961866d3239e7ca6a8d8ba71ff59250ae73f4b7450ca44dbcd4ad3b464850fd",),
-        counter_examples=("mlsn.8961866d3239e7ca6a",),
+        examples=("mlsn.3b44a754d34e1890d91881a1978dbc8ef34b38961866d3239e7ca6a8d8ba71ff",),
+        counter_examples=("mlsn.3b44a754d34e1890d9",),
     ),
     vendor_token(
         "brevo-key",
@@ -206,10 +206,10 @@ RULES = (
         then=r"[a-f0-9]{4}",
         confirm=r"\bx(?:key|smtp)sib-[a-f0-9]{64}-[A-Za-z0-9]{16}(?![A-Za-z0-9])",
         examples=((
-            "xkeysib-b4a3d233ae228c16d20943040e92d283cdea186a4dca0cf77da4ff873617baeb-YZtMjH7cimaWJTI"
-            "D"
+            "xsmtpsib-9250ae73f4b7450ca44dbcd4ad3b464850fd0b4a3d233ae228c16d20943040e9-9QHrQ0cSEHIymA"
+            "rv"
         ),),
-        counter_examples=("xkeysib-b4a3d233ae228c16d2094",),
+        counter_examples=("xsmtpsib-9250ae73f4b7450ca44db",),
     ),
     vendor_token(
         "resend-key",
@@ -219,8 +219,8 @@ RULES = (
         then=r"[A-Za-z0-9]{8}_",
         confirm=r"\bre_[A-Za-z0-9]{8}_[A-Za-z0-9]{20,28}(?![A-Za-z0-9])",
         check=has_three_kinds,
-        examples=("re_ceo7vOJd_cTThlpwQZpIjYci3Sc96y",),
-        counter_examples=("re_ceo7vOJd",),
+        examples=("re_rzPcYhBV_HF9zBNmFkw8oKbaHAV4Ly",),
+        counter_examples=("re_rzPcYhBV",),
     ),
     vendor_token(
         "klaviyo-key",
@@ -229,8 +229,8 @@ RULES = (
         starts=("pk_",),
         then=r"[a-f0-9]{34}",
         confirm=r"\bpk_[a-f0-9]{34}(?![A-Za-z0-9])",
-        examples=("pk_682ea7e13f866a3acfe9f5511785bc9216",),
-        counter_examples=("pk_682ea7e13",),
+        examples=("pk_f873617baeb660d875e3eb891e883326e6",),
+        counter_examples=("pk_f873617ba",),
     ),
     vendor_token(
         "hubspot-token",
@@ -242,8 +242,8 @@ RULES = (
             r"\bpat-(?:na|eu|ap)\d-[a-f0-9]{8}-[a-f0-9]{4}-[a-f0-9]{4}-[a-f0-9]{4}-[a-f0-9]{12}(?![A-Z"
             r"a-z0-9])"
         ),
-        examples=("pat-eu9-c54fc206-1319-06bd-a0bd-9eec0b1368e4",),
-        counter_examples=("pat-eu9-c54fc2",),
+        examples=("pat-eu8-38682ea7-e13f-866a-3acf-e9f5511785bc",),
+        counter_examples=("pat-eu8-38682e",),
     ),
     vendor_token(
         "intercom-token",
@@ -252,8 +252,8 @@ RULES = (
         starts=("dG9rO",),
         then=r"[A-Za-z0-9]{4}",
         confirm=r"\bdG9rO[A-Za-z0-9+/]{48,60}={0,2}(?![A-Za-z0-9+/])",
-        examples=("dG9rOYxTLJJ27VuTWbW5hXE2emsrjwe3i3zFRhnSCb5uneXQZGzjcy",),
-        counter_examples=("dG9rOYxTLJJ27VuTWb",),
+        examples=("dG9rO8et2gvQOm0YUnEXUhz1r7LERMYmyOSnOeg0MZ68DuGBM5CH4f",),
+        counter_examples=("dG9rO8et2gvQOm0YUn",),
     ),
     vendor_token(
         "stytch-secret",
@@ -262,8 +262,8 @@ RULES = (
         starts=("secret-live-", "secret-test-"),
         then=r"[A-Za-z0-9_=-]{4}",
         confirm=r"\bsecret-(?:live|test)-[A-Za-z0-9_=-]{34,40}",
-        examples=("secret-live-WvxzWCLNHrt99aVENsyMjBtVcZ4PUlIkLC",),
-        counter_examples=("secret-live-Wvx",),
+        examples=("secret-live-IEtNCjOS9rY28cI02pVYxTLJJ27VuTWbW5",),
+        counter_examples=("secret-live-IEt",),
     ),
     vendor_token(
         "sanity-token",
@@ -273,8 +273,8 @@ RULES = (
         then=r"[A-Za-z0-9]{78}",
         confirm=r"\bsk[A-Za-z0-9]{78,180}(?![A-Za-z0-9])",
         check=has_three_kinds,
-        examples=("skqOCRAq0W9dVCoJDHgstZz8iZ6dgzwB6NT5nGa3doFPdIuURrOFRstUpCWVCXMdUdxSODaqWpwr7VFVQ4Z0wj",),
-        counter_examples=("skqOCRAq0W9dVCoJDHgstZz8iZ6d",),
+        examples=("skhXE2emsrjwe3i3zFRhnSCb5uneXQZGzjcy5IWvxzWCLNHrt99aVENsyMjBtVcZ4PUlIkLCqOCRAq0W9dVCoJ",),
+        counter_examples=("skhXE2emsrjwe3i3zFRhnSCb5une",),
     ),
     vendor_token(
         "ghost-admin-key",
@@ -284,10 +284,10 @@ RULES = (
         lead=23,
         confirm=r"\b[a-f0-9]{24}:[a-f0-9]{64}(?![A-Za-z0-9])",
         examples=((
-            "8d36ef45b96202d74f3d6b0a:cd308caa818bf241cb7fd8a9220d3bbf315a32e5d2586a53ffd4e3942678394"
-            "1"
+            "bd668a03d78c18e421c24b54:b5084831b754c4268d36ef45b96202d74f3d6b0acd308caa818bf241cb7fd8a"
+            "9"
         ),),
-        counter_examples=("8d36ef45b96202d74f3d6b0a:cd30",),
+        counter_examples=("bd668a03d78c18e421c24b54:b508",),
     ),
     vendor_token(
         "mapbox-secret-token",
@@ -296,8 +296,8 @@ RULES = (
         starts=("sk.eyJ",),
         then=r"[A-Za-z0-9_-]{4}",
         confirm=r"\bsk\.eyJ[A-Za-z0-9_-]{40,160}\.[A-Za-z0-9_-]{20,24}(?![A-Za-z0-9_-])",
-        examples=("sk.eyJG0DiYBkvHRfsD9pt1HZl7CeP9HWnZ7NIPutalEKL45wTi0.IN5UEALb47uX5r6pelnw",),
-        counter_examples=("sk.eyJG0DiYBkvHRfsD9pt1H",),
+        examples=("sk.eyJQQ9NGSw8jCD9LSlPXAS8RJXu1GRXcpkjuYrAWpTL0vKG57.Uq8Jr7SonfvVQYs6ksog",),
+        counter_examples=("sk.eyJQQ9NGSw8jCD9LSlPXA",),
     ),
     vendor_token(
         "mapbox-public-token",
@@ -307,8 +307,8 @@ RULES = (
         then=r"[A-Za-z0-9_-]{4}",
         confirm=r"\bpk\.eyJ[A-Za-z0-9_-]{40,160}\.[A-Za-z0-9_-]{20,24}(?![A-Za-z0-9_-])",
         severity=Severity.HIGH,
-        examples=("pk.eyJKILHF3PSK66jS7zEGJ5gJbt6t82HA8D5gbXghSpnwdYOT6.RZMPeZitk9T5Hu5LCa92",),
-        counter_examples=("pk.eyJKILHF3PSK66jS7zEGJ",),
+        examples=("pk.eyJadzvx3T3fsx5UPG0DiYBkvHRfsD9pt1HZl7CeP9HWnZ7NI.PutalEKL45wTi0IN5UEA",),
+        counter_examples=("pk.eyJadzvx3T3fsx5UPG0Di",),
     ),
     vendor_token(
         "pinecone-key",
@@ -317,8 +317,8 @@ RULES = (
         starts=("pcsk_",),
         then=r"[A-Za-z0-9]{4}",
         confirm=r"\bpcsk_[A-Za-z0-9]{5,7}_[A-Za-z0-9]{60,64}(?![A-Za-z0-9])",
-        examples=("pcsk_f2HJT_EmR0Np2xJgVvePYLE3feo7yfjdk7bZSwDqaxJOxBrQLPqy6YsdMMKjIWAXsn",),
-        counter_examples=("pcsk_f2HJT_EmR0Np2xJgVv",),
+        examples=("pcsk_Lb47u_X5r6pelnwKILHF3PSK66jS7zEGJ5gJbt6t82HA8D5gbXghSpnwdYOT6RZMPe",),
+        counter_examples=("pcsk_Lb47u_X5r6pelnwKIL",),
     ),
     vendor_token(
         "maxmind-key",
@@ -327,8 +327,8 @@ RULES = (
         triggers=(r"_mmk\b",),
         lead=36,
         confirm=r"\b[A-Za-z0-9]{6}_[A-Za-z0-9]{29}_mmk(?![A-Za-z0-9])",
-        examples=("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",),
-        counter_examples=("sU0Ai7_ybfNlq",),
+        examples=("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",),
+        counter_examples=("Zitk9T_5Hu5LC",),
     ),
     vendor_token(
         "salesforce-token",
@@ -338,9 +338,9 @@ RULES = (
         then=r"[A-Za-z0-9]{9}",
         confirm=r"\b00D[A-Za-z0-9]{12,15}![A-Za-z0-9._]{80,200}",
         examples=((
-            "00D9StRnMRstcI1!VXytABh2ZATg7Spbpy93hl1tvwOuRf1a4iMxaDlviW9HJWTehJmqT2zbTCzZKg42O1JQTqq2"
-            "NxN6dkTCwganNF"
+            "00DLE3feo7yfjdk!7bZSwDqaxJOxBrQLPqy6YsdMMKjIWAXsnsU0Ai7ybfNlqRoc3D2RMcz5YiZFtMULcYdx9StR"
+            "nMRstcI1VXytAB"
         ),),
-        counter_examples=("00D9StRnMRstcI1!VXytABh2ZATg7Spbpy",),
+        counter_examples=("00DLE3feo7yfjdk!7bZSwDqaxJOxBrQLPq",),
     ),
 )

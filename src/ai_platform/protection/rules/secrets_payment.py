@@ -13,7 +13,7 @@ RULES = (
         then=r"[A-Za-z0-9]{4}",
         confirm=r"\b[rs]k_(?:live|test|prod)_[A-Za-z0-9]{10,247}(?![A-Za-z0-9])",
         type="STRIPE_KEY",
-        examples=("rk_prod_BGJ8PFVjyhV9otSZ",),
+        examples=("rk_prod_tMP6axgupAy4OAeH",),
         counter_examples=("rk_prod_",),
     ),
     vendor_token(
@@ -23,8 +23,8 @@ RULES = (
         starts=("whsec_",),
         then=r"[A-Za-z0-9+/]{4}",
         confirm=r"\bwhsec_[A-Za-z0-9+/]{24,80}={0,2}(?![A-Za-z0-9+/])",
-        examples=("whsec_9X7Hg4yJX6DHz20Cj080tfAVA3Mtpr",),
-        counter_examples=("whsec_9X7Hg4",),
+        examples=("whsec_ejsieulLXvnddepjv683e1b1Gb7uk5",),
+        counter_examples=("whsec_ejsieu",),
     ),
     vendor_token(
         "square-token",
@@ -33,8 +33,8 @@ RULES = (
         starts=("sq0atp-", "sq0csp-"),
         then=r"[0-9A-Za-z_^-]{2}",
         confirm=r'''\bsq0(?:atp|csp)-[^\s"\'`\\]{22,64}''',
-        examples=("sq0atp-6972ddgh7aha9d99f588997d7ab",),
-        counter_examples=("sq0atp-6972",),
+        examples=("sq0atp-befd2628b3ab82b57a85a43ab49",),
+        counter_examples=("sq0atp-befd",),
     ),
     vendor_token(
         "square-production-token",
@@ -44,8 +44,8 @@ RULES = (
         then=r"[A-Za-z0-9_-]{6}",
         confirm=r"\bEAAA[A-Za-z0-9+=_-]{22,60}(?![A-Za-z0-9])",
         check=has_three_kinds,
-        examples=("EAAAlyI95L5HRZQcDn7Sv06BCyscqR",),
-        counter_examples=("EAAAlyI95L",),
+        examples=("EAAAfYEjgfZ2B2NUjKPEddsfczYYT9",),
+        counter_examples=("EAAAfYEjgf",),
     ),
     vendor_token(
         "braintree-token",
@@ -53,8 +53,8 @@ RULES = (
         "Braintree documentation, PayPal access tokens",
         starts=("access_token$production$", "access_token$sandbox$"),
         confirm=r"\baccess_token\$(?:production|sandbox)\$[0-9a-z]{16}\$[0-9a-f]{32}(?![A-Za-z0-9])",
-        examples=("access_token$production$mr1sn1kjy03kvvo4$fc06a572eefecc988a82e7bdb9bca21e",),
-        counter_examples=("access_token$production$",),
+        examples=("access_token$sandbox$hkg4sexnqmjmpxl4$1e88ef60ca530c060375abe5d7e022c8",),
+        counter_examples=("access_token$sandbox$hk",),
     ),
     vendor_token(
         "plaid-token",
@@ -66,7 +66,7 @@ RULES = (
             r"\baccess-(?:sandbox|development|production)-[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]"
             r"{4}-[0-9a-f]{12}(?![A-Za-z0-9])"
         ),
-        examples=("access-development-8ef60ca5-30c0-6037-5abe-5d7e022c89bc",),
+        examples=("access-development-bc295308-02d1-5050-2ff4-9d42087783ed",),
         counter_examples=("access-development",),
     ),
     vendor_token(
@@ -76,8 +76,8 @@ RULES = (
         starts=("rzp_live_", "rzp_test_"),
         then=r"[A-Za-z0-9]{2}",
         confirm=r"\brzp_(?:live|test)_[A-Za-z0-9]{14}(?![A-Za-z0-9])",
-        examples=("rzp_live_SgLmGoA75RAEaC",),
-        counter_examples=("rzp_liv",),
+        examples=("rzp_test_dvW7CsscIHsIwT",),
+        counter_examples=("rzp_tes",),
     ),
     vendor_token(
         "flutterwave-key",
@@ -86,7 +86,7 @@ RULES = (
         starts=("FLWSECK_TEST-", "FLWSECK-", "FLWSECK_LIVE-"),
         then=r"[a-fA-F0-9]{4}",
         confirm=r"\bFLWSECK(?:_TEST|_LIVE)?-[a-hA-H0-9]{12,32}(?:-X)?(?![A-Za-z0-9])",
-        examples=("FLWSECK-323112f5afacHH",),
+        examples=("FLWSECK-2C88h5D76h2cge",),
         counter_examples=("FLWSECK",),
     ),
     vendor_token(
@@ -97,8 +97,8 @@ RULES = (
         then=r"[a-hA-H0-9]{4}",
         confirm=r"\bFLWPUBK(?:_TEST)?-[a-hA-H0-9]{32}-X(?![A-Za-z0-9])",
         severity=Severity.HIGH,
-        examples=("FLWPUBK-eBF7ecaAhh5153Ad1GF714BG7Db66Ged-X",),
-        counter_examples=("FLWPUBK-eBF7ec",),
+        examples=("FLWPUBK-F93ED6Gd405A38dH882b1388cc00d7HF-X",),
+        counter_examples=("FLWPUBK-F93ED6",),
     ),
     vendor_token(
         "lob-key",
@@ -107,8 +107,8 @@ RULES = (
         starts=("live_", "test_", "live_pub_", "test_pub_"),
         then=r"[a-f0-9]{31}",
         confirm=r"\b(?:live|test)_(?:pub_)?[a-f0-9]{31,35}(?![A-Za-z0-9])",
-        examples=("live_34151c0e7658d2d9bccd97fcfd3369f",),
-        counter_examples=("live_34151c0",),
+        examples=("live_cfd3369f2e5d3094b574c062b612200",),
+        counter_examples=("live_cfd3369",),
     ),
     vendor_token(
         "mollie-key",
@@ -118,8 +118,8 @@ RULES = (
         then=r"[A-Za-z0-9]{30}",
         confirm=r"\b(?:live|test)_[A-Za-z0-9]{30}(?![A-Za-z0-9])",
         check=has_three_kinds,
-        examples=("test_hJX1H3SNmekVDW7aUtFlj4tM2ZR56C",),
-        counter_examples=("test_hJX1H3",),
+        examples=("live_FwYYgYmmdxjJu0XKTeZGVvvogDIyKq",),
+        counter_examples=("live_FwYYgY",),
     ),
     vendor_token(
         "gocardless-token",
@@ -129,8 +129,8 @@ RULES = (
         then=r"[A-Za-z0-9_=-]{40}",
         confirm=r"\b(?:live|sandbox)_[A-Za-z0-9_=-]{40}(?![A-Za-z0-9_-])",
         check=has_three_kinds,
-        examples=("sandbox_OsoR1RzuNNlIFwYYgYmmdxjJu0XKTeZGVvvogDIy",),
-        counter_examples=("sandbox_OsoR1Rzu",),
+        examples=("sandbox_44bm2k8lWcdxGJ9RZr7moywj7DhV109pfmO7L4s8",),
+        counter_examples=("sandbox_44bm2k8l",),
     ),
     vendor_token(
         "shippo-token",
@@ -139,8 +139,8 @@ RULES = (
         starts=("shippo_live_", "shippo_test_"),
         then=r"[a-f0-9]{4}",
         confirm=r"\bshippo_(?:live|test)_[a-f0-9]{40}(?![A-Za-z0-9])",
-        examples=("shippo_live_57588de26b491f79e770ed841375eb743ec52380",),
-        counter_examples=("shippo_live_57588",),
+        examples=("shippo_test_9e770ed841375eb743ec52380f3aaadec5019baf",),
+        counter_examples=("shippo_test_9e770",),
     ),
     vendor_token(
         "easypost-key",
@@ -149,8 +149,8 @@ RULES = (
         starts=("EZAK", "EZTK"),
         then=r"[A-Za-z0-9]{6}",
         confirm=r"\bEZ[AT]K[A-Za-z0-9]{54}(?![A-Za-z0-9])",
-        examples=("EZAKT1B7Bz5AnGIEWNPgemnC5sp6yAiL6IhnOGb0Q1EPvZ4vgyNJZHbF9O",),
-        counter_examples=("EZAKT1B7Bz5AnGIEWNP",),
+        examples=("EZAKhnOGb0Q1EPvZ4vgyNJZHbF9O8pVw0I7BJ5ZhzMhlANuO2gR5AUwSic",),
+        counter_examples=("EZAKhnOGb0Q1EPvZ4vg",),
     ),
     vendor_token(
         "duffel-token",
@@ -158,8 +158,8 @@ RULES = (
         "Duffel documentation, access tokens",
         starts=("duffel_test_", "duffel_live_"),
         confirm=r"\bduffel_(?:test|live)_[A-Za-z0-9_=-]{43}(?![A-Za-z0-9_-])",
-        examples=("duffel_live_w0I7BJ5ZhzMhlANuO2gR5AUwSiciZALqapmxHcerchb",),
-        counter_examples=("duffel_live_w0I7BJ",),
+        examples=("duffel_live_ALqapmxHcerchbMm00daHQhvviVzGEPQ443VSgPL37G",),
+        counter_examples=("duffel_live_ALqapm",),
     ),
     vendor_token(
         "shopify-token",
@@ -168,8 +168,8 @@ RULES = (
         starts=("shpat_", "shpca_", "shppa_", "shpss_", "shptka_", "shpua_"),
         then=r"[a-fA-F0-9]{4}",
         confirm=r"\bshp(?:at|ca|pa|ss|tka|ua)_[a-fA-F0-9]{32}(?![A-Za-z0-9])",
-        examples=("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",),
-        counter_examples=("shpca_721dC4",),
+        examples=("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",),
+        counter_examples=("shpca_f384ab",),
     ),
     vendor_token(
         "woocommerce-key",
@@ -178,8 +178,8 @@ RULES = (
         starts=("ck_", "cs_"),
         then=r"[a-f0-9]{40}",
         confirm=r"\bc[ks]_[a-f0-9]{40}(?![A-Za-z0-9])",
-        examples=("cs_d053bd9b107d272fcfa2ce64060e0242a8e89ad2",),
-        counter_examples=("cs_d053bd9b107",),
+        examples=("cs_d272fcfa2ce64060e0242a8e89ad20134cd350e0",),
+        counter_examples=("cs_d272fcfa2ce",),
     ),
     vendor_token(
         "paddle-key",
@@ -191,8 +191,8 @@ RULES = (
             r"\bpdl_(?:(?:live|sdbx)_apikey|ntfset)_[A-Za-z0-9]{26}_[A-Za-z0-9]{22,34}(?:_[A-Za-z0-9]{"
             r"3})?(?![A-Za-z0-9])"
         ),
-        examples=("pdl_live_apikey_gn6lv7T8vUulj6EpGt6snSoWM8_JNewSYDa51wZJzbperT0szQ",),
-        counter_examples=("pdl_live_apikey_gn6lv7",),
+        examples=("pdl_ntfset_wSYDa51wZJzbperT0szQIYZpyJ_JIZWcdl1R8vccBqsSRwskKp",),
+        counter_examples=("pdl_ntfset_wSYDa51wZ",),
     ),
     vendor_token(
         "ebay-token",
@@ -204,7 +204,7 @@ RULES = (
             r"\b(?:PRD|SBX)-[a-f0-9]{12}-[a-f0-9]{8}-[a-f0-9]{4}-[a-f0-9]{4}-[a-f0-9]{4}(?![A-Za-z0-9]"
             r")"
         ),
-        examples=("PRD-66eee6588288-a32f42a9-d41f-7cad-5ec9",),
-        counter_examples=("PRD-66eee6588",),
+        examples=("SBX-2a9d41f7cad5-ec94a298-b0fc-bb81-6872",),
+        counter_examples=("SBX-2a9d41f7c",),
     ),
 )

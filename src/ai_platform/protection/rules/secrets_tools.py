@@ -14,8 +14,8 @@ RULES = (
             r"\bPM(?:AK|BC)-[a-f0-9]{24}-[a-f0-9]{34}(?![A-Za-z0-9])|\bPMAT-[0-9A-Z]{26}(?![A-Za-z0-9]"
             r")"
         ),
-        examples=("PMAK-f3ae1cb19efdee0441ab321f-f67fafbb8e0d73981c23f759453ef12f3a",),
-        counter_examples=("PMAK-f3ae1cb19efdee04",),
+        examples=("PMBC-1a35c7bcbb6f213021be6b78-139cdd16b77697bea6d7b779cfc95bf6c7",),
+        counter_examples=("PMBC-1a35c7bcbb6f2130",),
     ),
     vendor_token(
         "readme-key",
@@ -24,8 +24,8 @@ RULES = (
         starts=("rdme_",),
         then=r"[a-z0-9]{4}",
         confirm=r"\brdme_[a-z0-9]{70}(?![A-Za-z0-9])",
-        examples=("rdme_f4sxs3qmb8ahwhqyqd9x7pbsxe1d86e9cdzkqptm9qp9ciz7c173ot5fggpyd118y40djb",),
-        counter_examples=("rdme_f4sxs3qmb8ahwhqyqd9x",),
+        examples=("rdme_t6uqtnkxul3gsmvs1oavv9l199tryptpn18p6kht56lu773e1p6ztyxi60gtam5iaco9vh",),
+        counter_examples=("rdme_t6uqtnkxul3gsmvs1oav",),
     ),
     vendor_token(
         "sentry-org-token",
@@ -35,10 +35,10 @@ RULES = (
         then=r"[A-Za-z0-9+/=_-]{4}",
         confirm=r"\bsntrys_eyJ[A-Za-z0-9+/=]{60,400}_[A-Za-z0-9+/]{43}(?![A-Za-z0-9+/])",
         examples=((
-            "sntrys_eyJY9HbCaaeFL3E3fXDLZ615u37F5amqTgUyQ5TNKuXp7upULmndGSMVSxbOAnVVjL7bq_z1jqjT2RYPT"
-            "PwN8biPgKkyHTrfl6xgLpUyhshdE4bPg"
+            "sntrys_eyJZ7dFJmUPmkV1MzcDYKnFUezyBReFpDpYWL0smymNdA9CVDNHJnv914enQoydKO93QO_qgkvlA176Xz"
+            "kIUjwqqx9eThCnhYZjZ7Uk1X5iJgfSF3"
         ),),
-        counter_examples=("sntrys_eyJY9HbCaaeFL3E3fXDLZ615u37F5amqT",),
+        counter_examples=("sntrys_eyJZ7dFJmUPmkV1MzcDYKnFUezyBReFpD",),
     ),
     vendor_token(
         "sentry-user-token",
@@ -47,8 +47,8 @@ RULES = (
         starts=("sntryu_", "sntrya_", "sntryi_"),
         then=r"[a-f0-9]{4}",
         confirm=r"\bsntry[uai]_[a-f0-9]{64}(?![A-Za-z0-9])",
-        examples=("sntrya_365e7d3a09eab14d68ce41408b6fc49a29cb65f08ab4b0de928f121a5e493b66",),
-        counter_examples=("sntrya_365e7d3a09eab14d",),
+        examples=("sntrya_c556b78f0c707cee5dc643c9d1a3315fbcf5b610a5616ea4cd0af09b9e481ebd",),
+        counter_examples=("sntrya_c556b78f0c707cee",),
     ),
     vendor_token(
         "newrelic-key",
@@ -60,8 +60,8 @@ RULES = (
             r"\bNR(?:AK-[A-Za-z0-9]{27}|I[IQ]-[A-Za-z0-9-]{32}|JS-[a-f0-9]{19}|RA-[a-f0-9]{42}|SP-[A-Z"
             r"a-z0-9]{20,40})(?![A-Za-z0-9])"
         ),
-        examples=("NRSP-Z7Uk1X5iJgfSF3bxEqWWyy",),
-        counter_examples=("NRSP-Z7Uk",),
+        examples=("NRAK-vdKGK3HLkpg0APz4lXy9154iUfz",),
+        counter_examples=("NRAK-vdKGK",),
     ),
     vendor_token(
         "grafana-cloud-token",
@@ -71,8 +71,8 @@ RULES = (
         then=r"[A-Za-z0-9+/]{4}",
         confirm=r"\bglc_[A-Za-z0-9+/]{32,400}={0,3}(?![A-Za-z0-9+/])",
         check=has_three_kinds,
-        examples=("glc_8gZDadLyqh1pNkjEbMvzaEII98wWHl7lEYU6ux",),
-        counter_examples=("glc_8gZDadLyqh",),
+        examples=("glc_TO2m00c678U6wgxp15XNxlDQxUZXQewJDDC9wM",),
+        counter_examples=("glc_TO2m00c678",),
     ),
     vendor_token(
         "grafana-service-account-token",
@@ -81,8 +81,8 @@ RULES = (
         starts=("glsa_",),
         then=r"[A-Za-z0-9]{4}",
         confirm=r"\bglsa_[A-Za-z0-9]{32}_[A-Fa-f0-9]{8}(?![A-Za-z0-9])",
-        examples=("glsa_82nw7jTFfkHPB5ST687nPWLugCFqLWDv_0b6a9A9f",),
-        counter_examples=("glsa_82nw7jTFfk",),
+        examples=("glsa_PszXlTsBVyVsUdyfsbFzBDUphXTO13zb_b051488E",),
+        counter_examples=("glsa_PszXlTsBVy",),
     ),
     vendor_token(
         "grafana-legacy-key",
@@ -91,8 +91,8 @@ RULES = (
         starts=("eyJrIjoi",),
         then=r"[A-Za-z0-9]{4}",
         confirm=r"\beyJrIjoi[A-Za-z0-9]{60,400}={0,3}(?![A-Za-z0-9=.])",
-        examples=("eyJrIjoiZhPZJyAUF4tiH88t1M4BLMeD6fIzV6uo6cgP5JD7GFvdKGK3HLkpg0APz4lXy9154i",),
-        counter_examples=("eyJrIjoiZhPZJyAUF4tiH88t",),
+        examples=("eyJrIjoiqtvouPjfxo7oe97lpmY6YymgcgBAtshAaYfVzGSHXMwO1cnno6o9RR2Q2HB7C4GGey",),
+        counter_examples=("eyJrIjoiqtvouPjfxo7oe97l",),
     ),
     vendor_token(
         "honeycomb-key",
@@ -101,8 +101,8 @@ RULES = (
         starts=("hcaik_", "hcbik_", "hccik_", "hcalk_", "hcxlk_", "hcamk_", "hcxmk_", "hcxik_"),
         then=r"[A-Za-z0-9]{4}",
         confirm=r"\bhc(?:[abcx]ik|[ax]lk|[ax]mk)_[A-Za-z0-9]{26,64}(?::[A-Za-z0-9]{20,64})?(?![A-Za-z0-9])",
-        examples=("hcxlk_zTO2m00c678U6wgxp15XNxlDQxUZXQ",),
-        counter_examples=("hcxlk_zTO2m0",),
+        examples=("hcxik_sgDTh5UsyXyFcgLKqAFGtcJQTmTgGT",),
+        counter_examples=("hcxik_sgDTh5",),
     ),
     vendor_token(
         "linear-key",
@@ -111,8 +111,8 @@ RULES = (
         starts=("lin_api_", "lin_oauth_"),
         then=r"[A-Za-z0-9]{4}",
         confirm=r"\blin_(?:api_[A-Za-z0-9]{40}|oauth_[a-f0-9]{64})(?![A-Za-z0-9])",
-        examples=("lin_oauth_ebbb0153a444897cab45317167e199668aaa7694d3d5018222dabdd9d7b345c8",),
-        counter_examples=("lin_oauth_ebbb0153a44489",),
+        examples=("lin_api_VJIwZjtZPPgQqWe0GmC8DGww4OxTKnYLyckozmSN",),
+        counter_examples=("lin_api_VJIwZjtZ",),
     ),
     vendor_token(
         "notion-token",
@@ -121,8 +121,8 @@ RULES = (
         starts=("ntn_",),
         then=r"[0-9A-Za-z]{6}",
         confirm=r"\bntn_[0-9]{11}[A-Za-z0-9]{35}(?![A-Za-z0-9])",
-        examples=("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",),
-        counter_examples=("ntn_82201172449T",),
+        examples=("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",),
+        counter_examples=("ntn_70992584070S",),
     ),
     vendor_token(
         "notion-legacy-token",
@@ -132,8 +132,8 @@ RULES = (
         then=r"[A-Za-z0-9]{43}",
         confirm=r"\bsecret_[A-Za-z0-9]{43}(?![A-Za-z0-9])",
         check=has_three_kinds,
-        examples=("secret_nYLyckozmSN1cCklKViwQBwoe7soASMEXfJpbkDsFTj",),
-        counter_examples=("secret_nYLyckozm",),
+        examples=("secret_jYvFUbmiq0epy65jFew6TyzwLviZWFDVw8g4hg0ZzF6",),
+        counter_examples=("secret_jYvFUbmiq",),
     ),
     vendor_token(
         "airtable-pat",
@@ -142,8 +142,8 @@ RULES = (
         starts=("pat",),
         then=r"[A-Za-z0-9]{14}\.",
         confirm=r"\bpat[A-Za-z0-9]{14}\.[a-f0-9]{64}(?![A-Za-z0-9])",
-        examples=("patxeOiqDP4BwN4Rq.a87e646c479c93f65cb46ccbad4108a977c28c30abaf902dca0785150b956668",),
-        counter_examples=("patxeOiqDP4BwN4Rq.a87e646c4",),
+        examples=("patzwp91ECBsH9t7s.4108a977c28c30abaf902dca0785150b9566688ca75ebe5879e848b6c4d2cbbb",),
+        counter_examples=("patzwp91ECBsH9t7s.4108a977c",),
     ),
     vendor_token(
         "asana-pat",
@@ -152,8 +152,8 @@ RULES = (
         starts=("1/", "2/"),
         then=r"\d{15}",
         confirm=r"\b(?:1/\d{15,16}:[a-f0-9]{32}|2/\d{15,16}/\d{15,16}:[a-f0-9]{32})(?![A-Za-z0-9])",
-        examples=("2/109652025769979/828757061519410:bbb772777ee7ff27b97d1ac0c2d6d04b",),
-        counter_examples=("2/109652025769979/8287",),
+        examples=("1/696466622622460:97d1ac0c2d6d04bf57a253d5340c9160",),
+        counter_examples=("1/69646662262246",),
     ),
     vendor_token(
         "clickup-token",
@@ -162,8 +162,8 @@ RULES = (
         starts=("pk_",),
         then=r"\d{5}",
         confirm=r"\bpk_\d{5,12}_[A-Z0-9]{32}(?![A-Za-z0-9])",
-        examples=("pk_28569_BQWSHWSUNF4OZ8MGSZ2TXFTAE4U7ALAM",),
-        counter_examples=("pk_28569_BQWS",),
+        examples=("pk_14674_XFTAE4U7ALAMAVK9MT07TTQBJEIUXVRT",),
+        counter_examples=("pk_14674_XFTA",),
     ),
     vendor_token(
         "trello-token",
@@ -172,8 +172,8 @@ RULES = (
         starts=("ATTA",),
         then=r"[a-f0-9]{8}",
         confirm=r"\bATTA[a-f0-9]{72}(?![A-Za-z0-9])",
-        examples=("ATTAa4f037332aece45423a71e65a856794aa752cbe5dd45b0bea68353e896d5c5d67fe882b7",),
-        counter_examples=("ATTAa4f037332aece45423a71",),
+        examples=("ATTAa71e65a856794aa752cbe5dd45b0bea68353e896d5c5d67fe882b72470e890a0a3796950",),
+        counter_examples=("ATTAa71e65a856794aa752cbe",),
     ),
     vendor_token(
         "figma-token",
@@ -182,8 +182,8 @@ RULES = (
         starts=("figd_", "figo_", "figoh_", "figor_"),
         then=r"[A-Za-z0-9_-]{4}",
         confirm=r"\bfig(?:d|oh?|or)_[A-Za-z0-9_-]{38,52}(?![A-Za-z0-9_-])",
-        examples=("figor_Q3p5VubNzJk5tq1cel0N4BMBT3ae0Yr64w5ptez",),
-        counter_examples=("figor_Q3p5VubNz",),
+        examples=("figd_YZAibpjknX7f5BO94XErOdWOsXEn9OygpSRbngs",),
+        counter_examples=("figd_YZAibpjkn",),
     ),
     vendor_token(
         "frameio-token",
@@ -192,8 +192,8 @@ RULES = (
         starts=("fio-u-",),
         then=r"[A-Za-z0-9_=-]{4}",
         confirm=r"\bfio-u-[A-Za-z0-9_=-]{64}(?![A-Za-z0-9_-])",
-        examples=("fio-u-wXNBYZAibpjknX7f5BO94XErOdWOsXEn9OygpSRbngsOXOZHDBiuVUqm205u0MTd",),
-        counter_examples=("fio-u-wXNBYZAibpjknX7f5",),
+        examples=("fio-u-OXOZHDBiuVUqm205u0MTdGHz8oplhj59GXA0LdSCeZ0FXPxGPio0k0y2FcVGiMvs",),
+        counter_examples=("fio-u-OXOZHDBiuVUqm205u",),
     ),
     vendor_token(
         "typeform-token",
@@ -202,8 +202,8 @@ RULES = (
         starts=("tfp_",),
         then=r"[A-Za-z0-9_.=-]{4}",
         confirm=r"\btfp_[A-Za-z0-9_.=-]{40,64}",
-        examples=("tfp_GHz8oplhj59GXA0LdSCeZ0FXPxGPio0k0y2FcVGiMvs",),
-        counter_examples=("tfp_GHz8oplhj59",),
+        examples=("tfp_Db2HMrF4y7lNDlfHz5xbqZXzf2bftrCHdP7nSjHW6A6",),
+        counter_examples=("tfp_Db2HMrF4y7l",),
     ),
     vendor_token(
         "contentful-token",
@@ -212,8 +212,8 @@ RULES = (
         starts=("CFPAT-",),
         then=r"[A-Za-z0-9_-]{4}",
         confirm=r"\bCFPAT-[A-Za-z0-9_-]{43}(?![A-Za-z0-9_-])",
-        examples=("CFPAT-Db2HMrF4y7lNDlfHz5xbqZXzf2bftrCHdP7nSjHW6A6",),
-        counter_examples=("CFPAT-Db2HMrF4y7",),
+        examples=("CFPAT-AP27bLFR18JJNhXcAKd2o06XwH8yAtj4XLkpG2hbEiI",),
+        counter_examples=("CFPAT-AP27bLFR18",),
     ),
     vendor_token(
         "jetbrains-token",
@@ -222,8 +222,8 @@ RULES = (
         starts=("perm:", "perm-"),
         then=r"[A-Za-z0-9=+]{4}",
         confirm=r"\bperm[:-][A-Za-z0-9=]{4,80}\.[A-Za-z0-9=-]{4,60}\.[A-Za-z0-9]{24,60}(?![A-Za-z0-9])",
-        examples=("perm:P27bLFR18J.JNhXcAKd2o.06XwH8yAtj4XLkpG2hbEiI3ygg4E",),
-        counter_examples=("perm:P27bLFR18J.JN",),
+        examples=("perm:eY8JEHblpN.BZbuUWRuWc.223n3fOpkQWsW9MwnP34sEacz0yv",),
+        counter_examples=("perm:eY8JEHblpN.BZ",),
     ),
     vendor_token(
         "onepassword-service-token",
@@ -233,11 +233,11 @@ RULES = (
         then=r"[A-Za-z0-9+/]{4}",
         confirm=r"\bops_eyJ[A-Za-z0-9+/_-]{240,4000}={0,3}(?![A-Za-z0-9+/_-])",
         examples=((
-            "ops_eyJeY8JEHblpNBZbuUWRuWc223n3fOpkQWsW9MwnP34sEacz0yvD1tP6EU7FkqvaqGQbAanWgUSqAxQT9azU"
-            "dP0L9KpOmjnB8pEaXrZ5c9ctx5UoTgogP8pJmC06rxJwAO9BZ9ibzmHG5cvIAdaruewbz2KGKTvoRlVP2KlS28V7"
-            "uwJikdfDT3iC8uPnX4Jh0vuibgu0gRKEmdqy7HYtenZWgxf9DWqBHjHqVqQGYlSehfZkhFKffvgbY"
+            "ops_eyJD1tP6EU7FkqvaqGQbAanWgUSqAxQT9azUdP0L9KpOmjnB8pEaXrZ5c9ctx5UoTgogP8pJmC06rxJwAO9B"
+            "Z9ibzmHG5cvIAdaruewbz2KGKTvoRlVP2KlS28V7uwJikdfDT3iC8uPnX4Jh0vuibgu0gRKEmdqy7HYtenZWgxf9"
+            "DWqBHjHqVqQGYlSehfZkhFKffvgbY4wLLQFKTQ8ZFVuGRD591SKbSO9Wi2Gsde5jxgUath5WKbju0"
         ),),
-        counter_examples=("ops_eyJeY8JEHblpNBZbuUWRuWc223n3fOpkQWsW9MwnP34sEacz0yvD1tP6EU7FkqvaqGQbAanWgUSqAxQT",),
+        counter_examples=("ops_eyJD1tP6EU7FkqvaqGQbAanWgUSqAxQT9azUdP0L9KpOmjnB8pEaXrZ5c9ctx5UoTgogP8pJmC06rxJw",),
     ),
     vendor_token(
         "onepassword-secret-key",
@@ -250,8 +250,8 @@ RULES = (
             r"9_-])"
         ),
         check=has_letter_and_digit,
-        examples=("A3-LLQFKT-ZFVGRD-SK1SO-W8G34-96U07-WK19S",),
-        counter_examples=("A3-LLQFKT-ZFV",),
+        examples=("A3-SL461C-IGA8QCUERGQ-PE44R-SF44M-Q8WOC",),
+        counter_examples=("A3-SL461C-IGA",),
     ),
     vendor_token(
         "settlemint-token",
@@ -260,7 +260,7 @@ RULES = (
         starts=("sm_pat_", "sm_sat_", "sm_aat_"),
         then=r"[A-Za-z0-9]{4}",
         confirm=r"\bsm_[psa]at_[A-Za-z0-9]{16}(?![A-Za-z0-9])",
-        examples=("sm_pat_egxbCsH5I8GAis4Q",),
+        examples=("sm_pat_KWuTyLuF08G0MxnZ",),
         counter_examples=("sm_pat_",),
     ),
     vendor_token(
@@ -273,8 +273,8 @@ RULES = (
             r"\b(?:sc|ext|scauth|authress)_[A-Za-z0-9]{5,30}\.[A-Za-z0-9]{4,6}\.acc[_-][A-Za-z0-9-]{10"
             r",32}\.[A-Za-z0-9+/_=-]{30,120}"
         ),
-        examples=("sc_uU3ERGQP.oEee.acc-SlFee9MQiW2O.8CNKWuTyLuF08G0MxnZhJpr94feshPG68rVN",),
-        counter_examples=("sc_uU3ERGQP.oEee.acc-Sl",),
+        examples=("ext_pr94fesh.PG68.acc-Np5hk91Gamfv.ogR49AiKb6r5aLdxRj1BOz8ETZ3EMHM1LIlm",),
+        counter_examples=("ext_pr94fesh.PG68.acc-N",),
     ),
     vendor_token(
         "statsig-key",
@@ -284,8 +284,8 @@ RULES = (
         then=r"[A-Za-z0-9]{40}",
         confirm=r"\bsecret-[A-Za-z0-9]{40,50}(?![A-Za-z0-9])",
         check=has_three_kinds,
-        examples=("secret-p5hk91GamfvogR49AiKb6r5aLdxRj1BOz8ETZ3EMH",),
-        counter_examples=("secret-p5hk91Gam",),
+        examples=("secret-kwwYBEqR8WztIdCJ7IKnZEG8MBV1r3YRg7lYAaWoi",),
+        counter_examples=("secret-kwwYBEqR8",),
     ),
     vendor_token(
         "n8n-key",
@@ -294,8 +294,8 @@ RULES = (
         starts=("n8n_api_",),
         then=r"[a-f0-9]{4}",
         confirm=r"\bn8n_api_[a-f0-9]{40,80}(?![A-Za-z0-9])",
-        examples=("n8n_api_0fe6ac25e8beef6cd0a4626a75cf6c90713b86be05f1d",),
-        counter_examples=("n8n_api_0fe6ac25e",),
+        examples=("n8n_api_cf6c90713b86be05f1d9a0a799cb0a2266e2c7c0e8b02",),
+        counter_examples=("n8n_api_cf6c90713",),
     ),
     vendor_token(
         "retool-token",
@@ -304,8 +304,8 @@ RULES = (
         starts=("retool_",),
         then=r"[0-9]{2}[a-z0-9]{4}",
         confirm=r"\bretool_[0-9]{2}[a-z0-9]{24,50}(?![A-Za-z0-9])",
-        examples=("retool_894bmb0654fcnaqr6yzirf0fmi2dn",),
-        counter_examples=("retool_894bm",),
+        examples=("retool_31cdyfhkm85xr6e86aoni1f76qe2v",),
+        counter_examples=("retool_31cdy",),
     ),
     vendor_token(
         "dropbox-token",
@@ -315,10 +315,10 @@ RULES = (
         then=r"[A-Za-z0-9_-]{4}",
         confirm=r"\bsl\.(?:u\.)?[A-Za-z0-9_=-]{130,1500}",
         examples=((
-            "sl.RMHnCuDYvFvyzpH4KMi9fXRgzEtiygAqONk7I8bFhxgQE49mc52VUk3LHdz3XZrM33If4o0k5HcAtga4a7jXL"
-            "y0xXT0UZiYK1PLw0zf7Xvwfs16KoV7tXRpf63yWfv1wiEQikb3P"
+            "sl.Uk3LHdz3XZrM33If4o0k5HcAtga4a7jXLy0xXT0UZiYK1PLw0zf7Xvwfs16KoV7tXRpf63yWfv1wiEQikb3PG"
+            "3p8ifK7yazUJ882xHK6FbFOIaUaDri9k2jSwENuDQbhvW0Eevsw"
         ),),
-        counter_examples=("sl.RMHnCuDYvFvyzpH4KMi9fXRgzEtiygAqONk7I8bFhxg",),
+        counter_examples=("sl.Uk3LHdz3XZrM33If4o0k5HcAtga4a7jXLy0xXT0UZiY",),
     ),
     vendor_token(
         "facebook-page-token",
@@ -328,8 +328,8 @@ RULES = (
         then=r"[A-Za-z0-9]{20}",
         confirm=r"\bEAA[MC][A-Za-z0-9]{20,300}(?![A-Za-z0-9])",
         check=has_three_kinds,
-        examples=("EAAM3p8ifK7yazUJ882xHK6FbFOIaU",),
-        counter_examples=("EAAM3p8ifK",),
+        examples=("EAAMbdSbyBkSwWyxVOJXD7FMzlbWKp",),
+        counter_examples=("EAAMbdSbyB",),
     ),
     vendor_token(
         "facebook-app-token",
@@ -337,8 +337,8 @@ RULES = (
         "Meta for Developers, app access tokens",
         triggers=(r"\b\d{15}\|", r"\b\d{16}\|"),
         confirm=r"\b\d{15,16}\|[A-Za-z0-9_-]{27}(?![A-Za-z0-9_-])",
-        examples=("608984130468517|vswIbdSbyBkSwWyxVOJXD7FMzlb",),
-        counter_examples=("60898413046851",),
+        examples=("529543316053529|IzxsIQSjsESzy7q1hSfyHi409eg",),
+        counter_examples=("52954331605352",),
     ),
     vendor_token(
         "instagram-token",
@@ -348,10 +348,10 @@ RULES = (
         then=r"[A-Za-z0-9_-]{10}",
         confirm=r"\bIGQV[A-Za-z0-9_-]{80,250}",
         examples=((
-            "IGQVWKp8WInUTOvPFb12pD4WrNXprLkIzxsIQSjsESzy7q1hSfyHi409egNfDSc72pcmOBAX0SZPuB8spieuUBmk"
-            "Jg"
+            "IGQVNfDSc72pcmOBAX0SZPuB8spieuUBmkJgdSWR3R6LZSc0TQRDDlUI5sW65B9MWNs39598Yjz6UE4PcyMuhDwN"
+            "Xx"
         ),),
-        counter_examples=("IGQVWKp8WInUTOvPFb12pD4WrNXprL",),
+        counter_examples=("IGQVNfDSc72pcmOBAX0SZPuB8spieu",),
     ),
     vendor_token(
         "twitter-bearer-token",
@@ -361,8 +361,8 @@ RULES = (
         then=r"[A-Za-z0-9%]{4}",
         confirm=r"\bA{21,22}[A-Za-z0-9%]{60,120}(?![A-Za-z0-9])",
         check=after_padding,
-        examples=("AAAAAAAAAAAAAAAAAAAAAdSWR3R6LZSc0TQRDDlUI5sW65B9MWNs39598Yjz6UE4PcyMuhDwNXxnwwza3kZAw0k",),
-        counter_examples=("AAAAAAAAAAAAAAAAAAAAAdSWR3R6L",),
+        examples=("AAAAAAAAAAAAAAAAAAAAAnwwza3kZAw0kKhLfewrcAuS3aNXi3rL2McudO8HucvjC2h1fk1YGm7gVNZ11vYg6pN",),
+        counter_examples=("AAAAAAAAAAAAAAAAAAAAAnwwza3kZ",),
     ),
     vendor_token(
         "ionic-token",
@@ -371,7 +371,7 @@ RULES = (
         starts=("ion_",),
         then=r"[a-z0-9]{6}",
         confirm=r"\bion_[a-z0-9]{42}(?![A-Za-z0-9])",
-        examples=("ion_k7l542as0nx8lm23oh29c75yg6vnzy6n7wy2juvwuc",),
-        counter_examples=("ion_k7l542as0nx",),
+        examples=("ion_7wy2juvwucdbgjpfv97vszxh6jxdhc95avamhy40rh",),
+        counter_examples=("ion_7wy2juvwucd",),
     ),
 )
