@@ -91,7 +91,7 @@ async def test_events_that_keep_coming_keep_an_answer_alive_beyond_the_idle_dead
         await wire.send(CHUNKED)
         for _ in range(20):
             await wire.send(chunk(b"."))
-            await pace(0.01)
+            await pace(0.05)
         await wire.send(b"0\r\n\r\n")
 
     async with serving(script) as server, upstreams(spec(server, idle_timeout=0.6)) as upstream:
