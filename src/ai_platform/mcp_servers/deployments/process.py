@@ -20,6 +20,7 @@ LONGEST_LINE = 2000
 KEPT_LINES = 50
 GRACE_SECONDS = 2.0
 _POLL_SECONDS = 0.02
+_PROC = Path("/proc")
 
 Heard = Callable[[str], Awaitable[None]]
 
@@ -106,7 +107,7 @@ async def end_group(group: int) -> None:
             return
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                while _signal(group, 0):  # noqa: ASYNC110 - only a parent is told of an end
+                while _is_left(group):  # noqa: ASYNC110 - only a parent is told of an end
                     await asyncio.sleep(_POLL_SECONDS)
 
 
@@ -119,3 +120,21 @@ def _signal(group: int, number: int) -> bool:
     except PermissionError:
         return True  # one of them became another user; it cannot be ended from here
     return True
+
+
+def _is_left(group: int) -> bool:
+    """Somebody of the group still runs. What is dead but not reaped (a container without an init) does not count."""
+    if not _signal(group, 0):
+        return False
+    if not _PROC.exists():
+        return True
+    return any(_state(path) == (group, True) for path in _PROC.glob("[0-9]*/stat"))
+
+
+def _state(path: Path) -> tuple[int, bool]:
+    """(process group, runs), from proc_pid_stat(5): the fields after the name in brackets."""
+    try:
+        fields = path.read_bytes().rpartition(b")")[2].split()
+    except OSError:
+        return 0, False
+    return int(fields[2]), fields[0] not in {b"Z", b"X"}

@@ -112,7 +112,7 @@ class Deployments:
         self, action: str, environment: str, known: set[str], context: Context, arguments: dict[str, Any]
     ) -> types.CallToolResult:
         caller = await self._caller(f"{action}_{environment}", context, arguments)
-        target = await self._target(action, caller, {**arguments, "environment": environment}, known | {"environment"})
+        target = await self._target(action, caller, environment, arguments, known)
         version = arguments.get("version", "")
         async with _Progress(context) as progress:
             outcome = await self._operator.carry_out(action, target, str(version), caller, progress.hear)
@@ -143,7 +143,9 @@ class Deployments:
 
     async def _abort(self, context: Context, arguments: dict[str, Any]) -> types.CallToolResult:
         caller = await self._caller("abort", context, arguments)
-        target = await self._target("abort", caller, arguments, {"service", "environment"})
+        target = await self._target(
+            "abort", caller, arguments.get("environment"), arguments, {"service", "environment"}
+        )
         if await self._operator.abort(target, caller):
             return success(f"The deployment of {target} was aborted.")
         return failure(f"No deployment of {target} is running.")
@@ -155,9 +157,11 @@ class Deployments:
             await self._operator.record_refusal(action, arguments, "", str(error))
             raise
 
-    async def _target(self, action: str, caller: Caller, arguments: dict[str, Any], known: set[str]) -> Target:
+    async def _target(
+        self, action: str, caller: Caller, environment: Any, arguments: dict[str, Any], known: set[str]
+    ) -> Target:
         """Checked against the file, so that what reaches a command is a name the file's author wrote."""
-        service, environment = arguments.get("service"), arguments.get("environment")
+        service = arguments.get("service")
         services = self._environments.get(environment, {}) if isinstance(environment, str) else {}
         reason = ""
         if extra := sorted(set(arguments) - known):
@@ -168,7 +172,8 @@ class Deployments:
             reason = "The version must look like v1.2.3."
         else:
             return Target(service, str(environment))
-        await self._operator.record_refusal(action, arguments, caller.id, reason)
+        facts = {**arguments, "environment": environment}
+        await self._operator.record_refusal(action, facts, caller.id, reason)
         raise InvalidCall(Refusal.INVALID_REQUEST, reason)
 
 
