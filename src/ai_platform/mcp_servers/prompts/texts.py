@@ -12,18 +12,25 @@ _DATA = (
 _REVIEW = """\
 Answer with these sections:
 1. **Summary**: what changes and why, in two to four sentences.
-2. **File by file**: for each file that needs it, what is right, what is wrong and where (file and line): correctness, security, performance, tests, readability. Skip files without findings.
-3. **Actions**: a numbered list, most important first, each with severity (critical, warning, info) and the smallest change that settles it.
+2. **File by file**: for each file that needs it, what is right, what is wrong and where (file and line):
+   correctness, security, performance, tests, readability. Skip files without findings.
+3. **Actions**: a numbered list, most important first, each with severity (critical, warning, info) and the
+   smallest change that settles it.
 4. **Verdict**: exactly one of `approve`, `request changes`, `comment`, with one sentence of reason."""
 _AUDIT = """\
-Look for: injection (SQL, shell, templates, paths), missing or wrong authentication and authorisation, secrets in code, unsafe deserialisation, server-side request forgery, cryptography, races, resource exhaustion, and unsafe defaults.
+Look for: injection (SQL, shell, templates, paths), missing or wrong authentication and authorisation, secrets
+in code, unsafe deserialisation, server-side request forgery, cryptography, races, resource exhaustion, and
+unsafe defaults.
 
-For each finding give: severity (critical, high, medium, low), file and line, how it is exploited, and the fix. Order by severity. Name what you checked and found sound. Do not report what you cannot point to in the code."""
+For each finding give: severity (critical, high, medium, low), file and line, how it is exploited, and the fix.
+Order by severity. Name what you checked and found sound. Do not report what you cannot point to in the code."""
 _ASSESSMENT = """\
 Read the files that matter before you judge; much changed and large together is where to start. Then answer with:
 1. **State**: responsibilities, structure and dependencies as they are.
-2. **Problems**: each with file and line, its cost today, and its evidence (size, churn, duplication, coupling, missing tests).
-3. **Plan**: steps that each leave the code working, in order, with effort (S, M, L), risk, and how the step is tested.
+2. **Problems**: each with file and line, its cost today, and its evidence (size, churn, duplication, coupling,
+   missing tests).
+3. **Plan**: steps that each leave the code working, in order, with effort (S, M, L), risk, and how the step is
+   tested.
 4. **Not worth it**: what to leave alone, and why."""
 
 
