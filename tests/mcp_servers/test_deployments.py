@@ -155,21 +155,22 @@ async def test_anything_but_a_known_service_and_a_version_is_refused_and_written
     assert not (site.folder / "marks").exists()
 
 
-async def test_the_gateway_names_the_caller_and_nobody_else_can(site: Site):
+@pytest.mark.parametrize("mode", ERAS)
+async def test_the_gateway_names_the_caller_and_nobody_else_can(site: Site, mode: str):
     arguments = [*site.write(), "--token-env", "DEPLOY_TOKEN"]
     bearer = {"authorization": f"Bearer {TOKEN}"}
     grace = {"x-ai-platform-caller": header_for(Caller("grace", ("deploy:api:production",)))}
     wanted = {"service": "api", "version": "v1.0.0"}
     async with http_server("deployments", *arguments, env={"DEPLOY_TOKEN": TOKEN}) as url:
-        async with over_http(url, headers=bearer | grace) as client:
+        async with over_http(url, mode, headers=bearer | grace) as client:
             assert not (await client.call_tool("deploy_production", wanted)).is_error
             assert (await client.call_tool("deploy_staging", wanted)).is_error
-        async with over_http(url, headers=bearer | {"x-ai-platform-caller": "e30"}) as client:
+        async with over_http(url, mode, headers=bearer | {"x-ai-platform-caller": "e30"}) as client:
             assert "names no caller" in text_of(await client.call_tool("deploy_staging", wanted))
     assert [(line["user"], line["outcome"]) for line in site.lines()] == [
         *(("grace", "started"), ("grace", "succeeded"), ("grace", "refused"), ("", "refused"))
     ]
-    async with http_server("deployments", *site.write()) as url, over_http(url, headers=grace) as client:
+    async with http_server("deployments", *site.write()) as url, over_http(url, mode, headers=grace) as client:
         assert (await client.call_tool("deploy_production", wanted)).is_error, "without a token the header is not heard"
 
 

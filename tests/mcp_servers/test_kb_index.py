@@ -1,5 +1,6 @@
 """What the index holds after folders changed, what queries find, and that no query or file name breaks either store."""
 
+import asyncio
 import os
 import shutil
 from collections.abc import AsyncIterator
@@ -194,3 +195,20 @@ async def test_one_process_keeps_an_index_at_a_time(tmp_path: Path, docs: Path):
     await first.close()
     assert await second.claim() is True
     await second.close()
+
+
+async def test_closing_waits_for_a_write_whose_caller_gave_up(tmp_path: Path, docs: Path):
+    for number in range(300):
+        (docs / f"{number}.txt").write_text(f"word {number} " * 500)
+    index = SqliteIndex(tmp_path / "kb.sqlite")
+    (changes, *_) = differences(named([str(docs)]), {}, 1 << 20, Report())
+    writing = asyncio.create_task(index.apply(changes))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    writing.cancel()
+    await index.close()
+    with pytest.raises(asyncio.CancelledError):
+        await writing
+    again = SqliteIndex(tmp_path / "kb.sqlite")
+    assert await again.count() in {0, 300}, "all of a batch or nothing"
+    await again.close()

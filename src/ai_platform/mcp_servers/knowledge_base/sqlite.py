@@ -55,6 +55,7 @@ class SqliteIndex:
             ) from error
         self._writing = asyncio.Lock()
         self._claim: int | None = None
+        self._under_way: set[asyncio.Future[Any]] = set()
 
     async def stamps(self) -> dict[str, Stamp]:
         statement = "SELECT id, size, modified, changed, seen, digest FROM documents"
@@ -98,6 +99,8 @@ class SqliteIndex:
         return True
 
     async def close(self) -> None:
+        if self._under_way:
+            await asyncio.wait(self._under_way)
         async with self._writing:
             self._writer.close()
             while not self._readers.empty():
@@ -120,8 +123,12 @@ class SqliteIndex:
         return await self._in_thread(ask)
 
     async def _in_thread(self, function: Callable[..., T], *arguments: Any) -> T:
+        # A thread cannot be cancelled; close() waits for it, since a connection must not be closed while it is used.
+        work = asyncio.ensure_future(asyncio.to_thread(function, *arguments))
+        self._under_way.add(work)
+        work.add_done_callback(self._under_way.discard)
         try:
-            return await asyncio.to_thread(function, *arguments)
+            return await asyncio.shield(work)
         except sqlite3.Error as error:
             raise StoreUnavailable(f"The index {self._path} cannot be used: {error}.") from error
 
