@@ -39,20 +39,26 @@ class SqliteIndex:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        opened: list[sqlite3.Connection] = []
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._writer = _connect(path)
-            _prepare(self._writer)
+            for _ in range(1 + READERS):
+                opened.append(sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False))
+                _set_up(opened[-1])
+            _prepare(opened[0])
             path.chmod(0o600)
-            self._readers: queue.SimpleQueue[sqlite3.Connection] = queue.SimpleQueue()
-            for _ in range(READERS):
-                reader = _connect(path)
+            for reader in opened[1:]:
                 reader.execute("PRAGMA query_only = ON")
-                self._readers.put(reader)
         except (OSError, sqlite3.Error) as error:
+            for connection in opened:
+                connection.close()
             raise ConfigError(
                 f"The index cannot be opened: {error}. Choose another --index.", where=str(path)
             ) from error
+        self._writer, *readers = opened
+        self._readers: queue.SimpleQueue[sqlite3.Connection] = queue.SimpleQueue()
+        for reader in readers:
+            self._readers.put(reader)
         self._writing = asyncio.Lock()
         self._claim: int | None = None
         self._under_way: set[asyncio.Future[Any]] = set()
@@ -133,12 +139,10 @@ class SqliteIndex:
             raise StoreUnavailable(f"The index {self._path} cannot be used: {error}.") from error
 
 
-def _connect(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
+def _set_up(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = NORMAL")  # a crash may lose the last batch; the next pass finds it again
     connection.execute("PRAGMA cache_size = -32768")
-    return connection
 
 
 def _prepare(db: sqlite3.Connection) -> None:
