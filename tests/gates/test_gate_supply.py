@@ -54,3 +54,8 @@ def test_it_starts_and_serves_where_there_is_no_network_but_loopback(tmp_path: P
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.split()[-1] == "200"
+
+
+def test_the_page_of_detectors_is_what_the_rules_say() -> None:
+    done = subprocess.run([sys.executable, "tools/detectors.py", "--check"], cwd=ROOT, check=False)
+    assert done.returncode == 0

@@ -51,6 +51,9 @@ def _found(document: Document[PolicyFile]) -> Iterator[tuple[tuple[str | int, ..
     for key, says in texts.items():
         if document.has("audit", key):
             yield ("audit", key), says
+    if document.has("protection", "custom"):
+        names = ", ".join(rule.name for rule in value.protection.custom)
+        yield ("protection", "custom"), f"own detectors ({names}): their examples were checked, they find nothing yet"
     for team, entry in value.teams.items():
         if entry.region:
             yield ("teams", team, "region"), f"the team's region ({entry.region}) does not choose an upstream"
