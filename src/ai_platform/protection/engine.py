@@ -9,6 +9,7 @@ from functools import cache
 
 import hyperscan
 
+from ai_platform.protection.database import compiled
 from ai_platform.protection.probe import Probe, width
 from ai_platform.protection.rule import Rule
 from ai_platform.protection.rules import ALL
@@ -30,7 +31,8 @@ class Engine:
     dispatch[trigger number] = (width, probes to confirm with).
     """
 
-    def __init__(self, rules: Iterable[Rule]) -> None:
+    def __init__(self, rules: Iterable[Rule], *, keep: bool = False) -> None:
+        """keep: keep the compiled form on disk for the next start."""
         self.probes = {rule.id: Probe(rule) for rule in rules}
         expressions: dict[tuple[str, bool], list[Probe]] = {}
         for probe in self.probes.values():
@@ -40,12 +42,8 @@ class Engine:
             (_fixed_width(trigger, probes), tuple(probes)) for (trigger, _), probes in expressions.items()
         ]
         self._unfinished: dict[frozenset[str], Unfinished] = {}
-        self._database = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
-        self._database.compile(
-            expressions=[trigger.encode("latin-1") for trigger, _ in expressions],
-            ids=list(range(len(expressions))),
-            elements=len(expressions),
-            flags=[hyperscan.HS_FLAG_CASELESS if nocase else 0 for _, nocase in expressions],
+        self._database = compiled(
+            [(trigger, hyperscan.HS_FLAG_CASELESS if nocase else 0) for trigger, nocase in expressions], keep=keep
         )
 
     def unfinished(self, rules: frozenset[str]) -> Unfinished:
@@ -80,15 +78,31 @@ class Engine:
             yield [(number, begin + end) for number, end in piece if start < begin + end <= limit]
 
 
+class Extended(Engine):
+    """An engine with further rules: the large database stays shared, only the few new triggers are compiled."""
+
+    def __init__(self, base: Engine, rules: Iterable[Rule]) -> None:
+        super().__init__(rules)
+        self._base = base
+        self._first = len(base.dispatch)
+        self.probes = base.probes | self.probes
+        self.dispatch = base.dispatch + self.dispatch
+
+    def triggers(self, data: bytes) -> list[Trigger]:
+        own = super().triggers(data)
+        first = self._first
+        return self._base.triggers(data) + [(first + number, end) for number, end in own]
+
+
 @cache
 def builtin() -> Engine:
     """The catalogue, compiled once per process (a pure function of the code)."""
-    return Engine(ALL)
+    return Engine(ALL, keep=True)
 
 
 def _fixed_width(trigger: str, probes: Sequence[Probe]) -> int:
     shortest, longest = width(trigger)
-    if longest > OVERLAP - 2:
+    if longest > OVERLAP - 2 and not probes[0].rule.unfinished:
         raise ValueError(f"trigger {trigger!r} of {probes[0].rule.id} may be longer than {OVERLAP - 2} characters")
     if shortest != longest and not all(probe.at_end for probe in probes):
         raise ValueError(f"trigger {trigger!r} of {probes[0].rule.id} is anchored at its start but has no fixed width")

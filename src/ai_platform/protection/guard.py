@@ -67,9 +67,10 @@ class Guard:
         """Raises Blocked (critical value on first sight) and Refused(INSPECTION_FAILED) when the time is used up."""
         if not (plan.enabled and plan.scan_input) or not call.body:
             return Inspection((), call.body, 0, 0)
+        inspector = self._inspector(plan)
         started = pause = self._clock.monotonic()
         result: Inspected | None = None
-        for step in self._steps(principal, call, self._inspector(plan)):
+        for step in self._steps(principal, call, inspector):
             result = step
             now = self._clock.monotonic()
             if now - started > self.settings.time_budget:
@@ -84,7 +85,7 @@ class Guard:
                 await asyncio.sleep(0)
                 pause = self._clock.monotonic()
         assert result is not None
-        return self._conclude(principal, result)
+        return self._conclude(principal, inspector, result)
 
     def watch(self, principal: Principal, call: Call, plan: ProtectionPlan) -> StreamGuard:
         """A guard for one streamed answer (server-sent events of the Messages API)."""
@@ -97,11 +98,12 @@ class Guard:
         del call
         if not (plan.enabled and plan.scan_output) or not body:
             return Inspection((), body, 0, 0)
-        steps = self._inspector(plan).whole(body, Direction.OUTPUT, principal.team)
+        inspector = self._inspector(plan)
+        steps = inspector.whole(body, Direction.OUTPUT, principal.team)
         result = next(step for step in steps if step is not None)
         blocking = [item.finding for item in result.located if item.finding.action is Action.BLOCK]
         if blocking:
-            raise Blocked(blocked_output(blocking), blocking, rule=blocking[0].rule)
+            raise Blocked(blocked_output(blocking, inspector.scanner.label), blocking, rule=blocking[0].rule)
         return _rewritten(result, [_settled(item) for item in result.located], ())
 
     def _steps(self, principal: Principal, call: Call, inspector: BodyInspector) -> Iterator[Inspected | None]:
@@ -122,7 +124,7 @@ class Guard:
             self._latest = (plan, inspector)
         return inspector
 
-    def _conclude(self, principal: Principal, result: Inspected) -> Inspection:
+    def _conclude(self, principal: Principal, inspector: BodyInspector, result: Inspected) -> Inspection:
         fresh: dict[str, Finding] = {}
         blocking: list[Finding] = []
         for item in result.located:
@@ -134,7 +136,7 @@ class Guard:
                 if finding.action is Action.BLOCK:
                     blocking.append(finding)
         if blocking:
-            raise Blocked(blocked_input(blocking), blocking, rule=blocking[0].rule)
+            raise Blocked(blocked_input(blocking, inspector.scanner.label), blocking, rule=blocking[0].rule)
         return _rewritten(result, [_settled(item) for item in result.located], tuple(fresh.values()))
 
 

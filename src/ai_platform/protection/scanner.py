@@ -13,7 +13,8 @@ from operator import attrgetter
 from ai_platform.domain.finding import Action, Direction, Finding, ProtectionPlan, Tier
 from ai_platform.protection.actions import REWRITING, resolve, wanted
 from ai_platform.protection.checkdigits import digits_of
-from ai_platform.protection.engine import SLICE, Trigger, builtin
+from ai_platform.protection.custom import PREFIX, engine_for
+from ai_platform.protection.engine import SLICE, Trigger
 from ai_platform.protection.rule import Hit, Rule
 from ai_platform.protection.unfinished import Unfinished
 from ai_platform.protection.view import View, is_plain
@@ -28,14 +29,21 @@ _STEP = 200
 
 
 class Scanner:
-    """secret: key of the value hashes; empty = findings carry no hash (a local scan)."""
+    """secret: key of the value hashes; empty = findings carry no hash (a local scan).
+
+    Raises ValueError for a custom rule whose pattern cannot be used (a policy that loads has none).
+    """
 
     def __init__(self, plan: ProtectionPlan, *, secret: bytes = b"") -> None:
         self.plan = plan
-        self.engine = builtin()
+        self.engine = engine_for(plan.custom)
         self._secret = secret[:64]
         self._hashes: dict[tuple[str, str], str] = {}
-        self._off = frozenset(rule_id for rule_id, probe in self.engine.probes.items() if not wanted(probe.rule, plan))
+        self._off = frozenset(
+            rule_id
+            for rule_id, probe in self.engine.probes.items()
+            if not (rule_id.startswith(PREFIX) or wanted(probe.rule, plan))
+        )
         self._allow = re.compile("|".join(translate(value) for value in plan.allow)) if plan.allow else None
         self._unfinished: dict[tuple[Direction, str | None], tuple[Unfinished, Unfinished]] = {}
         self._actions: dict[tuple[Direction, str | None], dict[str, Action]] = {}
@@ -174,6 +182,10 @@ class Scanner:
             known = self.engine.unfinished(self.changing(direction, team)), self.engine.unfinished(wanted_rules)
             self._unfinished[direction, team] = known
         return known
+
+    def label(self, rule_id: str) -> str:
+        """How a message names what the rule finds."""
+        return self.engine.probes[rule_id].rule.label
 
     def looks_for(self, rule: Rule) -> bool:
         """Does the plan want this rule?"""

@@ -149,7 +149,8 @@ class StreamGuard:
             watcher.edits.clear()
         self.findings += found
         if blocking:
-            raise Blocked(blocked_output(blocking), blocking, rule=blocking[0].rule)
+            assert self._scanner is not None
+            raise Blocked(blocked_output(blocking, self._scanner.label), blocking, rule=blocking[0].rule)
 
     def _emit(self, block: _Block, safe: int) -> bytes:
         self._report(block)

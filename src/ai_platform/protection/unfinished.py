@@ -13,6 +13,7 @@ from typing import Any
 
 import hyperscan
 
+from ai_platform.protection.database import compiled
 from ai_platform.protection.probe import Probe, class_members
 
 WORD = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.+/=~%'@:$-"
@@ -36,19 +37,12 @@ class Unfinished:
         patterns = sorted({pattern for probe in probes for pattern in _patterns(probe)})
         leads = [probe.lead for probe in probes if probe.at_end and probe.lead <= _SHORT_LEAD]
         self._lead = max(leads, default=0) - 1
-        self._database: Any = None
-        if not patterns:
-            return
-        self._database = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
-        self._database.compile(
-            expressions=[pattern.encode("latin-1") for pattern, _ in patterns],
-            ids=list(range(len(patterns))),
-            elements=len(patterns),
-            flags=[
-                hyperscan.HS_FLAG_SOM_LEFTMOST | (hyperscan.HS_FLAG_CASELESS if nocase else 0)
-                for _, nocase in patterns
-            ],
-        )
+        self._database: hyperscan.Database | None = None
+        if patterns:
+            leftmost, caseless = hyperscan.HS_FLAG_SOM_LEFTMOST, hyperscan.HS_FLAG_CASELESS
+            self._database = compiled(
+                [(pattern, leftmost | caseless if nocase else leftmost) for pattern, nocase in patterns], keep=True
+            )
 
     def start(self, text: str) -> int:
         size = len(text)

@@ -1,12 +1,8 @@
 """What a person reads when a value is blocked: what was found, where, what to do. Never the value."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from ai_platform.domain.finding import Finding
-from ai_platform.protection.rules import ALL
-
-_LABELS = {rule.id: rule.label for rule in ALL}
-
 
 def listing(labels: Sequence[str]) -> str:
     unique = list(dict.fromkeys(labels))
@@ -20,8 +16,9 @@ def place(findings: Sequence[Finding]) -> str:
     return f" ({', '.join(paths[:3])}{' and elsewhere' if len(paths) > 3 else ''})"
 
 
-def blocked_input(findings: Sequence[Finding]) -> str:
-    kinds = listing([_LABELS.get(finding.rule, finding.type) for finding in findings])
+def blocked_input(findings: Sequence[Finding], label: Callable[[str], str]) -> str:
+    """label: how a rule's finding is called, by the rule's id."""
+    kinds = listing([label(finding.rule) for finding in findings])
     values = len({finding.value_hash or (finding.path, finding.start) for finding in findings})
     what = f"1 value that looks like {kinds} was" if values == 1 else f"{values} values that look like {kinds} were"
     return (
@@ -31,8 +28,8 @@ def blocked_input(findings: Sequence[Finding]) -> str:
     )
 
 
-def blocked_output(findings: Sequence[Finding]) -> str:
-    kinds = listing([_LABELS.get(finding.rule, finding.type) for finding in findings])
+def blocked_output(findings: Sequence[Finding], label: Callable[[str], str]) -> str:
+    kinds = listing([label(finding.rule) for finding in findings])
     return (
         f"Stopped by the data-protection policy: the answer contained {kinds}. It was not passed on. Ask again without"
         " requesting that value, or ask the owner of the policy."
