@@ -31,6 +31,8 @@ from ai_platform.entrypoints.errors import shape_of
 from ai_platform.entrypoints.messages import MessagesDoor
 from ai_platform.entrypoints.operations import Check, Operations
 from ai_platform.entrypoints.server import Server, bind
+from ai_platform.entrypoints.signin import sign_in_handlers
+from ai_platform.entrypoints.signin.claude_code import ClaudeCode
 from ai_platform.gateway import Book, Gateway
 from ai_platform.gateway.charge import Cashier
 from ai_platform.gateway.gauges import register_gauges
@@ -46,6 +48,9 @@ from ai_platform.routing import Router
 from ai_platform.routing.router import Choice
 from ai_platform.secret import Secret, load_secret
 from ai_platform.simulator import serve
+from ai_platform.sso import SignOn
+from ai_platform.sso.managed import Managed
+from ai_platform.sso.signon import Keys as SignOnKeys
 from ai_platform.stores.embedded import embedded_postgres
 from ai_platform.stores.migrate import migrate
 from ai_platform.stores.postgres import Database, connect
@@ -128,12 +133,15 @@ async def running_platform(
             on_change=happenings.policy_changed,
         )
         await _in_background(stack, policies.run(), "policy watch")
+        url = settings.server.public_url or _url(settings.server.host, listener.getsockname()[1])
+        signon = await _signon(stack, settings, environ, secret, database, policies, clock, url)
         authenticator = Authenticator(
             database,
             pepper=secret.derive(KEY_PEPPER),
             roles=policies,
             clock=clock,
             settings=settings.identity,
+            tokens=signon.tokens if signon else None,
         )
         await _in_background(stack, authenticator.run(), "key watch")
         keys = Keys(
@@ -185,18 +193,56 @@ async def running_platform(
             *policy_endpoints(policies),
             *usage_endpoints(ledger, budget, clock),
         ]
+        claude_code = ClaudeCode(
+            identity=authenticator,
+            managed=Managed(settings.sso.managed),
+            budget=budget,
+            ledger=ledger,
+            policies=policies,
+            clock=clock,
+        )
+        signin = sign_in_handlers(signon, trail, meter, clock) if signon else {}
+        meter.counter(
+            "aip_client_telemetry_total",
+            "Telemetry documents that clients sent; they are dropped.",
+            lambda: {(signal,): count for signal, count in claude_code.received.items()},
+            labels=("signal",),
+        )
         app = Application(
             MessagesDoor(gateway, clock, settings.server),
             AdminRouter(endpoints, identity=authenticator, trail=trail, clock=clock),
             Operations(meter, _checks(database, trail, upstream), simulated=upstreams[0].name == SIMULATED),
+            signin | claude_code.handlers(),
         )
         server = Server(app, shutdown_seconds=settings.server.shutdown_seconds)
         await _serving(stack, server, listener)
-        url = settings.server.public_url or _url(settings.server.host, listener.getsockname()[1])
         _write_run_file(stack, settings.data, url)
         yield Platform(
             url=url, admin_key=admin_key, new_admin_key=is_new, upstreams=upstreams, policies=policies, server=server
         )
+
+
+async def _signon(
+    stack: AsyncExitStack,
+    settings: Settings,
+    environ: Mapping[str, str],
+    secret: Secret,
+    database: Database,
+    policies: PolicyStore,
+    clock: Clock,
+    url: str,
+) -> SignOn | None:
+    """Sign-in, when a provider is configured; it knows the ended grants before the first call comes."""
+    if not settings.sso.providers:
+        return None
+    keys = SignOnKeys(
+        pepper=secret.derive("sign-in hashes"), seal=secret.derive("sign-in seal"), sign=secret.derive("access tokens")
+    )
+    signon = SignOn(settings.sso, database, keys=keys, url=url, roles=policies, clock=clock, environ=environ)
+    stack.push_async_callback(signon.close)
+    await signon.tokens.watch()
+    await _in_background(stack, signon.run(), "sign-in watch")
+    return signon
 
 
 async def _admin_key(keys: Keys, data: Path) -> tuple[str, bool]:

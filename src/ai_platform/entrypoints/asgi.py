@@ -10,6 +10,7 @@ GET  /metrics /healthz /readyz       operations, no credential           entrypo
 GET  /                               what this is                        entrypoints/operations
 """
 
+from collections.abc import Mapping
 from functools import partial
 
 from ai_platform.domain.call import Operation
@@ -38,15 +39,22 @@ BELOW: tuple[tuple[str, frozenset[str], Operation], ...] = (
 
 
 class Application:
-    """The ASGI application: looks the route up and hands over."""
+    """The ASGI application: looks the route up and hands over. signin: the routes of sign-in, by method and path."""
 
-    def __init__(self, door: MessagesDoor, admin: AdminRouter, operations: Operations) -> None:
+    def __init__(
+        self,
+        door: MessagesDoor,
+        admin: AdminRouter,
+        operations: Operations,
+        signin: Mapping[tuple[str, str], Handler] | None = None,
+    ) -> None:
         self._door = door
         self._admin = admin
         self._handlers: dict[tuple[str, str], Handler] = {
             route: partial(door.serve, operation) for route, operation in EXACT.items()
         }
         self._handlers |= operations.handlers()
+        self._handlers |= signin or {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":

@@ -12,7 +12,7 @@ import msgspec
 from ai_platform.domain.call import Answer, Call, Client, Door, Head, Headers, Operation
 from ai_platform.domain.clock import Clock
 from ai_platform.domain.decision import Refusal
-from ai_platform.domain.errors import InvalidCall, PlatformError, Refused
+from ai_platform.domain.errors import InvalidCall, OverBudget, PlatformError, Refused
 from ai_platform.domain.identifiers import new_id
 from ai_platform.domain.principal import Credentials
 from ai_platform.entrypoints.errors import answer_to, shape_of
@@ -28,7 +28,9 @@ from ai_platform.entrypoints.http import (
 )
 from ai_platform.entrypoints.settings import ServerSettings
 from ai_platform.gateway import Gateway
+from ai_platform.gateway.allowance import refused_headers
 from ai_platform.gateway.events import error_event
+from ai_platform.identity.authenticator import TOKEN
 
 KEY_PREFIX = "aip_"
 
@@ -96,7 +98,10 @@ class MessagesDoor:
         except ClientGoneError:
             return
         except PlatformError as error:
-            await send_whole(send, *answer_to(error, call_id))
+            status, headers, body = answer_to(error, call_id)
+            if isinstance(error, OverBudget) and is_token(credentials_of(scope["headers"])):
+                headers += refused_headers(error)
+            await send_whole(send, status, headers, body)
 
     async def _answer(self, call: Call, scope: Scope, send: Send) -> None:
         started = False
@@ -185,6 +190,11 @@ def credentials_of(headers: Headers) -> Credentials:
     if api_key and (not bearer or (api_key.startswith(KEY_PREFIX) and not bearer.startswith(KEY_PREFIX))):
         return Credentials(api_key, "x-api-key")
     return Credentials(bearer or None, "authorization" if bearer else "")
+
+
+def is_token(credentials: Credentials) -> bool:
+    """Of somebody who signed in, unlike a platform key."""
+    return credentials.secret is not None and credentials.secret.startswith(TOKEN)
 
 
 def client_of(scope: Scope) -> Client:
