@@ -134,7 +134,9 @@ async def running_platform(
         )
         await _in_background(stack, policies.run(), "policy watch")
         url = settings.server.public_url or _url(settings.server.host, listener.getsockname()[1])
-        signon = await _signon(stack, settings, environ, secret, database, policies, clock, url)
+        signon = await _signon(
+            stack, settings, environ, secret=secret, database=database, policies=policies, clock=clock, url=url
+        )
         authenticator = Authenticator(
             database,
             pepper=secret.derive(KEY_PEPPER),
@@ -193,26 +195,13 @@ async def running_platform(
             *policy_endpoints(policies),
             *usage_endpoints(ledger, budget, clock),
         ]
-        claude_code = ClaudeCode(
-            identity=authenticator,
-            managed=Managed(settings.sso.managed),
-            budget=budget,
-            ledger=ledger,
-            policies=policies,
-            clock=clock,
-        )
-        signin = sign_in_handlers(signon, trail, meter, clock) if signon else {}
-        meter.counter(
-            "aip_client_telemetry_total",
-            "Telemetry documents that clients sent; they are dropped.",
-            lambda: {(signal,): count for signal, count in claude_code.received.items()},
-            labels=("signal",),
-        )
+        managed = Managed(settings.sso.managed)
+        claude_code = ClaudeCode(authenticator, managed, budget=budget, ledger=ledger, policies=policies, clock=clock)
         app = Application(
             MessagesDoor(gateway, clock, settings.server),
             AdminRouter(endpoints, identity=authenticator, trail=trail, clock=clock),
             Operations(meter, _checks(database, trail, upstream), simulated=upstreams[0].name == SIMULATED),
-            signin | claude_code.handlers(),
+            sign_in_handlers(signon, claude_code, trail, meter, clock),
         )
         server = Server(app, shutdown_seconds=settings.server.shutdown_seconds)
         await _serving(stack, server, listener)
@@ -226,6 +215,7 @@ async def _signon(
     stack: AsyncExitStack,
     settings: Settings,
     environ: Mapping[str, str],
+    *,
     secret: Secret,
     database: Database,
     policies: PolicyStore,

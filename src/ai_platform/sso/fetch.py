@@ -82,7 +82,7 @@ class Fetcher:
                     await response.aclose()
         except (httpx2.HTTPError, TimeoutError, OSError) as error:
             raise UpstreamUnreachable(
-                f"The identity provider '{self._name}' does not answer ({type(error).__name__}). Try again in a minute.",
+                f"The identity provider '{self._name}' does not answer ({type(error).__name__}). Try again soon.",
                 target=self._name,
             ) from error
         return Answered(response.status_code, _object(body))

@@ -109,10 +109,7 @@ def _check_audience(claims: dict[str, Any], expected: Expected) -> None:
 
 
 def _check_times(claims: dict[str, Any], now: float, skew: float, *, is_new: bool) -> None:
-    expires, issued, starts = claims.get("exp"), claims.get("iat"), claims.get("nbf", 0)
-    for moment in (expires, issued, starts):
-        if not isinstance(moment, int | float) or isinstance(moment, bool):
-            raise refused("it does not say when it is valid")
+    expires, issued, starts = (_moment(claims, name) for name in ("exp", "iat", "nbf"))
     clocks = "Compare the clocks of this machine and of the provider."
     if expires + skew <= now:
         raise refused(f"it has expired. {clocks}")
@@ -120,6 +117,13 @@ def _check_times(claims: dict[str, Any], now: float, skew: float, *, is_new: boo
         raise refused(f"it is from the future. {clocks}")
     if is_new and issued + OLDEST + skew < now:
         raise refused(f"it is too old. {clocks}")
+
+
+def _moment(claims: dict[str, Any], name: str) -> float:
+    value = claims.get(name, 0 if name == "nbf" else None)
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise refused("it does not say when it is valid")
+    return value
 
 
 def refused(why: str) -> Unauthenticated:

@@ -64,8 +64,8 @@ class Sessions:
         """None: not known, ended, or past a limit."""
         now = self._clock.now()
         row: Any = await self._database.fetchrow(
-            "SELECT account, seen_at, provider_token FROM sso_sessions WHERE id_hash = $1 AND ended_at IS NULL AND created_at > $2"
-            " AND seen_at > $3",
+            "SELECT account, seen_at, provider_token FROM sso_sessions WHERE id_hash = $1 AND ended_at IS NULL"
+            " AND created_at > $2 AND seen_at > $3",
             self._hash(cookie),
             moment(now - self._settings.absolute_seconds),
             moment(now - self._settings.idle_seconds),

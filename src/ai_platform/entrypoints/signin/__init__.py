@@ -4,6 +4,7 @@ from ai_platform.audit import Trail
 from ai_platform.domain.clock import Clock
 from ai_platform.entrypoints.http import Handler
 from ai_platform.entrypoints.signin.browser import Browser
+from ai_platform.entrypoints.signin.claude_code import ClaudeCode
 from ai_platform.entrypoints.signin.device import DevicePage
 from ai_platform.entrypoints.signin.oauth import OAuth
 from ai_platform.entrypoints.signin.record import Recorder
@@ -13,8 +14,20 @@ from ai_platform.telemetry import Meter
 __all__ = ["sign_in_handlers"]
 
 
-def sign_in_handlers(signon: SignOn, trail: Trail, meter: Meter, clock: Clock) -> dict[tuple[str, str], Handler]:
-    """The routes that exist only where people can sign in, counted in `aip_sign_ins_total`."""
+def sign_in_handlers(
+    signon: SignOn | None, claude_code: ClaudeCode, trail: Trail, meter: Meter, clock: Clock
+) -> dict[tuple[str, str], Handler]:
+    """Every route of this door; without a provider (signon None) nobody can sign in, and those routes are missing."""
+    meter.counter(
+        "aip_client_telemetry_total",
+        "Telemetry documents that clients sent; they are dropped.",
+        lambda: {(signal,): count for signal, count in claude_code.received.items()},
+        labels=("signal",),
+    )
+    return claude_code.handlers() | (_signing_in(signon, trail, meter, clock) if signon else {})
+
+
+def _signing_in(signon: SignOn, trail: Trail, meter: Meter, clock: Clock) -> dict[tuple[str, str], Handler]:
     record = Recorder(trail, clock)
     browser = Browser(signon, record)
     device = DevicePage(signon, browser, record, clock)

@@ -120,7 +120,8 @@ class Browser:
             ("Roles", ", ".join(account.roles)),
             ("Team", account.team or "none"),
         ]
-        buttons = '<button name="everywhere" value="">Sign out</button>' + (
+        buttons = (
+            '<button name="everywhere" value="">Sign out</button>'
             '<button name="everywhere" value="1">Sign out everywhere, Claude Code included</button>'
         )
         return Page("ai-platform", facts(rows) + form("/auth/logout", {"csrf": session.csrf}, buttons))

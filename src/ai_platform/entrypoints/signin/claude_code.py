@@ -40,9 +40,9 @@ class ClaudeCode:
 
     def __init__(
         self,
-        *,
         identity: Authenticator,
         managed: Managed,
+        *,
         budget: Budget,
         ledger: Ledger,
         policies: PolicyStore,
@@ -57,10 +57,13 @@ class ClaudeCode:
         self.received: dict[str, int] = dict.fromkeys(SIGNALS, 0)
 
     def handlers(self) -> dict[tuple[str, str], Handler]:
-        return {
+        handlers: dict[tuple[str, str], Handler] = {
             ("GET", "/managed/settings"): partial(self._serve, self._settings),
             ("GET", "/api/oauth/usage"): partial(self._serve, self._usage),
-        } | {("POST", f"/v1/{signal}"): partial(self._serve, partial(self._telemetry, signal)) for signal in SIGNALS}
+        }
+        for signal in SIGNALS:
+            handlers["POST", f"/v1/{signal}"] = partial(self._serve, partial(self._telemetry, signal))
+        return handlers
 
     async def _serve(
         self, reply: Callable[[Principal, Scope], Awaitable[Reply]], scope: Scope, receive: Receive, send: Send

@@ -97,7 +97,8 @@ def _enter(session: Session, code: str, note: str = "") -> Page:
     shown = f"{shown[:4]}-{shown[4:]}" if shown else ""
     inner = (
         '<p><label for="code">Code on the other screen</label><br><input id="code" name="user_code" required'
-        f' autocomplete="off" maxlength="12" value="{text(shown)}"></p><button name="action" value="look">Continue</button>'
+        f' autocomplete="off" maxlength="12" value="{text(shown)}"></p>'
+        '<button name="action" value="look">Continue</button>'
     )
     who = f"<p>You are signed in as {text(_who(session))}.</p>"
     return Page("Connect a program", note + who + form("/device", {"csrf": session.csrf}, inner))
@@ -112,8 +113,8 @@ def _confirm(session: Session, code: str, request: Request) -> Page:
     ]
     warning = (
         '<p class="warn" role="note"><strong>Did you start this yourself, just now?</strong> Approve only if your own'
-        f" screen shows <code>{text(code[:4])}-{text(code[4:])}</code>. If somebody sent you this code or a link, choose"
-        " Deny: they would use the platform as you.</p>"
+        f" screen shows <code>{text(code[:4])}-{text(code[4:])}</code>. If somebody sent you this code or a link,"
+        " choose Deny: they would use the platform as you.</p>"
     )
     buttons = '<button name="action" value="approve">Approve</button><button name="action" value="deny">Deny</button>'
     return Page(

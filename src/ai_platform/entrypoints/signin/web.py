@@ -28,7 +28,8 @@ _PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{ti
 <meta name="viewport" content="width=device-width"><style>
 :root{{color-scheme:light dark;font:16px/1.5 system-ui,sans-serif}}
 body{{max-width:34rem;margin:3rem auto;padding:0 1rem}}
-button,.button,input{{font:inherit;padding:.5rem 1rem;border-radius:.4rem;border:1px solid #888;margin:.2rem .4rem .2rem 0}}
+button,.button,input{{font:inherit;padding:.5rem 1rem;border-radius:.4rem;border:1px solid #888}}
+button,.button{{margin:.2rem .4rem .2rem 0}}
 .button{{display:inline-block;text-decoration:none}}input{{letter-spacing:.15em;text-transform:uppercase;width:11rem}}
 .warn{{border:2px solid #c60;border-radius:.5rem;padding:.6rem 1rem}}dt{{font-weight:600}}dd{{margin:0 0 .5rem}}
 code{{font-size:1.2em;letter-spacing:.1em}}</style></head><body><h1>{title}</h1>{body}</body></html>"""
