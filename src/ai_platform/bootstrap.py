@@ -188,15 +188,15 @@ async def running_platform(
             upstream=upstream,
             book=book,
         )
-        reader = AuditReader.open(database, settings.data, settings.audit, clock)
         endpoints = [
-            *audit_endpoints(reader),
+            *audit_endpoints(AuditReader.open(database, settings.data, settings.audit, clock)),
             *key_endpoints(keys),
             *policy_endpoints(policies),
             *usage_endpoints(ledger, budget, clock),
         ]
-        managed = Managed(settings.sso.managed)
-        claude_code = ClaudeCode(authenticator, managed, budget=budget, ledger=ledger, policies=policies, clock=clock)
+        claude_code = ClaudeCode(
+            authenticator, Managed(settings.sso.managed), budget=budget, ledger=ledger, policies=policies, clock=clock
+        )
         app = Application(
             MessagesDoor(gateway, clock, settings.server),
             AdminRouter(endpoints, identity=authenticator, trail=trail, clock=clock),
