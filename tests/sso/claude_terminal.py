@@ -23,7 +23,9 @@ requires_terminal = pytest.mark.skipif(
         shutil.which("tmux")
         and shutil.which("unshare")
         and subprocess.run(
-            ["unshare", "--mount", "--map-root-user", "mount", "--bind", "/tmp", "/mnt"], capture_output=True, check=False
+            ["unshare", "--mount", "--map-root-user", "mount", "--bind", "/tmp", "/mnt"],
+            capture_output=True,
+            check=False,
         ).returncode
         == 0
     ),
@@ -49,9 +51,7 @@ class ClaudeTerminal:
             path.mkdir(parents=True)
         project = {"hasTrustDialogAccepted": True, "hasCompletedProjectOnboarding": True}
         self._home.joinpath(".claude.json").write_text(
-            json.dumps(
-                {"hasCompletedOnboarding": True, "theme": "dark", "projects": {str(self._repository): project}}
-            )
+            json.dumps({"hasCompletedOnboarding": True, "theme": "dark", "projects": {str(self._repository): project}})
         )
 
     def start(self) -> None:

@@ -21,7 +21,13 @@ from platform_process import PlatformProcess, running
 PACKAGE = os.environ.get("AI_PLATFORM_OIDC_PROVIDER", "")
 SECRET = "a-secret-of-the-tests"
 DEVICE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
-PEOPLE = {"ann": ["engineering"], "ben": ["engineering"], "cy": ["visitors"], "root": ["owners"], "dee": ["engineering"]}
+PEOPLE = {
+    "ann": ["engineering"],
+    "ben": ["engineering"],
+    "cy": ["visitors"],
+    "root": ["owners"],
+    "dee": ["engineering"],
+}
 
 requires_provider = pytest.mark.skipif(
     not (PACKAGE and shutil.which("node")),
@@ -178,7 +184,7 @@ class Browser(httpx2.Client):
         return self.submit(page, action=action)
 
     def session_cookie(self) -> str | None:
-        return self.cookies.get("aip_session")
+        return self.cookies.get("aip-session")
 
 
 def action_of(page: str) -> str:
@@ -198,7 +204,12 @@ def fields_of(page: str) -> dict[str, str]:
 
 @contextmanager
 def site(
-    folder: Path, *, more: str = "", sso: str = "", scopes: str = "[openid, email, profile, groups]", options: tuple[str, ...] = ()
+    folder: Path,
+    *,
+    more: str = "",
+    sso: str = "",
+    scopes: str = "[openid, email, profile, groups]",
+    options: tuple[str, ...] = (),
 ) -> Iterator[Site]:
     """more: further sections of the configuration. sso: further lines of the section."""
     port = free_port()

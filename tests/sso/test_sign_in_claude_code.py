@@ -7,11 +7,11 @@ from pathlib import Path
 
 import httpx2
 import pytest
+from claude_terminal import ClaudeTerminal, requires_terminal
+from sso_site import Site, requires_provider, site
 
 from claude_code import requires_claude
-from claude_terminal import ClaudeTerminal, requires_terminal
 from platform_process import until
-from sso_site import Site, requires_provider, site
 
 pytestmark = [requires_claude, requires_provider, requires_terminal]
 
@@ -30,7 +30,9 @@ def count(of: Site, result: str) -> int:
 def test_login_works_without_a_key_survives_a_refresh_and_ends_with_the_sign_in(tmp_path: Path):
     managed = tmp_path / "managed.json"
     managed.write_text(json.dumps({"model": MODEL}))
-    lines = f"  tokens: {{access_seconds: {ACCESS_SECONDS}}}\n  managed:\n    - {{groups: [engineering], file: {managed}}}"
+    lines = (
+        f"  tokens: {{access_seconds: {ACCESS_SECONDS}}}\n  managed:\n    - {{groups: [engineering], file: {managed}}}"
+    )
     with site(tmp_path / "site", sso=lines) as here:
         terminal = ClaudeTerminal(tmp_path, here.url)
         terminal.start()

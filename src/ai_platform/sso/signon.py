@@ -269,7 +269,7 @@ class SignOn:
 
 def login_cookie(state: str) -> str:
     """The name of a sign-in's cookie: one each, so that two tabs do not disturb one another."""
-    return f"aip_login_{''.join(letter for letter in state[:8] if letter.isalnum() or letter in '-_')}"
+    return f"aip-login-{''.join(letter for letter in state[:8] if letter.isalnum() or letter in '-_')}"
 
 
 def _provider(settings: ProviderSettings, room: SsoSettings, environ: Mapping[str, str], clock: Clock) -> Provider:

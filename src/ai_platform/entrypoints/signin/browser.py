@@ -27,7 +27,7 @@ class Browser:
         self._signon = signon
         self._record = record
         self._secure = signon.url.startswith("https://")
-        self._cookie = "__Host-aip_session" if self._secure else "aip_session"
+        self._cookie = "__Host-aip-session" if self._secure else "aip-session"
         self.signed_in = 0
         self.refused = 0
 
