@@ -16,6 +16,7 @@ import pytest
 from claude_code import BINARY
 from platform_process import until
 
+POINTER = "\u276f"
 CODE = re.compile(r"\b[BCDFGHJKLMNPQRSTVWXZ]{4}-[BCDFGHJKLMNPQRSTVWXZ]{4}\b")
 
 requires_terminal = pytest.mark.skipif(
@@ -56,7 +57,7 @@ class ClaudeTerminal:
 
     def start(self) -> None:
         self._tmux("new-session", "-d", "-s", "claude", "-x", "180", "-y", "50", self._command(BINARY))
-        self.wait_for("❯")
+        self.wait_for(POINTER)
 
     def run(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
         """One command of Claude Code without a terminal, as the same person on the same machine."""
@@ -79,7 +80,7 @@ class ClaudeTerminal:
             raise AssertionError(f"{text!r} did not appear:\n{self.screen()}") from None
 
     def type(self, text: str) -> None:
-        until(lambda: self._pointer().strip() == "❯")
+        until(lambda: self._pointer().strip() == POINTER)
         self._tmux("send-keys", "-t", "claude", "-l", text)
         self.wait_for(text[-20:], within=20)
         self.press("Enter")
@@ -90,7 +91,7 @@ class ClaudeTerminal:
     def choose(self, option: str) -> None:
         """Move the pointer of a menu to this option and take it."""
         self.wait_for(option)
-        while not re.search(rf"❯ {re.escape(option)}", before := self._pointer()):
+        while not re.search(rf"{POINTER} {re.escape(option)}", before := self._pointer()):
             self.press("Up")
             until(lambda seen=before: self._pointer() != seen)
         self.press("Enter")
@@ -106,7 +107,7 @@ class ClaudeTerminal:
 
     def _pointer(self) -> str:
         """The menu's line that is chosen now, or the line that is typed on: the last with the sign."""
-        return next((line for line in reversed(self.screen().splitlines()) if "❯" in line), "")
+        return next((line for line in reversed(self.screen().splitlines()) if POINTER in line), "")
 
     def _command(self, command: str) -> str:
         environment = {

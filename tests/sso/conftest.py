@@ -2,7 +2,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
 from sso_site import Site, site
 
 MANAGED = '{"permissions": {"deny": ["WebFetch"]}, "env": {"B": "2", "A": "1"}, "cleanupPeriodDays": 20}'
