@@ -1,8 +1,11 @@
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from sso_site import Site, site
+
+sys.path.append(str(Path(__file__).parents[1] / "upstream"))  # its certificate authority serves this suite too
 
 MANAGED = '{"permissions": {"deny": ["WebFetch"]}, "env": {"B": "2", "A": "1"}, "cleanupPeriodDays": 20}'
 
@@ -24,8 +27,3 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     lines = f"  managed:\n    - {{groups: [engineering], file: {folder / 'managed.json'}}}"
     with site(folder / "site", more=MORE, sso=lines, options=("--policy", str(policy))) as found:
         yield found
-
-
-@pytest.fixture
-def data_folder(tmp_path: Path) -> Path:
-    return tmp_path / "data"

@@ -3,6 +3,7 @@
 import base64
 import hmac
 import json
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -74,7 +75,7 @@ class ScriptedProvider:
 
 
 @contextmanager
-def scripted() -> Iterator[ScriptedProvider]:
+def scripted(tls: ssl.SSLContext | None = None) -> Iterator[ScriptedProvider]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             status, body = provider.answer(self.path)
@@ -93,6 +94,8 @@ def scripted() -> Iterator[ScriptedProvider]:
             """Quiet."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
     provider = ScriptedProvider(server.server_address[1])
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()

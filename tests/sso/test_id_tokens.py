@@ -1,13 +1,16 @@
 """ID tokens that must not be taken, and providers that must not be asked."""
 
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
+from authority import Authority
 from joserfc.jwk import ECKey, OctKey, RSAKey
 from scripted_provider import ScriptedProvider, scripted
 
-from ai_platform.domain.errors import Denied, Unauthenticated, UpstreamBroken, UpstreamUnreachable
+from ai_platform.domain.errors import ConfigError, Denied, Unauthenticated, UpstreamBroken, UpstreamUnreachable
 from ai_platform.sso.fetch import Fetcher, _is_allowed
 from ai_platform.sso.mapping import person_of
 from ai_platform.sso.provider import KEYS_PAUSE, Provider
@@ -236,3 +239,34 @@ def test_who_may_not_be_here_is_told_whom_to_ask(changes: dict[str, Any], why: s
     with pytest.raises(Denied, match=why) as refusal:
         person_of(GOOD | changes, CORP, contact="Ask Bo.")
     assert "Ask Bo." in str(refusal.value)
+
+
+class Nearby(Fetcher):
+    """Finds every host on this machine, as a name server would that knows the test's names."""
+
+    async def _address(self, url: httpx2.URL) -> str:
+        assert url.host.endswith(".example")
+        return "127.0.0.1"
+
+
+async def test_over_https_the_certificate_must_be_of_the_hosts_name_although_an_address_is_connected_to(tmp_path: Path):
+    authority = Authority(tmp_path)
+    with scripted(authority.server("idp.example")) as idp:
+        port = idp.issuer.rpartition(":")[2]
+        for host, ca_file, answers in (
+            ("idp.example", Path(authority.file), True),
+            ("other.example", Path(authority.file), False),
+            ("idp.example", None, False),
+        ):
+            fetcher = Nearby(f"https://{host}:{port}", (), seconds=5, name="corp", ca_file=ca_file)
+            if answers:
+                assert (await fetcher.get(f"https://{host}:{port}/keys")).status == 200
+            else:
+                with pytest.raises(UpstreamUnreachable):
+                    await fetcher.get(f"https://{host}:{port}/keys")
+            await fetcher.close()
+
+
+def test_a_file_of_an_authority_that_is_missing_is_told():
+    with pytest.raises(ConfigError, match="ca_file"):
+        Fetcher("https://idp.example", (), seconds=5, name="corp", ca_file=Path("/nowhere.pem"))

@@ -11,18 +11,21 @@ from pathlib import Path
 import pytest
 from sso_site import requires_provider, site
 
-from ai_platform.domain.errors import Denied, StoreUnavailable, Unauthenticated
+from ai_platform.domain.errors import Denied, StoreUnavailable, Unauthenticated, UpstreamUnreachable
+from ai_platform.entrypoints.signin.browser import Browser
+from ai_platform.entrypoints.signin.record import Recorder
+from ai_platform.entrypoints.signin.web import Page, Visit
 from ai_platform.policy import Roles
 from ai_platform.sso import SignOn, SsoSettings
 from ai_platform.sso.devices import Poll, Request
 from ai_platform.sso.grants import Ended
 from ai_platform.sso.mapping import Person
 from ai_platform.sso.people import Account
-from ai_platform.sso.settings import SessionSettings, TokenSettings
+from ai_platform.sso.settings import ProviderSettings, SessionSettings, TokenSettings
 from ai_platform.sso.signon import Keys, Tokens
 from ai_platform.sso.tokens import BLIND_SECONDS
 from ai_platform.stores.postgres import Database
-from ai_platform.testing import FakeClock
+from ai_platform.testing import FakeClock, MemoryTrail
 from platform_process import clean_environ, until
 
 pytestmark = pytest.mark.anyio
@@ -183,6 +186,43 @@ async def test_an_address_that_moves_to_another_account_is_not_taken_over(room: 
     assert (await room.people.account_of(renamed)).id == ann.id
     elsewhere = Person(provider="second", subject="9", name="Ann", email="ann@example.com", roles=("developer",))
     assert (await room.people.account_of(elsewhere)).id == ann.id
+
+
+async def test_over_https_the_cookie_cannot_be_set_by_a_sibling_host(
+    database: Database, clock: FakeClock, ann: Account
+):
+    room = Room(SsoSettings(), database, keys=KEYS, url="https://p.example", roles=Book(), clock=clock, environ={})  # type: ignore[arg-type]
+    browser = Browser(room, Recorder(MemoryTrail(), clock))
+    scope = {"query_string": b"", "headers": [], "path": "/auth/logout"}
+    answer = await browser.logout(Visit(scope, b""))
+    assert isinstance(answer, Page)
+    cookie = answer.headers[0][1].decode()
+    assert cookie.startswith("__Host-aip-session=;")
+    assert "; Secure" in cookie
+    assert "Path=/;" in cookie
+    session = await room.sessions.begin(ann)
+    scope["headers"] = [(b"cookie", f"aip-session={session}".encode())]
+    assert await browser.session(Visit(scope, b"")) is None, "the unprotected name does not count over https"
+    scope["headers"] = [(b"cookie", f"a=b; __Host-aip-session={session}".encode())]
+    assert await browser.session(Visit(scope, b""))
+
+
+async def test_a_provider_that_is_away_stops_a_renewal_only_after_a_while(database: Database, clock: FakeClock):
+    away = ProviderSettings(name="corp", issuer="http://127.0.0.1:9", client_id="x")
+    room = _room(database, clock, SsoSettings(providers=(away,), fetch_seconds=2))
+    ann = await room.people.account_of(ANN)
+    codes = await room.devices.begin(Request())
+    sealed = room._sealed("the provider's")
+    await room.devices.decide(codes.user_code, ann, approve=True, provider_token=sealed)
+    tokens = await room.poll(codes.device_code)
+    assert isinstance(tokens, Tokens)
+    clock.advance(1800)
+    renewed = await room.refresh(tokens.refresh_token)
+    assert isinstance(renewed, Tokens)
+    clock.advance(1801)
+    with pytest.raises(UpstreamUnreachable):
+        await room.refresh(renewed.refresh_token)
+    await room.close()
 
 
 @requires_provider

@@ -9,14 +9,16 @@ import asyncio
 import contextlib
 import ipaddress
 import socket
+import ssl
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx2
 import msgspec
 
-from ai_platform.domain.errors import UpstreamBroken, UpstreamUnreachable
+from ai_platform.domain.errors import ConfigError, UpstreamBroken, UpstreamUnreachable
 
 MAX_BYTES = 1024 * 1024
 
@@ -31,13 +33,20 @@ class Answered(msgspec.Struct, frozen=True):
 class Fetcher:
     """One provider's. hosts: allowed beside the issuer's own. refused: addresses that were not asked."""
 
-    def __init__(self, issuer: str, hosts: tuple[str, ...], *, seconds: float, name: str) -> None:
+    def __init__(
+        self, issuer: str, hosts: tuple[str, ...], *, seconds: float, name: str, ca_file: Path | None = None
+    ) -> None:
+        """Raises ConfigError: the file of the authority cannot be used."""
         parts = urlsplit(issuer)
         self._name = name
         self._seconds = seconds
         self._scheme = parts.scheme
         self._hosts = frozenset({(parts.hostname or "").lower(), *(host.lower() for host in hosts)})
-        self._http = httpx2.AsyncClient(timeout=seconds, follow_redirects=False, trust_env=False)
+        try:
+            context = ssl.create_default_context(cafile=ca_file)
+        except (OSError, ssl.SSLError) as error:
+            raise ConfigError(f"ca_file {ca_file} of sso.providers '{name}' cannot be used ({error}).") from error
+        self._http = httpx2.AsyncClient(verify=context, timeout=seconds, follow_redirects=False, trust_env=False)
         self.refused = 0
 
     async def close(self) -> None:

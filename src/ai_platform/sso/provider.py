@@ -53,7 +53,9 @@ class Provider:
         self._secret = secret
         self._clock = clock
         self._skew = skew
-        self._fetcher = Fetcher(settings.issuer, settings.hosts, seconds=seconds, name=settings.name)
+        self._fetcher = Fetcher(
+            settings.issuer, settings.hosts, seconds=seconds, name=settings.name, ca_file=settings.ca_file
+        )
         self._metadata: _Metadata | None = None
         self._metadata_at = 0.0
         self._keys: dict[str | None, list[PublicKey]] = {}

@@ -53,6 +53,7 @@ class ProviderSettings(msgspec.Struct, frozen=True, kw_only=True):
     client_id: as registered there. client_secret_env, client_secret_file: where its secret is; neither = a public
     client. scopes: what is asked for; with offline_access every refresh asks the provider whether the person is still
     there. hosts: other hosts that its endpoints may lie on (Google's do). algorithms: signatures that are accepted.
+    ca_file: PEM file of the authority of its certificate; nothing = the system's.
     email_domains: addresses that may sign in, by domain; empty = any. claims: which claims say what. groups: what
     groups mean; who is in none of them is refused.
     """
@@ -66,6 +67,7 @@ class ProviderSettings(msgspec.Struct, frozen=True, kw_only=True):
     scopes: tuple[str, ...] = ("openid", "email", "profile")
     hosts: tuple[str, ...] = ()
     algorithms: tuple[str, ...] = ALGORITHMS
+    ca_file: Path | None = None
     email_domains: tuple[str, ...] = ()
     claims: ClaimNames = ClaimNames()
     groups: tuple[GroupRule, ...] = ()
