@@ -103,6 +103,7 @@ class Bench:
     def small(self) -> None:
         job = {"kind": "closed", "concurrency": 16, "size": 8192, "seconds": 6 * self.scale}
         self.case("8 KB call, answered whole", job)
+        self.case("8 KB call, a text never seen before", job | {"fresh": True})
 
     def stream(self) -> None:
         rounds = max(1, round(3 * self.scale))

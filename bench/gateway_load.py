@@ -5,7 +5,7 @@
 Warms up, prints `ready`, waits for a line on standard input, runs, prints its figures as JSON. Job fields:
 url, key, kind (closed: `concurrency` callers for `seconds`; open: `rate` calls a second for `seconds`; streams:
 `concurrency` streams, `rounds` times; turns: `concurrency` conversations of `size` bytes growing by `step`, `rounds`
-times), size (of the request body), stream.
+times), size (of the request body), stream, fresh (no text is sent twice).
 """
 
 import asyncio
@@ -25,6 +25,8 @@ TEXT = (
     "value path line error handler request parser buffer socket option default class import self async await none"
 )
 WORDS = TEXT.split()
+FRESH = b"call number 000000000000 "
+"""Begins every small body; with the job's `fresh` the number is another one each time, so that no text repeats."""
 TOOL = {"name": "Read", "description": "Reads a file.", "input_schema": {"type": "object", "properties": {}}}
 
 
@@ -108,7 +110,7 @@ class Caller(asyncio.Protocol):
 
 def small_body(job: dict[str, Any], seed: int) -> bytes:
     size = job["size"] - 200
-    content = prose(size, seed)
+    content = FRESH.decode() + prose(size, seed)
     body = {"model": "claude-sonnet-5-5", "max_tokens": 1024, "messages": [{"role": "user", "content": content}]}
     return compact(body | {"stream": bool(job.get("stream"))})
 
@@ -151,6 +153,7 @@ class Run:
         self.times: list[float] = []
         self.first_bytes: list[float] = []
         self.late = 0
+        self.number = 0
 
     async def prepare(self) -> None:
         for start in range(0, len(self.callers), 50):
@@ -173,6 +176,9 @@ class Run:
             caller.gaps.clear()
 
     async def timed(self, caller: Caller, body: bytes) -> None:
+        if self.job.get("fresh"):
+            self.number += 1
+            body = body.replace(FRESH, b"call number %012d " % self.number, 1)
         began = time.perf_counter()
         await caller.call(body)
         self.times.append(time.perf_counter() - began)

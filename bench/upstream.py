@@ -1,6 +1,6 @@
 """CPU microseconds per upstream call and per streamed event: this pool, httpx2, and the bare floor, in one run.
 
-    python bench/upstream.py [--calls 5000] [--streams 40] [--events 250] [--repeat 3]
+    python bench/upstream.py [--calls 5000] [--at-once 16] [--streams 40] [--events 250] [--repeat 5]
 
 The server is a process of its own, so the figures are the client's alone (user + system). The floor is an asyncio
 protocol on uvloop that writes the same bytes and counts what comes back, without parsing anything.
@@ -24,7 +24,10 @@ from ai_platform.upstream import Upstream, UpstreamsSettings
 from ai_platform.upstream.settings import UpstreamSettings
 
 ANSWER = b'{"type":"message","content":[{"type":"text","text":"' + b"x" * 940 + b'"}]}'
-EVENT = b'event: content_block_delta\ndata: {"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"some words"}}\n\n'
+EVENT = (
+    b"event: content_block_delta\n"
+    b'data: {"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"some words"}}\n\n'
+)
 COMMON = (
     b"Date: Sun, 22 Nov 2026 12:00:00 GMT\r\nrequest-id: req_011CPABCDEFGHIJKLMNOPQRS\r\n"
     b"anthropic-organization-id: 00000000-0000-4000-8000-000000000000\r\nserver: bench\r\n"
@@ -197,13 +200,16 @@ async def floor_runner(port: int) -> tuple[Run, Callable[[], Awaitable[None]]]:
     return run, close
 
 
-async def cpu_per_call(run: Run, calls: int) -> float:
-    for _ in range(200):
-        await run("/v1/messages")
+async def cpu_per_call(run: Run, calls: int, at_once: int) -> float:
+    async def caller(turns: int) -> None:
+        for _ in range(turns):
+            await run("/v1/messages")
+
+    await asyncio.gather(*(caller(20) for _ in range(at_once)))
+    turns = calls // at_once
     began = time.process_time()
-    for _ in range(calls):
-        await run("/v1/messages")
-    return (time.process_time() - began) / calls * 1e6
+    await asyncio.gather(*(caller(turns) for _ in range(at_once)))
+    return (time.process_time() - began) / (turns * at_once) * 1e6
 
 
 async def cpu_per_event(run: Run, streams: int, events: int) -> tuple[float, float]:
@@ -216,28 +222,33 @@ async def cpu_per_event(run: Run, streams: int, events: int) -> tuple[float, flo
 
 async def measure(port: int, options: argparse.Namespace) -> None:
     runners = {"floor": floor_runner, "pool": pool_runner, "httpx2": httpx_runner}
+    alone: dict[str, list[float]] = {name: [] for name in runners}
     per_call: dict[str, list[float]] = {name: [] for name in runners}
     per_event: dict[str, list[tuple[float, float]]] = {name: [] for name in runners}
     for _ in range(options.repeat):
         for name, make in runners.items():
             run, close = await make(port)
-            per_call[name].append(await cpu_per_call(run, options.calls // (5 if name == "httpx2" else 1)))
+            calls = options.calls // (5 if name == "httpx2" else 1)
+            alone[name].append(await cpu_per_call(run, calls, 1))
+            per_call[name].append(await cpu_per_call(run, calls, options.at_once))
             per_event[name].append(await cpu_per_event(run, options.streams, options.events))
             await close()
-    print(f"{'client':8} {'us per 1 KB call':>18} {'us per event':>14} {'reads per event':>16}")
+    print("CPU us of the client per    1 KB call    the same    streamed     reads per")
+    print(f"                            one by one  {options.at_once:3} at once       event         event")
     for name in runners:
         events = median(cost for cost, _ in per_event[name])
         reads = median(ratio for _, ratio in per_event[name])
-        print(f"{name:8} {median(per_call[name]):18.1f} {events:14.1f} {reads:16.2f}")
+        print(f"{name:24} {median(alone[name]):12.1f} {median(per_call[name]):11.1f} {events:11.1f} {reads:13.2f}")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--calls", type=int, default=5000)
+    parser.add_argument("--at-once", type=int, default=16)
     parser.add_argument("--streams", type=int, default=40)
     parser.add_argument("--events", type=int, default=250)
-    parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--repeat", type=int, default=5)
     options = parser.parse_args()
     if options.serve:
         uvloop.run(serve())

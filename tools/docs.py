@@ -1,4 +1,3 @@
-# ruff: noqa: INP001 - a script, not a package
 """Writes the reference pages that are taken from the code: commands, settings, permissions, events, refusals.
 
 `python tools/docs.py` writes docs/cli.md, docs/configuration.md and docs/reference.md; with `--check` it only says

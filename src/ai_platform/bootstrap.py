@@ -116,8 +116,7 @@ async def running_platform(
         stack.push_async_callback(log.aclose)
         listener = bind(settings.server.host, settings.server.port)
         stack.callback(listener.close)
-        _make_folder(settings.data)
-        secret = load_secret(settings.data)
+        secret = _secret(settings.data)
         database = await _database(stack, settings)
         trail = await open_trail(database, settings.data, settings.audit, clock)
         stack.push_async_callback(trail.close)
@@ -156,6 +155,7 @@ async def running_platform(
         admin_key, is_new = await _admin_key(keys, settings.data)
         ledger, budget = await _spend(stack, settings, database, happenings, clock)
         guard = await _protection(settings, secret, database, clock)
+        guard.prepare(policies.current.plan)
         upstreams, upstream = await _upstreams(stack, settings, environ, clock)
 
         prices = load_price_book(settings.pricing)
@@ -188,23 +188,40 @@ async def running_platform(
             upstream=upstream,
             book=book,
         )
+        reader = AuditReader.open(database, settings.data, settings.audit, clock)
         endpoints = [
-            *audit_endpoints(AuditReader.open(database, settings.data, settings.audit, clock)),
+            *audit_endpoints(reader),
             *key_endpoints(keys),
             *policy_endpoints(policies),
-            *usage_endpoints(ledger, budget, clock),
+            *usage_endpoints(ledger, budget, clock, names=keys.names),
         ]
-        claude_code = ClaudeCode(
-            authenticator, Managed(settings.sso.managed), budget=budget, ledger=ledger, policies=policies, clock=clock
-        )
         app = Application(
             MessagesDoor(gateway, clock, settings.server),
             AdminRouter(endpoints, identity=authenticator, trail=trail, clock=clock),
-            Operations(meter, _checks(database, trail, upstream), simulated=upstreams[0].name == SIMULATED),
-            sign_in_handlers(signon, claude_code, trail, meter, clock),
+            Operations(
+                meter,
+                _checks(database, trail, upstream),
+                simulated=upstreams[0].name == SIMULATED,
+                url=url,
+                is_public=bool(settings.server.public_url),
+            ),
+            sign_in_handlers(
+                signon,
+                ClaudeCode(
+                    authenticator,
+                    Managed(settings.sso.managed),
+                    budget=budget,
+                    ledger=ledger,
+                    policies=policies,
+                    clock=clock,
+                ),
+                trail,
+                meter,
+                clock,
+            ),
         )
-        server = Server(app, shutdown_seconds=settings.server.shutdown_seconds)
-        await _serving(stack, server, listener)
+        server = Server(app, settings.server)
+        await _serving(stack, server, listener, reader)
         _write_run_file(stack, settings.data, url)
         yield Platform(
             url=url, admin_key=admin_key, new_admin_key=is_new, upstreams=upstreams, policies=policies, server=server
@@ -256,7 +273,6 @@ async def _spend(
     process = new_id("run", clock.now())
     slot = f"{socket.gethostname()}:{settings.data}"
     ledger = Ledger(database, settings.budget, process=process, slot=slot)
-    happenings.interrupted(await ledger.recover())
     budget = Budget(settings.budget, clock, alerts=happenings)
     await budget.load(database)
 
@@ -265,6 +281,7 @@ async def _spend(
             budget.charge(call)
         happenings.interrupted(calls)
 
+    found(await ledger.recover())
     stack.push_async_callback(ledger.lease.release)
     await _in_background(stack, ledger.lease.keep(found), "process lease")
     return ledger, budget
@@ -292,13 +309,15 @@ def _checks(database: Database, trail: PostgresTrail, upstream: Upstream) -> dic
     }
 
 
-def _make_folder(data: Path) -> None:
+def _secret(data: Path) -> Secret:
+    """The secret of the data folder, which is made when it is missing."""
     try:
         data.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(
             f"The data folder {data} cannot be made ({error.strerror}). Choose another with --data."
         ) from error
+    return load_secret(data)
 
 
 async def _database(stack: AsyncExitStack, settings: Settings) -> Database:
@@ -350,11 +369,12 @@ def _choice(settings: UpstreamSettings) -> Choice:
     )
 
 
-async def _serving(stack: AsyncExitStack, server: Server, listener: socket.socket) -> None:
+async def _serving(stack: AsyncExitStack, server: Server, listener: socket.socket, reader: AuditReader) -> None:
     task = asyncio.create_task(server.serve(sockets=[listener]), name="server")
     await asyncio.wait({task, asyncio.create_task(server.ready.wait())}, return_when=asyncio.FIRST_COMPLETED)
 
     async def stop() -> None:
+        reader.stop_following()  # the server waits for answers under way, and these would never end
         server.should_exit = True
         await task
 

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from ai_platform.audit.bundle import CHECKPOINTS, KEY, LEAVES, MANIFEST
-from ai_platform.audit.leaf import Draft
+from ai_platform.audit.leaf import Draft, Retention
 from ai_platform.audit.merkle import Frontier, leaf_hash
 from ai_platform.audit.note import Checkpoint, Signer
 from ai_platform.domain.event import Event, EventType
@@ -40,7 +40,7 @@ def signer(name: str = "test-platform", seed: bytes = bytes(range(32))) -> Signe
 
 def leaf(index: int, origin: str, kind: EventType = EventType.CHAT_RESPONSE, **facts: Any) -> bytes:
     made = event(kind, call_id=f"call_{index}", at=NOON + index, number=index, **facts)
-    return Draft(made, 365, "ab" * 16, None).at_place(index, origin.encode())
+    return Draft(made, Retention.of(365), "ab" * 16, None).at_place(index, origin.encode())
 
 
 class MemoryLog:

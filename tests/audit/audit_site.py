@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -174,13 +174,6 @@ class Wire:
             await writer.drain()
 
 
-async def until(happened: Callable[[], bool]) -> None:
-    """Wait, at most 10 s, for something that no call announces."""
-    async with asyncio.timeout(10):
-        while not happened():  # noqa: ASYNC110 - nothing would set an event
-            await asyncio.sleep(0.002)
-
-
 async def some_events(trail: PostgresTrail, count: int, **facts: Any) -> list[str]:
     """Append that many, each acknowledged before the next; their ids."""
     ids: list[str] = []
@@ -189,14 +182,3 @@ async def some_events(trail: PostgresTrail, count: int, **facts: Any) -> list[st
         await trail.append([made])
         ids.append(made.id)
     return ids
-
-
-async def first(lines: AsyncIterator[bytes], count: int) -> list[bytes]:
-    """The first lines of a stream that may never end."""
-    found: list[bytes] = []
-    async with asyncio.timeout(10):
-        async for line in lines:
-            found.append(line)
-            if len(found) == count:
-                break
-    return found

@@ -4,13 +4,15 @@ import signal
 import sys
 from pathlib import Path
 
+import asyncpg
 import msgspec
 import pytest
 from audit_kit import PERSONAL, event
-from audit_site import QUICK, STORES, Site, Wire, some_events, until
+from audit_site import QUICK, STORES, Site, Wire, some_events
 
 from ai_platform.audit import AuditReader, open_trail
 from ai_platform.audit.errors import TamperedLog
+from ai_platform.audit.log import LOCK_CLASS
 from ai_platform.audit.search import Query
 from ai_platform.domain.errors import AuditUnavailable
 from ai_platform.domain.event import EventType
@@ -18,6 +20,7 @@ from ai_platform.stores.embedded import embedded_postgres
 from ai_platform.stores.migrate import migrate
 from ai_platform.stores.postgres import connect
 from ai_platform.stores.rows import Insert
+from ai_platform.testing.eventually import eventually
 
 pytestmark = pytest.mark.anyio
 
@@ -101,7 +104,7 @@ async def test_without_postgresql_appends_fail_at_once_and_work_again_when_it_is
     assert trail.writer.refused == 51
     assert trail.origin == ""
     wire.refusing = False
-    await until(lambda: not trail.writer.unavailable)
+    await eventually(lambda: not trail.writer.unavailable)
     after = await some_events(trail, 3)
     stored = await site.stored_ids()
     assert stored[1:] == before + after
@@ -119,7 +122,7 @@ async def test_a_frozen_postgresql_is_given_up_within_the_commit_timeout(site: S
         with pytest.raises(AuditUnavailable):
             await trail.append([event()])
     wire.thaw()
-    await until(lambda: not trail.writer.unavailable)
+    await eventually(lambda: not trail.writer.unavailable)
     await some_events(trail, 2)
     report = await site.report()
     assert report.intact, report.problems
@@ -131,9 +134,9 @@ async def test_a_full_queue_refuses_at_once_and_is_counted(site: Site, wire: Wir
     trail = await site.trail(settings, wire=wire)
     wire.freeze()
     held = [asyncio.create_task(trail.append([event()])) for _ in range(2)]
-    await until(lambda: len(trail.writer._committing) == 2)
+    await eventually(lambda: len(trail.writer._committing) == 2)
     held += [asyncio.create_task(trail.append([event()])) for _ in range(5)]
-    await until(lambda: trail.writer.queued == 5)
+    await eventually(lambda: trail.writer.queued == 5)
     with pytest.raises(AuditUnavailable, match="already wait"):
         await trail.append([event()])
     assert trail.writer.refused == 1
@@ -155,7 +158,7 @@ async def test_an_error_of_the_server_refuses_the_event_and_leaves_a_log_that_ve
     waiting = await asyncio.gather(*(trail.append([event()]) for _ in range(20)), return_exceptions=True)
     assert all(isinstance(answer, AuditUnavailable) for answer in waiting)
     await site.as_owner("DROP TRIGGER refuse ON audit_leaf")
-    await until(lambda: not trail.writer.unavailable)
+    await eventually(lambda: not trail.writer.unavailable)
     await some_events(trail, 3)
     report = await site.report()
     assert report.intact, report.problems
@@ -173,18 +176,18 @@ async def test_a_postgresql_that_is_killed_comes_back_with_every_acknowledged_ev
 
         async def worker(number: int) -> None:
             refused = 0
-            while not (refused and not trail.writer.unavailable and is_killed.is_set()):
+            while not (refused and is_killed.is_set()):
                 made = event(call_id=f"call_{number}")
                 try:
                     await trail.append([made])
                     acknowledged.append(made.id)
                 except AuditUnavailable:
                     refused += 1
-                    await asyncio.sleep(0.01)
+                    await eventually(lambda: not trail.writer.unavailable)
 
         async with asyncio.timeout(60):
             workers = [asyncio.create_task(worker(number)) for number in range(10)]
-            await until(lambda: len(acknowledged) > 200)
+            await eventually(lambda: len(acknowledged) > 200)
             os.kill(server.pid, signal.SIGKILL)
             is_killed.set()
             await asyncio.gather(*workers)
@@ -201,7 +204,7 @@ async def test_a_writer_task_that_died_refuses_everything(site: Site) -> None:
     trail = await site.trail()
     task = next(task for task in asyncio.all_tasks() if task.get_name() == "audit writer")
     task.cancel()
-    await until(task.done)
+    await eventually(task.done)
     with pytest.raises(AuditUnavailable):
         await trail.append([event()])
 
@@ -304,7 +307,6 @@ async def test_changing_history_under_a_running_writer_is_seen_when_its_connecti
         await trail.append([event()])
 
 
-@pytest.mark.requirement("AU-4")
 async def test_destroying_a_persons_key_erases_the_person_and_breaks_no_proof(site: Site) -> None:
     trail = await site.trail()
     await trail.append([event(subject="person_1", personal=PERSONAL), event(subject="person_2", personal=PERSONAL)])
@@ -317,3 +319,41 @@ async def test_destroying_a_persons_key_erases_the_person_and_breaks_no_proof(si
     }
     report = await site.report()
     assert report.intact, report.problems
+
+
+@pytest.mark.requirement("AU-2")
+async def test_a_commit_whose_outcome_nobody_can_tell_is_refused_and_writing_goes_on_in_another_log(
+    site: Site, wire: Wire
+) -> None:
+    trail = await site.trail(wire=wire)
+    rival = await asyncpg.connect(site.fresh.owner_dsn, timeout=10)
+    taking = asyncio.create_task(rival.execute("SELECT pg_advisory_lock($1, $2)", LOCK_CLASS, 0))
+    async with asyncio.timeout(10):
+        while not await site.as_owner("SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"):
+            pass
+    wire.cut_on_reply = b"INSERT 0 1"
+    with pytest.raises(AuditUnavailable, match="cannot be told"):
+        await trail.append([event()])
+    await taking
+    assert trail.origin == "test-platform/audit/1"
+    await some_events(trail, 2)
+    await rival.close()
+    report = await site.report()
+    assert report.intact, report.problems
+
+
+@pytest.mark.requirement("AU-3")
+async def test_a_start_checks_the_newest_part_and_verification_everything(site: Site) -> None:
+    settings = msgspec.structs.replace(QUICK, checkpoint_events=10, recent_check=25)
+    trail = await site.trail(settings)
+    await some_events(trail, 100)
+    await trail.close()
+    edit = "UPDATE audit_leaf SET leaf = convert_to(replace(convert_from(leaf, 'UTF8'), 'call_', 'cell_'), 'UTF8')"
+    await site.as_owner(f"{edit} WHERE index = 12")
+    again = await site.trail(settings)
+    await some_events(again, 1)
+    await again.close()
+    assert not (await site.report()).intact
+    await site.as_owner(f"{edit} WHERE index = 90")
+    with pytest.raises(TamperedLog):
+        await site.trail(settings)

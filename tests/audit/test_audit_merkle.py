@@ -148,7 +148,7 @@ def test_the_hash_of_each_block_of_256_leaves_is_handed_out_once_when_it_is_comp
     assert tree_hash([*blocks, naive(rest)] if rest else blocks) == naive(nodes)
 
 
-@pytest.mark.parametrize(("size", "peaks"), [(1, []), (3, [b"x" * 32]), (1, [b"short"])])
-def test_a_stored_frontier_that_cannot_be_one_is_refused(size: int, peaks: list[bytes]) -> None:
+@pytest.mark.parametrize(("size", "stored"), [(1, b""), (3, b"x" * 32), (1, b"short"), (0, b"x" * 32)])
+def test_a_stored_frontier_that_cannot_be_one_is_refused(size: int, stored: bytes) -> None:
     with pytest.raises(ValueError, match="peaks"):
-        Frontier(size, peaks)
+        Frontier.from_bytes(size, stored)

@@ -1,4 +1,5 @@
 import asyncio
+import contextlib
 import json
 import os
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 from ai_platform.audit.settings import SinkSettings
 from ai_platform.audit.sink import JsonlSink
 from ai_platform.domain.errors import AuditUnavailable
+from ai_platform.testing.eventually import eventually
 
 pytestmark = pytest.mark.anyio
 
@@ -80,12 +82,14 @@ async def test_writing_never_holds_the_loop_for_a_slow_disk(tmp_path: Path) -> N
         await sink.write([big])
         await asyncio.sleep(0)
         assert sink.queued == 1
-        received = b""
-        while len(received) < len(big):
-            try:
-                received += os.read(reader, 65536)
-            except BlockingIOError:
-                await asyncio.sleep(0.001)
+        received = bytearray()
+
+        def arrived() -> bool:
+            with contextlib.suppress(BlockingIOError):
+                received.extend(os.read(reader, 65536))
+            return len(received) == len(big)
+
+        await eventually(arrived)
         await sink.close()
     os.close(reader)
-    assert received == big
+    assert bytes(received) == big

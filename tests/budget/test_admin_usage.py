@@ -30,6 +30,7 @@ from ai_platform.policy import PolicyStore
 from ai_platform.policy.settings import PolicySettings
 from ai_platform.stores.postgres import Database
 from ai_platform.testing import FakeClock, MemoryTrail
+from ai_platform.testing.eventually import eventually
 
 pytestmark = pytest.mark.anyio
 
@@ -234,9 +235,7 @@ async def platform(
     router = AdminRouter(routes, identity=authenticator, trail=MemoryTrail(), clock=clock)
     server = uvicorn.Server(uvicorn.Config(router, port=0, log_level="error", lifespan="off"))
     serving = asyncio.create_task(server.serve())
-    async with asyncio.timeout(10):
-        while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
-            await asyncio.sleep(0.001)
+    await eventually(lambda: server.started)
     url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     (tmp_path / "run.json").write_text(json.dumps({"url": url, "pid": 1}))
     yield tmp_path

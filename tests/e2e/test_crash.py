@@ -1,4 +1,4 @@
-"""kill -9 at any instant: what was acknowledged is in the log, the log verifies, the money is right, nothing is held."""
+"""kill -9 at any instant: what was acknowledged is in the log, the log verifies, the money is right."""
 
 import json
 import threading

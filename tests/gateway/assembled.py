@@ -9,13 +9,13 @@ from pathlib import Path
 import msgspec
 
 from ai_platform.budget import Budget, Ledger
-from ai_platform.budget.settings import BudgetSettings
+from ai_platform.budget.settings import BudgetRule, BudgetSettings
 from ai_platform.domain.call import Answer, Call, Client, Door, Headers, Operation
 from ai_platform.domain.errors import UpstreamError
 from ai_platform.domain.principal import Credentials, Principal
 from ai_platform.domain.route import Route
+from ai_platform.entrypoints.body import read_head
 from ai_platform.entrypoints.errors import shape_of
-from ai_platform.entrypoints.messages import read_head
 from ai_platform.gateway import Book, Gateway
 from ai_platform.gateway.charge import Cashier
 from ai_platform.policy import PolicyStore
@@ -73,7 +73,7 @@ class ScriptedUpstream:
 class Assembled:
     """gateway with what a test looks at: trail, budget, upstream, meter, book."""
 
-    def __init__(self, folder: Path, policy: str = "") -> None:
+    def __init__(self, folder: Path, policy: str = "", *, budgets: tuple[BudgetRule, ...] = ()) -> None:
         self.clock = FakeClock()
         self.trail = MemoryTrail()
         self.upstream = ScriptedUpstream()
@@ -83,7 +83,7 @@ class Assembled:
             settings = PolicySettings(file=folder / "enterprise.yaml")
         prices = load_price_book()
         cashier = Cashier(prices, Estimator(), self.clock)
-        self.budget = Budget(BudgetSettings(), self.clock)
+        self.budget = Budget(BudgetSettings(budgets=budgets), self.clock)
         self.alerts = Alerts(AlertSettings(), clock=self.clock)
         self.meter = Meter(MetricsSettings(), clock=self.clock, known_model=lambda _: True)
         self.book = Book(
@@ -108,12 +108,17 @@ class Assembled:
         )
 
     def call(
-        self, text: str = "hello", *, stream: bool = True, operation: Operation = Operation.MESSAGES_CREATE
+        self,
+        text: str = "hello",
+        *,
+        stream: bool = True,
+        operation: Operation = Operation.MESSAGES_CREATE,
+        max_tokens: int = 100,
     ) -> Call:
         body = msgspec.json.encode(
             {
                 "model": "claude-sonnet-5-5",
-                "max_tokens": 100,
+                "max_tokens": max_tokens,
                 "stream": stream,
                 "messages": [{"role": "user", "content": text}],
             }

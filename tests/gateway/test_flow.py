@@ -1,16 +1,19 @@
 """Every way through the flow ends in one record and a settled hold."""
 
 import asyncio
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 from assembled import CLOSE, END, OPEN, START, STOP, Assembled, event, text, whole
 
+from ai_platform.budget.settings import BudgetRule, Period, Scope
 from ai_platform.domain.call import Operation
 from ai_platform.domain.errors import (
     AuditUnavailable,
     Blocked,
     Denied,
+    OverBudget,
     UpstreamBroken,
     UpstreamUnreachable,
 )
@@ -93,7 +96,7 @@ async def test_an_outcome_that_came_too_late_is_written_when_the_trail_is_back(p
     assert not platform.book.late_outcomes
 
 
-@pytest.mark.requirement("DP-2", "DP-5", "SP-3")
+@pytest.mark.requirement("DP-2", "SP-3")
 async def test_a_refused_call_leaves_a_refusal_an_incident_and_no_hold(platform: Assembled) -> None:
     with pytest.raises(Blocked):
         await platform.ask(platform.call("my ssn is 536-22-8491"))
@@ -214,3 +217,19 @@ async def test_count_tokens_is_inspected_recorded_and_free(platform: Assembled) 
     await platform.ask(platform.call("fine", stream=False, operation=Operation.COUNT_TOKENS))
     assert platform.trail.events[-1].facts["cost_usd"] == "0.000000"
     assert platform.spent() == 0
+
+
+@pytest.mark.requirement("SP-3")
+async def test_an_answer_that_outgrows_a_hard_budget_is_stopped_in_mid_stream(tmp_path: Path) -> None:
+    rule = BudgetRule(scope=Scope.USER, period=Period.DAY, usd=Decimal("0.10"))
+    platform = Assembled(tmp_path, budgets=(rule,))
+    endless = [text("many words of a long answer " * 20) for _ in range(2000)]
+    platform.upstream.chunks = [START, OPEN, *endless, CLOSE, END, STOP]
+    received: list[bytes] = []
+    with pytest.raises(OverBudget, match="stopped here"):
+        await platform.ask(platform.call(max_tokens=100_000), received)
+    assert STOP not in b"".join(received)
+    facts = platform.trail.events[-1].facts
+    assert facts["result"] == "stopped"
+    assert 0.10 <= float(facts["cost_usd"]) <= 0.3
+    assert platform.held() == 0

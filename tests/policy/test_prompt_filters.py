@@ -13,7 +13,7 @@ from ai_platform.domain.decision import Refusal
 from ai_platform.domain.errors import Denied, InvalidCall
 from ai_platform.policy import Policy
 
-pytestmark = pytest.mark.requirement("PO-1")
+pytestmark = pytest.mark.requirement("PO-1", "PO-4")
 
 Calls = Callable[..., Call]
 

@@ -11,7 +11,7 @@ from ai_platform.domain.decision import Refusal
 from ai_platform.domain.errors import Denied
 from ai_platform.policy import Policy
 
-pytestmark = pytest.mark.requirement("PO-1")
+pytestmark = pytest.mark.requirement("PO-1", "PO-4")
 
 MISSION = Policy.load("""
 content_filters:

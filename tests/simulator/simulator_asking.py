@@ -1,8 +1,6 @@
 """Requests and event streams for the simulator's suite."""
 
-import asyncio
 import json
-from collections.abc import Callable
 from typing import Any
 
 import httpx2
@@ -47,10 +45,3 @@ async def stream(http: httpx2.AsyncClient, prompt: str = "Hello", **fields: Any)
 
 def text_of(message: dict[str, Any]) -> str:
     return "".join(block["text"] for block in message["content"] if block["type"] == "text")
-
-
-async def eventually(condition: Callable[[], object]) -> None:
-    """Wait until the condition holds, ten seconds at most."""
-    async with asyncio.timeout(10):
-        while not condition():  # noqa: ASYNC110 - the condition is a plain function, nobody can set an event
-            await asyncio.sleep(0.005)

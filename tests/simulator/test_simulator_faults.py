@@ -6,9 +6,10 @@ from typing import Any
 
 import httpx2
 import pytest
-from simulator_asking import body, events, eventually
+from simulator_asking import body, events
 
 from ai_platform.simulator.server import Running
+from ai_platform.testing.eventually import eventually
 
 pytestmark = [pytest.mark.anyio, pytest.mark.requirement("UP-4")]
 

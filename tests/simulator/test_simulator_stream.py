@@ -8,12 +8,13 @@ import httpx2
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from simulator_asking import ask, body, events, eventually, stream, text_of
+from simulator_asking import ask, body, events, stream, text_of
 
 from ai_platform.simulator import SimulatorSettings, serve
 from ai_platform.simulator.pacer import SLOT_SECONDS, Pacer
 from ai_platform.simulator.reply import pieces_of
 from ai_platform.simulator.server import Running
+from ai_platform.testing.eventually import eventually
 
 pytestmark = [pytest.mark.anyio, pytest.mark.requirement("UP-4")]
 

@@ -52,11 +52,11 @@ async def test_structlog_and_the_standard_library_and_uvicorn_write_the_same_jso
     configure_logging(LogSettings(), out)
     structlog.get_logger("room").info("policy_loaded", version="v3")
     logging.getLogger("some.library").warning("odd %s", "thing")
-    logging.getLogger("uvicorn.error").info("Started")
+    logging.getLogger("uvicorn.error").warning("Invalid HTTP request received.")
     ours, library, server = lines(out)
     assert (ours["event"], ours["version"], ours["level"]) == ("policy_loaded", "v3", "info")
     assert (library["event"], library["level"], library["logger"]) == ("odd thing", "warning", "some.library")
-    assert server["event"] == "Started"
+    assert server["event"] == "Invalid HTTP request received."
     assert all(line["timestamp"].endswith("Z") for line in (ours, library, server))
 
 

@@ -11,6 +11,7 @@ from ai_platform.domain.errors import UpstreamError
 from ai_platform.domain.principal import Credentials
 from ai_platform.domain.route import Route, Target
 from ai_platform.testing import FakeClock
+from ai_platform.testing.eventually import eventually
 from ai_platform.upstream import Upstream, UpstreamsSettings
 from ai_platform.upstream.settings import BreakerSettings, RetrySettings, UpstreamSettings
 
@@ -228,20 +229,30 @@ async def fetch(upstream: Upstream, request: Call | None = None, to: Route | Non
             return given, await read(given)
 
 
-async def read_until_failure(upstream: Upstream, request: Call | None = None) -> tuple[bytes, UpstreamError]:
+async def pieces_until_failure(upstream: Upstream, request: Call | None = None) -> tuple[list[bytes], UpstreamError]:
     """What arrived of an answer that breaks off, and how it broke off."""
-    got = b""
+    got: list[bytes] = []
     try:
         async with asyncio.timeout(10), upstream.open(route(), request or call()) as given:
             async for piece in given.body:
-                got += piece
+                got.append(piece)  # noqa: PERF401 - a comprehension would lose what arrived before the failure
     except UpstreamError as error:
         return got, error
     raise AssertionError(f"the answer ended well: {got!r}")
 
 
+async def read_until_failure(upstream: Upstream, request: Call | None = None) -> tuple[bytes, UpstreamError]:
+    pieces, error = await pieces_until_failure(upstream, request)
+    return b"".join(pieces), error
+
+
 async def until(condition: Callable[[], object]) -> None:
     """Let the loop turn until something has happened; bounded."""
-    async with asyncio.timeout(5):
-        while not condition():  # noqa: ASYNC110 - what is waited for has no event: it is state of either side
-            await asyncio.sleep(0.001)
+    await eventually(condition, within=5)
+
+
+async def pace(seconds: float) -> None:
+    """A scripted server takes its time: its slowness is what the test is about, nothing waits for it blindly."""
+    due = asyncio.get_running_loop().create_future()
+    asyncio.get_running_loop().call_later(seconds, due.set_result, None)
+    await due

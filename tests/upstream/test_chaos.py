@@ -5,11 +5,11 @@ import random
 from collections.abc import Awaitable, Callable
 
 import pytest
-from scripted import CHUNKED, END, Wire, answer, call, chunk, fetch, route, serving, spec, until, upstreams
+from scripted import CHUNKED, END, Wire, answer, call, chunk, fetch, pace, route, serving, spec, until, upstreams
 
 from ai_platform.domain.errors import UpstreamError
 from ai_platform.upstream import Upstream
-from ai_platform.upstream.connection import Connection
+from ai_platform.upstream.connection import SLICE, Connection
 from ai_platform.upstream.errors import Closing
 from ai_platform.upstream.framing import read_answer_head
 from ai_platform.upstream.pool import Pool
@@ -69,7 +69,7 @@ async def misbehave(wire: Wire) -> None:
                 await wire.send(CHUNKED)
                 for at in range(len(tag)):
                     await wire.send(chunk(tag[at : at + 1]))
-                    await asyncio.sleep(0.001)
+                    await pace(0.001)
                 await wire.send(END)
             case _:
                 await wire.send(answer(529, b"overloaded"))
@@ -148,6 +148,18 @@ class Line(asyncio.Transport):
 
     def abort(self) -> None:
         self.calls.append("abort")
+
+
+class Shelf:
+    """Counts what comes back."""
+
+    back = 0
+
+    def put(self, _: Connection) -> None:
+        self.back += 1
+
+    def gone(self, _: Connection) -> None:
+        pass
 
 
 LIMITS = Limits(name="one", first_byte=9, idle=9, total=9, keep_alive=9, max_body=10**6, max_head=65536)
@@ -248,15 +260,6 @@ async def test_what_was_still_dialling_or_lent_when_the_pool_closed_is_closed_to
 
 
 async def test_an_answer_that_ends_while_reading_is_paused_leaves_the_connection_reading():
-    class Shelf:
-        back = 0
-
-        def put(self, _: Connection) -> None:
-            self.back += 1
-
-        def gone(self, _: Connection) -> None:
-            pass
-
     shelf, line = Shelf(), Line()
     connection = Connection(asyncio.get_running_loop(), LIMITS, shelf)
     connection.connection_made(line)
@@ -267,6 +270,20 @@ async def test_an_answer_that_ends_while_reading_is_paused_leaves_the_connection
     assert line.calls == ["write", "pause", "resume"]
     assert shelf.back == 1
     assert b"".join([piece async for piece in reply]) == b"x" * 200_000
+    connection.connection_lost(None)
+
+
+async def test_a_connection_with_a_half_sent_request_is_not_kept_whatever_the_answer_says():
+    shelf, line = Shelf(), Line()
+    connection = Connection(asyncio.get_running_loop(), LIMITS, shelf)
+    connection.connection_made(line)
+    request = Outgoing(b"POST / HTTP/1.1\r\n\r\n", b"x" * (SLICE + 1))
+    reply = connection.start(request)
+    connection.data_received(answer(200, b"early"))
+    await connection.upload(reply, request.body)
+    assert [piece async for piece in reply] == [b"early"]
+    assert line.calls == ["write", "abort"], "the head went out, the body did not"
+    assert shelf.back == 0
     connection.connection_lost(None)
 
 

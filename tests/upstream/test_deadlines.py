@@ -12,6 +12,7 @@ from scripted import (
     chunk,
     fetch,
     get,
+    pace,
     read_until_failure,
     replies,
     route,
@@ -51,7 +52,7 @@ async def test_a_head_that_trickles_does_not_move_the_first_byte_deadline():
         await wire.request()
         for letter in b"HTTP/1.1 200 OK\r\nx-slow: " + b"y" * 100_000:
             await wire.send(bytes([letter]))
-            await asyncio.sleep(0.005)
+            await pace(0.005)
 
     async with serving(trickle) as server, upstreams(spec(server, first_byte_timeout=0.1)) as upstream:
         with pytest.raises(UpstreamTimeout, match="first_byte_timeout"):
@@ -64,7 +65,7 @@ async def test_silence_within_an_answer_ends_it_after_what_arrived():
         await wire.send(CHUNKED + chunk(b"so far"))
         await wire.hung_up()
 
-    async with serving(script) as server, upstreams(spec(server, idle_timeout=0.05)) as upstream:
+    async with serving(script) as server, upstreams(spec(server, idle_timeout=0.4)) as upstream:
         got, failure = await read_until_failure(upstream)
     assert got == b"so far"
     assert isinstance(failure, UpstreamTimeout)
@@ -77,7 +78,7 @@ async def test_chunk_extensions_do_not_pass_for_progress():
         await wire.send(CHUNKED + chunk(b"so far") + b"5;")
         while True:
             await wire.send(b"x")
-            await asyncio.sleep(0.005)
+            await pace(0.005)
 
     async with serving(script) as server, upstreams(spec(server, idle_timeout=0.1)) as upstream:
         _, failure = await read_until_failure(upstream)
@@ -90,10 +91,10 @@ async def test_events_that_keep_coming_keep_an_answer_alive_beyond_the_idle_dead
         await wire.send(CHUNKED)
         for _ in range(20):
             await wire.send(chunk(b"."))
-            await asyncio.sleep(0.01)
+            await pace(0.05)
         await wire.send(b"0\r\n\r\n")
 
-    async with serving(script) as server, upstreams(spec(server, idle_timeout=0.12)) as upstream:
+    async with serving(script) as server, upstreams(spec(server, idle_timeout=0.6)) as upstream:
         _, body = await fetch(upstream)
     assert body == b"." * 20
 
@@ -104,9 +105,9 @@ async def test_the_total_deadline_holds_although_events_keep_coming():
         await wire.send(CHUNKED)
         while True:
             await wire.send(chunk(b"."))
-            await asyncio.sleep(0.005)
+            await pace(0.005)
 
-    async with serving(script) as server, upstreams(spec(server, total_timeout=0.1)) as upstream:
+    async with serving(script) as server, upstreams(spec(server, total_timeout=0.6)) as upstream:
         got, failure = await read_until_failure(upstream)
     assert got
     assert "total_timeout" in str(failure)
@@ -117,7 +118,7 @@ async def test_an_upload_that_nobody_reads_runs_into_the_idle_deadline():
         wire.writer.transport.pause_reading()
         await asyncio.Event().wait()
 
-    async with serving(script) as server, upstreams(spec(server, idle_timeout=0.1)) as upstream:
+    async with serving(script) as server, upstreams(spec(server, idle_timeout=0.4)) as upstream:
         with pytest.raises(UpstreamTimeout, match="took nothing of the request"):
             await fetch(upstream, call(body=b"x" * 30_000_000))
 
@@ -129,12 +130,32 @@ async def test_a_caller_that_takes_nothing_loses_the_answer_and_the_upstream_is_
         while True:
             await wire.send(chunk(b"x" * 65536))
 
-    async with asyncio.timeout(10), serving(script) as server, upstreams(spec(server, idle_timeout=0.1)) as upstream:
+    async with asyncio.timeout(10), serving(script) as server, upstreams(spec(server, idle_timeout=0.4)) as upstream:
         async with upstream.open(route(), call()) as answer:
             await until(lambda: not upstream.health()[0].open_connections)
             with pytest.raises(UpstreamTimeout, match="caller"):
                 async for _ in answer.body:
                     pass
+        assert upstream.health()[0].failures == 0
+
+
+async def test_a_slow_caller_who_runs_into_the_total_deadline_is_not_the_upstreams_fault_either():
+    async def script(wire: Wire) -> None:
+        await wire.request()
+        await wire.send(CHUNKED)
+        while True:
+            await wire.send(chunk(b"x" * 65536))
+
+    async with (
+        asyncio.timeout(10),
+        serving(script) as server,
+        upstreams(spec(server, total_timeout=0.6)) as upstream,
+        upstream.open(route(), call()) as answer,
+    ):
+        await until(lambda: not upstream.health()[0].open_connections)
+        with pytest.raises(UpstreamTimeout, match="caller"):
+            async for _ in answer.body:
+                pass
         assert upstream.health()[0].failures == 0
 
 

@@ -2,6 +2,8 @@
 
 import asyncio
 import re
+import socket
+import struct
 
 import pytest
 from scripted import (
@@ -14,6 +16,7 @@ from scripted import (
     chunk,
     fetch,
     get,
+    pace,
     read,
     replies,
     route,
@@ -375,7 +378,7 @@ async def test_a_thousand_streams_at_once_each_get_their_own_events():
             await wire.send(CHUNKED)
             for turn in range(5):
                 await wire.send(chunk(b"%b:%d " % (request.body, turn)))
-                await asyncio.sleep(0.005)
+                await pace(0.005)
             await wire.send(END)
 
     async def one(upstream: object, number: int) -> bool:
@@ -419,7 +422,7 @@ async def test_a_connection_reset_in_mid_answer_is_an_upstream_error():
         await wire.send(CHUNKED + chunk(b"begun"))
         await wire.server.log[0].wait()
         sock = wire.writer.get_extra_info("socket")
-        sock.setsockopt(1, 13, b"\x01\0\0\0\0\0\0\0")  # SO_LINGER with zero: closing sends RST
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # closing sends RST
         wire.reset()
 
     async with asyncio.timeout(10), serving(script) as server, upstreams(spec(server)) as upstream:

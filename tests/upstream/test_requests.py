@@ -269,10 +269,14 @@ async def test_a_mapped_model_is_spliced_into_an_otherwise_untouched_body():
     )
 
 
-async def test_a_model_that_cannot_be_mapped_is_not_sent_as_it_is():
+@pytest.mark.parametrize(
+    "body",
+    [b"{}", b"not json", b'{"model":', b'{"x":"\\q"}', b'{"a":{"model":"claude-sonnet-5-5"}}', b'[{"model":"x"}]'],
+)
+async def test_a_model_that_cannot_be_mapped_is_not_sent_as_it_is(body: bytes):
     async with serving(replies(OK)) as server, upstreams(spec(server)) as upstream:
         with pytest.raises(InvalidCall, match="model"):
-            await fetch(upstream, call(body=b"{}"), route(model="claude-opus-5-5"))
+            await fetch(upstream, call(body=body), route(model="claude-opus-5-5"))
     assert server.requests == []
 
 
@@ -280,6 +284,9 @@ async def test_a_model_that_cannot_be_mapped_is_not_sent_as_it_is():
     "body",
     [
         b'{"model":"a"}',
+        b'{"x":"model","y":"model","model":"a","z":{"model":"keep"}}',
+        b'{"y":{"model":"keep"},"model":"a","z":{"model":"keep"}}',
+        b'{"model":"a","y":1,"mod\\u0065l":"b"}',
         b'{"mod\\u0065l":"a"}',
         b'{"model":"a","model":"b"}',
         b'{"x":"model","model":"a","y":["model",{"model":"keep"}]}',
@@ -309,6 +316,12 @@ def test_splicing_equals_setting_the_model_and_touches_nothing_else(document: di
     body = json.dumps(document, indent=indent).encode()
     assert json.loads(with_model(body, "new")) == {**document, "model": "new"}
     assert with_model(with_model(body, "new"), "old") == body
+
+
+def test_a_body_made_to_hide_its_model_is_refused_before_it_costs_much():
+    hidden = b'{"a":[' + b'"",' * 300_000 + b'{"model":1}],"model":"a","b":{"model":1}}'
+    with pytest.raises(ValueError, match="100000"):
+        with_model(hidden, "new")
 
 
 def test_a_call_without_a_model_is_not_searched_for_one():

@@ -5,6 +5,8 @@ from datetime import UTC, datetime
 from email.utils import format_datetime
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 from scripted import (
     OK,
     Pause,
@@ -429,6 +431,34 @@ async def test_answers_that_break_off_open_the_circuit_and_callers_that_leave_do
         for _ in range(3):
             await read_until_failure(upstream)
         assert upstream.health()[0].breaker == "open"
+
+
+async def test_a_single_504_that_is_handed_on_is_marked_too():
+    async with (
+        serving(replies(answer(504))) as server,
+        upstreams(spec(server), retry=RetrySettings(attempts=1)) as upstream,
+    ):
+        got, _ = await fetch(upstream)
+    assert (got.status, got.facts["maybe_billed"]) == (504, True)
+
+
+@given(name=st.sampled_from([b"retry-after", b"retry-after-ms"]), text=st.binary(max_size=40))
+@example(name=b"retry-after", text=b"Sun, 22 Nov 99999999 12:00:00 GMT")
+@example(name=b"retry-after", text=b"22 Nov 2026 12:00:00 +9999999999")
+def test_no_retry_after_can_do_harm(name: bytes, text: bytes):
+    seconds = retry_after([(name, text)], 1_795_348_800.0)
+    assert seconds is None or seconds >= 0
+
+
+DATES = st.from_regex(
+    r"(?:[A-Z][a-z]{2},? ?)?-?\d{0,3} [A-Za-z]{0,4} \d{0,6} \d{0,3}:?\d{0,3}:?\d{0,3} ?[A-Z+-]?\d{0,6}"
+)
+
+
+@given(DATES)
+def test_no_date_however_odd_can_do_harm(text: str):
+    seconds = retry_after([(b"retry-after", text.encode("utf-8"))], 1_795_348_800.0)
+    assert seconds is None or seconds >= 0
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from ai_platform.audit.canonical import canonical, is_common
-from ai_platform.domain.event import RETENTION_DAYS, Event
+from ai_platform.domain.event import RETENTION_DAYS, Event, EventType
 
 VERSION = 1
 INTENTS = frozenset({"claude_chat_request", "mcp_tool_call"})
@@ -65,17 +65,17 @@ class Draft:
 
     __slots__ = ("_after", "_before")
 
-    def __init__(self, event: Event, days: int, subject_ref: str | None, sealed: bytes | None) -> None:
-        """days: how long it is kept. sealed: the encrypted personal fields.
+    def __init__(self, event: Event, keep: "Retention", subject_ref: str | None, sealed: bytes | None) -> None:
+        """sealed: the encrypted personal fields.
 
         Raises:
             TypeError: the facts hold something that has no JSON form.
 
         """
-        self._before = _before(event, days)
+        self._before = _before(event, keep.days)
         self._after = b'","personal":%b,"retention":"%b","subject_ref":%b,"v":1}' % (
             b'"%b"' % sealed if sealed else b"null",
-            retention_class(days).encode(),
+            keep.name,
             b'"%b"' % subject_ref.encode() if subject_ref else b"null",
         )
 
@@ -83,12 +83,20 @@ class Draft:
         return b'%b,"index":%d,"log":"%b%b' % (self._before, index, origin, self._after)
 
 
-def retention_class(days: int) -> str:
-    return f"{days // 365}y" if days % 365 == 0 else f"{days}d"
+class Retention(msgspec.Struct, frozen=True):
+    """How long an event is kept. name: `1y`, `10d`, as it stands in the leaf."""
+
+    days: int
+    name: bytes
+
+    @classmethod
+    def of(cls, days: int) -> "Retention":
+        return cls(days, b"%dy" % (days // 365) if days % 365 == 0 else b"%dd" % days)
 
 
-def retention_days(overrides: dict[str, int]) -> dict[str, int]:
-    return {kind.value: overrides.get(kind.value, days) for kind, days in RETENTION_DAYS.items()}
+def retention_by_type(overrides: dict[str, int]) -> dict[EventType, Retention]:
+    """overrides: event type -> days."""
+    return {kind: Retention.of(overrides.get(kind.value, days)) for kind, days in RETENTION_DAYS.items()}
 
 
 def timestamp(at: float) -> str:

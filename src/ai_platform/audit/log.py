@@ -27,6 +27,9 @@ from ai_platform.stores.rows import Insert
 
 LOCK_CLASS = 0x41554454  # "AUDT": the first half of the advisory lock's number, the slot is the second
 CHUNK = 2000
+MOST_CHECKPOINTS = 1000
+"""Signatures that a start verifies at most (a tenth of a second)."""
+
 LEAVES_FROM = """
 SELECT index, leaf, leaf_hash FROM audit_leaf WHERE log = $1 AND index >= $2 ORDER BY index LIMIT $3
 """
@@ -85,8 +88,6 @@ class OpenLog:
 
     async def holds(self, pending: Pending) -> bool:
         """Whether a batch whose commit was not answered is in the table. It is there whole or not at all."""
-        if not pending.leaves:
-            return False
         stored = await self.connection.fetchval(
             "SELECT leaf FROM audit_leaf WHERE log = $1 AND index = $2", self.slot, pending.base
         )
@@ -126,19 +127,20 @@ class OpenLog:
             WHERE log = $1 AND size >= (
                 SELECT coalesce(max(c.size), 0) FROM audit_checkpoint c WHERE c.log = $1 AND c.size <=
                     (SELECT max(n.size) FROM audit_checkpoint n WHERE n.log = $1) - $2)
-            ORDER BY size
+            ORDER BY size DESC LIMIT $3
             """,
             self.slot,
             self._settings.recent_check,
+            MOST_CHECKPOINTS,
         )
         expected: list[Expected] = []
         start = Frontier()
-        for row in rows:
+        for row in reversed(rows):
             with _tampered(self.slot, f"the stored checkpoint at {row['size']}"):
                 checkpoint = open_checkpoint(row["note"], self._keys.trusted)
                 if checkpoint.origin != self.origin or checkpoint.size != row["size"]:
                     raise NoteError("it belongs to another place")
-                if not expected and self._settings.recent_check < rows[-1]["size"]:
+                if not expected and (self._settings.recent_check < rows[0]["size"] or len(rows) == MOST_CHECKPOINTS):
                     start = Frontier.from_bytes(checkpoint.size, row["frontier"])
             expected.append(Expected(checkpoint.size, checkpoint.root, f"the checkpoint at {checkpoint.size}"))
             self.covered = checkpoint.size

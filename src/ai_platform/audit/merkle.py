@@ -36,11 +36,12 @@ class Frontier:
     def __init__(self, size: int = 0, peaks: Iterable[bytes] = ()) -> None:
         self.size = size
         self._peaks = list(peaks)
-        if len(self._peaks) != size.bit_count() or any(len(peak) != 32 for peak in self._peaks):
-            raise ValueError(f"a tree of {size} leaves has {size.bit_count()} peaks of 32 bytes")
 
     @classmethod
     def from_bytes(cls, size: int, data: bytes) -> Self:
+        """What `to_bytes` gave. Raises ValueError when it cannot be the frontier of a tree of that size."""
+        if len(data) != 32 * size.bit_count():
+            raise ValueError(f"a tree of {size} leaves has {size.bit_count()} peaks of 32 bytes")
         return cls(size, (data[at : at + 32] for at in range(0, len(data), 32)))
 
     def to_bytes(self) -> bytes:

@@ -50,6 +50,10 @@ class AuditReader:
         """The last events as JSON lines and, with follow, every later one as it is committed."""
         return self._search.tail(last, self._settings.tail_poll if follow else None)
 
+    def stop_following(self) -> None:
+        """End every `tail` that follows, so that a stopping server need not wait for its readers."""
+        self._search.over.set()
+
     async def proof(self, event_id: str) -> dict[str, Any]:
         """The event's leaf, inclusion path and signed checkpoint, which together prove it without this platform.
 

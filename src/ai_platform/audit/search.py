@@ -4,6 +4,7 @@ Above: reader. Below: stores, subjects.
 """
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -48,7 +49,10 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Search:
+    """over: set to end everybody's following."""
+
     def __init__(self, database: Database, subjects: SubjectKeys) -> None:
+        self.over = asyncio.Event()
         self._database = database
         self._subjects = subjects
 
@@ -78,13 +82,18 @@ class Search:
         while True:
             for line in await self._opened(rows):
                 yield msgspec.json.encode(line) + b"\n"
-            if poll is None:
+            if poll is None or (not rows and await self._is_over(poll)):
                 return
-            if not rows:
-                await asyncio.sleep(poll)
             rows = await self._database.fetch(_NEWER, list(seen), list(seen.values()))
             for row in rows:
                 seen[row["log"]] = max(row["index"], seen.get(row["log"], -1))
+
+    async def _is_over(self, seconds: float) -> bool:
+        """Wait so long, or until following is over."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self.over.wait()
+        return self.over.is_set()
 
     async def _rows(self, query: Query) -> list[Any]:
         conditions = ["leaf IS NOT NULL"]

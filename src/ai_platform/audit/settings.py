@@ -8,11 +8,13 @@ MISSION_SINK = "/var/log/claude/audit.jsonl"
 class SinkSettings(msgspec.Struct, frozen=True, kw_only=True):
     """A JSON Lines copy of every event, in clear, written after the event is durable.
 
+    enabled: whether the copy is written.
     path: where; the folder must exist or be creatable.
     required: True makes an append fail (AuditUnavailable) when the line cannot be written and flushed to disk;
         False counts the lost line and goes on (the database stays the record).
     personal: False leaves out the personal fields. A copy in clear is outside erasure: rotate and expire it.
-    rotate_bytes: size at which the file is renamed to `.1` (and `.1` to `.2` ...). keep: rotated files kept.
+    rotate_bytes: size at which the file is renamed to `.1` (and `.1` to `.2` ...).
+    keep: rotated files kept.
     queue_lines: lines that may wait for the disk.
     """
 
@@ -30,9 +32,10 @@ class AuditSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     name: first part of every log's origin (`NAME/audit/SLOT`) and the name of the signing key; no space, no `+`.
     keys: folder of the key files; empty = `audit/keys` in the data folder. Replicas of one database share these files.
-    checkpoint_events, checkpoint_seconds: a checkpoint is signed after so many events, or so long after the first
-        event that no checkpoint covers yet.
-    queue_events: events that may wait for a commit; more are refused. batch_events: events in one transaction.
+    checkpoint_events: a checkpoint is signed after so many events.
+    checkpoint_seconds: or so long after the first event that no checkpoint covers yet.
+    queue_events: events that may wait for a commit; more are refused.
+    batch_events: events in one transaction.
     commit_timeout: for one transaction; then its outcome is looked up on a new connection.
     retry_seconds: between attempts to reach a lost PostgreSQL again; appends fail at once meanwhile.
     slot_wait: how long a start waits for a log that a dying process still holds before it opens a new one.

@@ -13,7 +13,7 @@ import asyncpg
 from ai_platform.audit.errors import TamperedLog
 from ai_platform.audit.files import CheckpointFiles
 from ai_platform.audit.keys import Keys, load_keys
-from ai_platform.audit.leaf import Draft, retention_days, timestamp
+from ai_platform.audit.leaf import Draft, retention_by_type, timestamp
 from ai_platform.audit.lines import line_of_event
 from ai_platform.audit.log import OpenLog, open_log, seal_log
 from ai_platform.audit.settings import AuditSettings
@@ -55,7 +55,7 @@ class PostgresTrail:
         self._database = database
         self._settings = settings
         self._clock = clock
-        self._days = retention_days(settings.retention_days)
+        self._retention = retention_by_type(settings.retention_days)
 
     async def start(self) -> None:
         """Claim a log and record that it was opened. Raises: see `open_trail`."""
@@ -103,7 +103,7 @@ class PostgresTrail:
 
     def _plain(self, event: Event) -> Draft:
         ref = self.subjects.ref(event.subject) if event.subject is not None else None
-        return Draft(event, self._days[event.type.value], ref, None)
+        return Draft(event, self._retention[event.type], ref, None)
 
     async def _sealed(self, event: Event) -> Draft:
         # Personal fields of nobody in particular (a failed sign-in) share one key a month.
@@ -115,7 +115,7 @@ class PostgresTrail:
             except (StoreUnavailable, asyncpg.PostgresError) as error:
                 self.writer.refused += 1
                 raise AuditUnavailable(f"The audit trail cannot reach its keys: {error}") from error
-        return Draft(event, self._days[event.type.value], key.ref, key.seal(event.id, event.personal))
+        return Draft(event, self._retention[event.type], key.ref, key.seal(event.id, event.personal))
 
     async def _open(self, last: OpenLog | None) -> OpenLog:
         return await open_log(self._database, self._settings, self.keys, self.files, last)

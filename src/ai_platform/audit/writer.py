@@ -210,9 +210,11 @@ class Writer:
         self.last_error = str(error)
         self.unavailable = f"PostgreSQL does not take audit records ({type(error).__name__})."
         is_held = await self._reopen(pending)
-        if self.log is None or is_held is None:
+        if self.log is None:
             self._fail(batch, self.unavailable)
             self._fail_queue(self.unavailable)
+        elif is_held is None:  # fails closed: it may be there, but nobody can tell
+            self._fail(batch, "PostgreSQL broke off during the commit, and its outcome cannot be told.")
         elif is_held:
             await self._committed(self.log, batch, pending)
         else:
@@ -228,13 +230,16 @@ class Writer:
         self.queued += sum(len(waiter.drafts) for waiter in batch)
 
     async def _reopen(self, pending: Pending | None = None) -> bool | None:
-        """One attempt to have a log again; whether it holds `pending`. None: still away, `unavailable` says why."""
+        """One attempt to have a log again; without one, `unavailable` says why.
+
+        Returns whether it holds `pending`; None when it is another log, or there are no leaves to look for.
+        """
         log = None
         try:
             async with asyncio.timeout(self._settings.commit_timeout):
                 log = await self._reopen_log(self._last)
                 is_same = self._last is not None and log.slot == self._last.slot
-                is_held = is_same and pending is not None and await log.holds(pending)
+                is_held = await log.holds(pending) if is_same and pending and pending.leaves else None
         except _AWAY as error:
             self.last_error = str(error) or "PostgreSQL does not answer in time"
             known = isinstance(error, PlatformError)  # its text is meant for callers, the driver's is not

@@ -29,9 +29,12 @@ class Period(StrEnum):
 class BudgetRule(msgspec.Struct, frozen=True, kw_only=True):
     """One budget. Of the rules for one scope and period the most specific name holds; different ones all hold.
 
+    scope: whose spending: the tenant (`org`), a team, a person or service account (`user`), one platform key.
+    period: a UTC day, a week from Monday, a calendar month.
+    usd: how much may be spent in each.
     name: whom it is for: a tenant, team, person (id or e-mail) or key id, `*` inside is a wildcard.
-    hard: True refuses calls that do not fit any more, False only alerts.
-    alerts: percentages of `usd` at which somebody is told, None = the room's.
+    hard: refuses calls that do not fit any more; without it the rule only alerts.
+    alerts: percentages of `usd` at which somebody is told; without them those of `budget.alerts` hold.
     """
 
     scope: Scope
@@ -47,8 +50,8 @@ class BudgetRule(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BudgetSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """budgets: beside the policy's usage limits. alerts: percentages of a limit in money at which somebody is told.
-
+    """budgets: spending limits in dollars, beside the policy's usage limits.
+    alerts: percentages of a limit in money at which somebody is told.
     stop_streams: a streamed answer that outgrows its hold is stopped when a hard budget is used up by it.
     lease_seconds: a process that was not heard of for so long is dead, and its open calls are settled by estimate.
     heartbeat_seconds: how often a process says that it lives; at most a third of lease_seconds.

@@ -24,7 +24,7 @@ Since = Annotated[str | None, typer.Option(help="From this time on: ISO 8601, or
 Until = Annotated[str | None, typer.Option(help="Before this time: ISO 8601, or 24h, 7d.", show_default=False)]
 CallId = Annotated[str | None, typer.Option("--call", help="Everything of one call.", show_default=False)]
 
-_COLUMNS = ("timestamp", "event_type", "user_email", "model", "result", "cost_usd", "call_id", "event_id")
+_COLUMNS = ("time", "event", "who", "model", "result", "usd")
 _CHECKED = ("log", "events", "checkpoints", "uncovered", "expired", "first_at", "last_at", "sealed")
 
 
@@ -86,7 +86,7 @@ def search(
     if as_json:
         emit_json(found)
     else:
-        emit_table(f"{len(found)} events", _COLUMNS, found, empty="No event matches.", right=("cost_usd",))
+        emit_table(f"{len(found)} events", _COLUMNS, map(_row, found), empty="No event matches.", right=("usd",))
 
 
 @app.command()
@@ -240,3 +240,20 @@ def _create(path: Path, content: bytes) -> None:
             file.write(content)
     except OSError as error:
         fail(f"{path} cannot be written: {error}", code=2)
+
+
+def _row(event: dict[str, Any]) -> dict[str, Any]:
+    """What a person looks for first; `--json` has every field, the call's id among them."""
+    result = event.get("result") or event.get("reason") or ""
+    if reason := event.get("reason"):
+        result = f"{event.get('result') or 'refused'}: {reason}"
+    elif types := event.get("sensitive_data_types"):
+        result = f"{result} ({', '.join(types)}{', redacted' if event.get('redacted') else ''})".strip()
+    return {
+        "time": str(event["timestamp"])[:19].replace("T", " "),
+        "event": str(event["event_type"]).removeprefix("claude_"),
+        "who": event.get("user_email") or event.get("user_name"),
+        "model": event.get("model"),
+        "result": result,
+        "usd": event.get("cost_usd"),
+    }

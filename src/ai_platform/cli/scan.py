@@ -1,5 +1,6 @@
 """`ai-platform scan`: the platform's data-protection engine on files, folders and standard input. Needs no platform."""
 
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,7 +24,7 @@ def scan(paths: Paths = None, *, jsonl: Jsonl = False, as_json: Json = False) ->
     scanner = Scanner(ProtectionPlan())
     sources = paths or ["-"]
     if jsonl:
-        raise typer.Exit(1 if _jsonl(scanner, sources) else 0)
+        raise typer.Exit(_jsonl(scanner, sources))
     rows: list[dict[str, Any]] = []
     for name, text in _texts(sources):
         rows += [_row(finding, text, name) for finding in scanner.scan(text)]
@@ -49,23 +50,36 @@ def brief(finding: Finding) -> dict[str, Any]:
     }
 
 
-def _jsonl(scanner: Scanner, sources: list[str]) -> bool:
-    found = False
+def _jsonl(scanner: Scanner, sources: list[str]) -> int:
+    """One line out for each line in, whatever stands in it; the exit code. A line that is not {"id","text"} gets an
+    `error` in place of findings, and the others are still scanned.
+    """
+    code = 0
     for source in sources:
         with sys.stdin.buffer if source == "-" else _open(source) as lines:
             for number, line in enumerate(lines, 1):
                 if not line.strip():
                     continue
-                try:
-                    record = msgspec.json.decode(line)
-                    text = record["text"]
-                except (msgspec.DecodeError, KeyError, TypeError):
-                    fail(f'{source}:{number}: not a JSON object with "id" and "text".', code=2)
-                findings = [brief(finding) for finding in scanner.scan(text if isinstance(text, str) else "")]
-                found = found or bool(findings)
-                sys.stdout.buffer.write(msgspec.json.encode({"id": record.get("id"), "findings": findings}) + b"\n")
+                answer = _answer(scanner, line)
+                if "error" in answer:
+                    answer["line"] = number
+                    code = 2
+                elif answer["findings"] and code == 0:
+                    code = 1
+                sys.stdout.buffer.write(msgspec.json.encode(answer) + b"\n")
     sys.stdout.buffer.flush()
-    return found
+    return code
+
+
+def _answer(scanner: Scanner, line: bytes) -> dict[str, Any]:
+    try:
+        record = json.loads(line)  # takes lone surrogates, which real logs contain
+    except (ValueError, RecursionError) as error:
+        return {"id": None, "error": f"not JSON: {error}"[:200]}
+    text = record.get("text") if isinstance(record, dict) else None
+    if not isinstance(text, str):
+        return {"id": None, "error": 'not an object with "id" and a "text" string'}
+    return {"id": record.get("id"), "findings": [brief(finding) for finding in scanner.scan(text)]}
 
 
 def _open(source: str) -> Any:

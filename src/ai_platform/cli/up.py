@@ -53,6 +53,9 @@ def up(
                 runner.run(_serve(settings, ready_file))
         except OSError as error:
             fail(f"Cannot listen on {settings.server.host}:{settings.server.port}: {error.strerror or error}.")
+        finally:
+            if ready_file is not None:
+                ready_file.unlink(missing_ok=True)
 
 
 async def _serve(settings: Settings, ready_file: Path | None) -> None:
@@ -74,8 +77,6 @@ async def _serve(settings: Settings, ready_file: Path | None) -> None:
         console.print("Stopping: finishing the calls under way (Ctrl-C again to cut them off).", style="dim")
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, platform.hurry)
-    if ready_file is not None:
-        ready_file.unlink(missing_ok=True)
 
 
 def _settle_collector() -> None:
@@ -89,7 +90,8 @@ def _write_ready(path: Path, platform: Platform) -> None:
     """Atomically and readable by this user only: it holds the admin key."""
     content = msgspec.json.encode({"url": platform.url, "admin_key": platform.admin_key, "pid": os.getpid()})
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    temporary.unlink(missing_ok=True)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)  # nobody else's file, nor a link
     with os.fdopen(descriptor, "wb") as file:
         file.write(content)
     temporary.replace(path)
@@ -102,19 +104,24 @@ def _announce(console: Console, platform: Platform, settings: Settings) -> None:
     facts.add_row("address", f"[bold]{platform.url}[/]")
     facts.add_row("upstream", platform.upstream_text)
     facts.add_row("policy", platform.policy_text)
-    facts.add_row("data", str(settings.data))
+    facts.add_row("data", _short(settings.data))
     if platform.new_admin_key:
-        facts.add_row(
-            "admin key", f"[bold]{platform.new_admin_key}[/]  (shown once; kept in {settings.data}/admin.key)"
-        )
+        facts.add_row("admin key", f"[bold]{platform.new_admin_key}[/]")
+        facts.add_row("", f"[dim]shown once; kept in {_short(settings.data)}/admin.key[/]")
     console.print(Panel(facts, title=f"ai-platform {__version__}", title_align="left", expand=False))
     if platform.simulated:
         console.print(
-            "[bold black on yellow] SIMULATED UPSTREAM [/] No model answers here: answers are made up by the built-in"
-            " simulator.\nSet ANTHROPIC_API_KEY, or name an upstream in a configuration file, to reach a real one."
+            "[bold black on yellow] SIMULATED UPSTREAM [/] No model answers here: answers are made up by a simulator."
+            "\nSet ANTHROPIC_API_KEY, or name an upstream in a configuration file, to reach a real one.",
+            soft_wrap=True,
         )
-    console.print("\nPoint Claude Code at it (another key for each person: ai-platform keys create NAME):\n")
+    console.print("\nPoint Claude Code at it (a key for each person: ai-platform keys create NAME):\n", highlight=False)
     console.print(f"  export ANTHROPIC_BASE_URL={platform.url}", highlight=False, soft_wrap=True)
     console.print(
         "  export ANTHROPIC_AUTH_TOKEN=$(ai-platform keys create me --quiet)\n", highlight=False, soft_wrap=True
     )
+
+
+def _short(path: Path) -> str:
+    """The path as a person writes it."""
+    return f"~/{path.relative_to(Path.home())}" if path.is_relative_to(Path.home()) else str(path)

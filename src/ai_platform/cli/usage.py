@@ -20,7 +20,9 @@ from ai_platform.pricing.schema import Row
 
 Data = Annotated[Path | None, typer.Option(help="Data folder of the platform.", show_default=False)]
 
-_NUMBERS = ("requests", "input", "output", "cache_read", "cache_write", "cost_usd")
+_NUMBERS = ("calls", "input", "output", "read", "written", "usd")
+"""Columns: `read` and `written` are cache tokens."""
+
 _PRICES = {"input": "input", "output": "output", "read": "cache_read", "5m_write": "write_5m", "1h_write": "write_1h"}
 """Heading -> field of a price row."""
 _EMPTY = (
@@ -42,7 +44,8 @@ def usage(
 ) -> None:
     """Show what was spent, by person, team, model, day or anything else a call has.
 
-    Money is exact to the micro-dollar: the sums are those of the ledger's rows.
+    Money is exact to the micro-dollar: the sums are those of the ledger's rows. `read` and `written` are tokens of the
+    prompt cache; `input` is what no cache held.
     """
     with explained(), AdminClient(data) as client:
         answer = client.get(
@@ -148,12 +151,12 @@ def _model(ref: str, row: Row) -> str:
 def _row(row: dict[str, Any], by: By) -> dict[str, Any]:
     return {
         by.value: row.get("name") or "-",
-        "requests": f"{row['requests']:,}",
+        "calls": f"{row['requests']:,}",
         "input": f"{row['input_tokens']:,}",
         "output": f"{row['output_tokens']:,}",
-        "cache_read": f"{row['cache_read_tokens']:,}",
-        "cache_write": f"{row['cache_write_5m_tokens'] + row['cache_write_1h_tokens']:,}",
-        "cost_usd": row["usd"],
+        "read": f"{row['cache_read_tokens']:,}",
+        "written": f"{row['cache_write_5m_tokens'] + row['cache_write_1h_tokens']:,}",
+        "usd": row["usd"],
     }
 
 

@@ -27,6 +27,7 @@ from ai_platform.domain.errors import (
     UpstreamTimeout,
     UpstreamUnreachable,
 )
+from ai_platform.gateway.defects import defect
 
 LONGEST_CLIENT_WAIT = 60.0
 """Claude Code waits for a retry-after up to this many seconds; beyond it, it shows the message at once."""
@@ -81,6 +82,11 @@ def shape_of(error: PlatformError) -> Shape:
 def envelope(kind: str, message: str, request_id: str) -> bytes:
     """The error body of the Messages API (platform.claude.com, "Errors")."""
     return msgspec.json.encode({"type": "error", "error": {"type": kind, "message": message}, "request_id": request_id})
+
+
+def internal_answer(error: BaseException | None, request_id: str) -> tuple[int, Headers, bytes]:
+    """The answer when an exception that is none of the platform's reached the outer border (None: no answer came)."""
+    return answer_to(defect(error, request_id), request_id)
 
 
 def answer_to(error: PlatformError, request_id: str) -> tuple[int, Headers, bytes]:

@@ -3,13 +3,14 @@
 None needs a credential; none shows personal data, keys or content. The metrics carry bounded labels only.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from html import escape
 
 import msgspec
 
 from ai_platform import __version__
-from ai_platform.entrypoints.http import Handler, Receive, Scope, Send, send_whole
+from ai_platform.entrypoints.http import Handler, Receive, Scope, Send, origin_of, send_whole
 from ai_platform.telemetry import Meter
 
 Check = Callable[[], str | None]
@@ -27,6 +28,8 @@ export ANTHROPIC_AUTH_TOKEN=&lt;your platform key&gt;</pre>
 <p>No key yet? Whoever runs this gateway creates one with <code>ai-platform keys create NAME</code>.</p>
 <h2>State</h2><dl>{checks}</dl><p><a href="/readyz">/readyz</a> · <a href="/metrics">/metrics</a></p></html>"""
 
+_NUMBER = re.compile(r"https?://(?:localhost|\d{1,3}(?:\.\d{1,3}){3}|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?")
+
 SIMULATED = (
     '<p class="warn" role="note"><strong>Simulated upstream.</strong> No model answers here: every answer is made up by'
     " the built-in simulator. Name a real upstream (ANTHROPIC_API_KEY or a configuration file) to change that.</p>"
@@ -34,22 +37,31 @@ SIMULATED = (
 
 
 class Operations:
-    """checks: what readiness depends on, by name. simulated: answers are made up, and the front page says so."""
+    """checks: what readiness depends on, by name. simulated: answers are made up, and the front page says so.
 
-    def __init__(self, meter: Meter, checks: Mapping[str, Check], *, simulated: bool) -> None:
+    url: where clients reach this gateway. is_public: it was set, so it is right for everybody.
+    """
+
+    def __init__(
+        self, meter: Meter, checks: Mapping[str, Check], *, simulated: bool, url: str, is_public: bool
+    ) -> None:
+        self._url = url
+        self._is_public = is_public
         self._meter = meter
         self._checks = dict(checks)
         self._simulated = simulated
 
     def handlers(self) -> dict[tuple[str, str], Handler]:
+        pages: dict[str, Handler] = {
+            "/healthz": self.healthz,
+            "/readyz": self.readyz,
+            "/metrics": self.metrics,
+            "/api/hello": self.hello,
+        }
         return {
-            ("GET", "/healthz"): self.healthz,
-            ("GET", "/readyz"): self.readyz,
-            ("GET", "/metrics"): self.metrics,
+            **{(method, path): page for path, page in pages.items() for method in ("GET", "HEAD")},
             ("GET", "/"): self.front_page,
             ("HEAD", "/"): self.hello,
-            ("HEAD", "/api/hello"): self.hello,
-            ("GET", "/api/hello"): self.hello,
         }
 
     async def healthz(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -79,24 +91,33 @@ class Operations:
         await send_whole(send, 200, [(b"content-length", b"0")], b"")
 
     async def front_page(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Says how to use this gateway, at an address that whoever made a link here did not choose."""
         del receive
         rows = "".join(
             f"<dt>{escape(name)}</dt><dd>{escape(problem or 'ok')}</dd>" for name, problem in self._results().items()
         )
-        host = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"host"), "localhost")
         page = _PAGE.format(
             version=__version__,
             notice=SIMULATED if self._simulated else "",
-            url=escape(f"{scope['scheme']}://{host}"),
+            url=escape(self._shown(scope)),
             checks=rows,
         ).encode()
         headers = [
             (b"content-type", b"text/html; charset=utf-8"),
             (b"content-length", str(len(page)).encode()),
-            (b"content-security-policy", b"default-src 'none'; style-src 'unsafe-inline'"),
+            (
+                b"content-security-policy",
+                b"default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'",
+            ),
+            (b"cache-control", b"no-store"),
             (b"x-content-type-options", b"nosniff"),
         ]
         await send_whole(send, 200, headers, page)
+
+    def _shown(self, scope: Scope) -> str:
+        """A name in the Host field may lead elsewhere tomorrow, and keys would follow; a number stays what it is."""
+        origin = origin_of(scope)
+        return origin if not self._is_public and _NUMBER.fullmatch(origin) else self._url
 
     def _results(self) -> dict[str, str | None]:
         return {name: check() for name, check in self._checks.items()}

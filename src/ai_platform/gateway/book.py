@@ -9,14 +9,18 @@ from collections import deque
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 
+from msgspec.structs import replace
+
 from ai_platform.audit import Trail
 from ai_platform.budget import Ledger
 from ai_platform.domain.call import Call
 from ai_platform.domain.clock import Clock
-from ai_platform.domain.errors import AuditUnavailable, PlatformError
+from ai_platform.domain.errors import AuditUnavailable, PlatformError, Unauthenticated
 from ai_platform.domain.event import Event
 from ai_platform.gateway.charge import Cashier, Charge, Consumption
+from ai_platform.gateway.defects import defect
 from ai_platform.gateway.entries import alerts_for, call_facts, intent_event, login_event, outcome_event, refusal_events
+from ai_platform.gateway.failures import FailureLimit
 from ai_platform.gateway.record import Record
 from ai_platform.gateway.rows import ledger_row, open_row, sightings
 from ai_platform.stores.rows import Insert
@@ -30,7 +34,10 @@ KNOWN_LOGINS = 20_000
 
 
 class Book:
-    """Opens records; one per process. status_of: the status a door answers an error with, for the metrics."""
+    """Opens records; one per process. status_of: the status a door answers an error with, for the metrics.
+
+    failures: its counter of failed sign-ins that were not written one by one.
+    """
 
     def __init__(
         self,
@@ -47,6 +54,7 @@ class Book:
         self.clock = clock
         self.in_flight = 0
         self.late_outcomes: deque[tuple[tuple[Event, ...], tuple[Insert, ...]]] = deque(maxlen=LATE_OUTCOMES)
+        self.failures = FailureLimit()
         self._trail = trail
         self._cashier = cashier
         self._ledger = ledger
@@ -71,7 +79,12 @@ class Book:
                 self._observe(record)
             await record.finished()
             raise
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, Exception):  # a defect is not a client that left: it is recorded and told as one
+                failure = defect(error, call.id)
+                record.failed(failure)
+                await record.finished()
+                raise failure from error
             record.aborted = True
             await record.finished()
             raise
@@ -105,6 +118,8 @@ class Book:
             rows = (ledger_row(self._ledger, record), *sightings(record))
         else:
             events, rows = refusal_events(record), sightings(record)
+            if isinstance(record.error, Unauthenticated):
+                events = self._bounded(record, events)
         self._observe(record)
         if not record.aborted:  # a cancellation from here on finds the events in the trail's queue already
             await self._append(events, rows)
@@ -120,6 +135,8 @@ class Book:
             await asyncio.wait(self._writes)
 
     async def _append(self, events: tuple[Event, ...], rows: tuple[Insert, ...]) -> None:
+        if not events:
+            return
         try:
             await self._trail.append(events, rows)
         except AuditUnavailable:
@@ -132,6 +149,12 @@ class Book:
             except AuditUnavailable:
                 self.late_outcomes.appendleft(late)
                 return
+
+    def _bounded(self, record: Record, events: tuple[Event, ...]) -> tuple[Event, ...]:
+        skipped = self.failures.admit(record.call.client.ip, self.clock.monotonic())
+        if skipped is None:
+            return ()
+        return tuple(replace(event, facts=event.facts | {"unrecorded": skipped}) for event in events)
 
     def _remember(self, login: tuple[str | None, str]) -> None:
         if len(self._logins) >= KNOWN_LOGINS:

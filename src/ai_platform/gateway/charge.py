@@ -31,6 +31,11 @@ class Charge(msgspec.Struct, frozen=True, kw_only=True):
     rows: tuple[str, ...] = ()
     unknown: bool = False
 
+    @property
+    def total(self) -> Usage:
+        """The usage of all passes together (compaction and fallback are passes of their own)."""
+        return total_usage(self.usage)
+
 
 class Consumption(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of a call that ended: the meter, bytes in and out, and whether it was the upstream's own end."""
@@ -77,7 +82,7 @@ class Cashier:
 
     def charge(self, caller: Principal, call: Call, target: Target | None, used: Consumption) -> Charge:
         """The price of what was used, at the prices of the moment the call came in."""
-        if call.operation not in PRICED or target is None or used.status != 200:
+        if call.operation not in PRICED or target is None or not 200 <= used.status < 300:
             return Charge()
         model = used.meter.model or target.model or call.head.model
         usage = self._usage(caller, call, model, used)

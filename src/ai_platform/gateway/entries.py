@@ -120,9 +120,9 @@ def outcome_event(record: Record) -> Event:
         facts |= {"upstream": target.name, "region": target.region or None, "model_served": target.model}
     if charge := record.charge:
         facts |= {
-            "tokens_used": charge.tokens,
-            "input_tokens": charge.usage.prompt_tokens,
-            "output_tokens": charge.usage.output_tokens,
+            "tokens_used": charge.total.total_tokens,
+            "input_tokens": charge.total.prompt_tokens,
+            "output_tokens": charge.total.output_tokens,
             "cost_usd": to_usd(charge.micros),
             "estimated": charge.usage.estimated,
             "unknown_price": charge.unknown,
@@ -144,7 +144,9 @@ def outcome_event(record: Record) -> Event:
 def refusal_events(record: Record) -> tuple[Event, ...]:
     """A call that was not executed: who asked for what, which rule refused it, and the incident if there is one."""
     facts = _who_and_what(record) | _inspected_input(record)
-    facts |= {"result": "refused", "reason": _reason(record), "error": str(record.error)[:500], "success": False}
+    facts |= {"result": _result(record) if record.aborted else "refused", "reason": _reason(record), "success": False}
+    if record.error:
+        facts["error"] = str(record.error)[:500]
     if isinstance(record.error, Refused) and record.error.rule:
         facts["policy_rule"] = record.error.rule
     if isinstance(record.error, Unauthenticated):
@@ -171,7 +173,7 @@ def login_event(record: Record) -> Event:
 def _reason(record: Record) -> str:
     if isinstance(record.error, Refused):
         return record.error.reason.value
-    return type(record.error).__name__ if record.error else ""
+    return type(record.error).__name__ if record.error else _result(record)
 
 
 def _result(record: Record) -> str:

@@ -9,7 +9,10 @@ from enum import Enum
 
 import msgspec
 
-_BOUNDARY = re.compile(rb"\r\n\r\n|\n\n|\r\r")
+_BOUNDARY = re.compile(rb"(?:\r\n|\n|\r(?!\n)){2}")
+"""An empty line, whatever ends the lines; they may be mixed."""
+
+_NAME = re.compile(rb"event: ?([^\r\n]*)")
 _DATA_TYPE = re.compile(rb'^data: ?\{\s*"type"\s*:\s*"([a-z_]+)"', re.MULTILINE)
 MAX_EVENT = 16 * 1024 * 1024
 
@@ -26,6 +29,11 @@ class Kind(Enum):
     OTHER = ""
 
 
+class _Typed(msgspec.Struct):
+    type: str = ""
+
+
+_typed = msgspec.json.Decoder(_Typed)
 _KINDS = {kind.value.encode(): kind for kind in Kind}
 
 
@@ -52,8 +60,8 @@ class EventSplitter:
     def _feed_any_newline(self, data: bytes) -> Iterator[bytes]:
         start = 0
         for match in _BOUNDARY.finditer(data):
-            if match.end() == len(data) and match[0] == b"\r\r":
-                break  # may be the middle of \r\n\r\n split by the network
+            if match.end() == len(data) and data.endswith(b"\r"):
+                break  # may be the middle of \r\n split by the network
             yield data[start : match.end()]
             start = match.end()
         self.rest = data[start:]
@@ -68,11 +76,14 @@ def kind_of(event: bytes) -> Kind:
     """The event's kind by its `event:` line, else by the `type` its data begins with."""
     if event.startswith(b"event: content_block_delta\n"):
         return Kind.DELTA
-    if event.startswith(b"event:"):
-        name = event[6 : event.find(b"\n")].strip()
-        return _KINDS.get(name, Kind.OTHER)
-    match = _DATA_TYPE.search(event)
-    return _KINDS.get(match[1], Kind.OTHER) if match else Kind.OTHER
+    if named := _NAME.match(event):
+        return _KINDS.get(named[1].strip(), Kind.OTHER)
+    if match := _DATA_TYPE.search(event):
+        return _KINDS.get(match[1], Kind.OTHER)
+    try:  # not as the Messages API writes it, but as a compatible server may
+        return _KINDS.get(_typed.decode(data_of(event)).type.encode(), Kind.OTHER)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return Kind.OTHER
 
 
 def data_of(event: bytes) -> bytes:

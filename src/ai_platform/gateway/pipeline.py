@@ -6,9 +6,12 @@ through the same lines: one record is always written, a hold is always settled.
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from typing import NoReturn
 
 from ai_platform.budget import Budget
-from ai_platform.domain.call import Answer, Call, Operation
+from ai_platform.domain.call import Answer, Call, Client, Operation
+from ai_platform.domain.errors import Refused, StoreUnavailable
+from ai_platform.domain.principal import Credentials
 from ai_platform.gateway.allowance import with_standing
 from ai_platform.gateway.book import Book
 from ai_platform.gateway.charge import Cashier
@@ -43,6 +46,22 @@ class Gateway:
         self._budget = budget
         self._upstream = upstream
         self._book = book
+
+    async def knows(self, credentials: Credentials, client: Client) -> bool:
+        """Whether these credentials are good now, asked before much is read from a caller. `handle` and `turn_away`
+        ask again, and record the answer.
+        """
+        try:
+            await self._identity.authenticate(credentials, client)
+        except (Refused, StoreUnavailable):
+            return False
+        return True
+
+    async def turn_away(self, call: Call, error: Refused) -> NoReturn:
+        """Record a call that its door cannot take, and raise `error`; who is not known here is told that instead."""
+        async with self._book.open(call) as record:
+            record.caller = await self._identity.authenticate(call.credentials, call.client)
+            raise error
 
     @asynccontextmanager
     async def handle(self, call: Call) -> AsyncGenerator[Answer]:

@@ -17,6 +17,8 @@ from ai_platform.pricing import UsageMeter
 from ai_platform.protection import Inspection, StreamGuard
 
 MOST_TOOLS = 256
+LONGEST_NAME = 200
+"""Of what an answer says, that much of a name is recorded."""
 
 
 class Scribe(Protocol):
@@ -53,6 +55,7 @@ class Record:
         self.upstream_error = b""
         self.usage_meter = UsageMeter()
         self.streamed_bytes = 0
+        self.deltas = 0
         self.unchecked_bytes = 0
         self.tools: list[tuple[str, str]] = []
         self.charge: Charge | None = None
@@ -97,11 +100,19 @@ class Record:
 
     def tool_used(self, tool_use_id: str, name: str) -> None:
         if len(self.tools) < MOST_TOOLS:
-            self.tools.append((tool_use_id, name))
+            self.tools.append((tool_use_id[:LONGEST_NAME], name[:LONGEST_NAME]))
 
     def failed(self, error: PlatformError) -> None:
         if self.error is None:
             self.error = error
+
+    def outgrew(self) -> bool:
+        """True when what was streamed so far passes a hard limit that the hold did not foresee."""
+        if self.hold is None:
+            return False
+        so_far = self.scribe.price(self)
+        self.hold.grow(so_far.micros, so_far.tokens)
+        return self.hold.exceeded
 
     def settle(self) -> None:
         """Price what was used and replace the hold by it."""

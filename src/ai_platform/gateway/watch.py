@@ -10,7 +10,8 @@ from collections.abc import AsyncGenerator, Iterator
 import msgspec
 
 from ai_platform.domain.call import Answer, Call, Operation
-from ai_platform.domain.errors import PlatformError, UpstreamBroken
+from ai_platform.domain.decision import Refusal
+from ai_platform.domain.errors import OverBudget, PlatformError, UpstreamBroken
 from ai_platform.gateway.events import EventSplitter, Kind, data_of, kind_of
 from ai_platform.gateway.models import model_in, only_usable
 from ai_platform.gateway.record import Record
@@ -18,6 +19,8 @@ from ai_platform.policy import Policy
 from ai_platform.protection import Guard, StreamGuard
 
 MAX_ANSWER = 64 * 1024 * 1024
+BUDGET_LOOK = 64
+"""A stream is held against its budget each so many deltas (about 10 us a look)."""
 
 
 class _Block(msgspec.Struct):
@@ -59,18 +62,31 @@ _message = msgspec.json.Decoder(_Message)
 def watch(answer: Answer, call: Call, record: Record, protection: Guard, policy: Policy) -> Answer:
     """The same answer with a watched body. Iterating it may raise Refused or UpstreamError.
 
-    The fact `whole` says that the body comes as one chunk (or none), possibly of another length than announced.
+    The fact `whole` says that the body comes as one chunk (or none), `resized` that its chunks may add up to another
+    length than announced.
     """
+    if 300 <= answer.status < 400 and answer.status != 304:
+        raise UpstreamBroken(
+            f"The upstream answered with a redirect ({answer.status}). It is not followed, and not passed on, because"
+            " your key would travel with it. Whoever runs this gateway sets the upstream's `url` to where it leads.",
+            target=record.target_name,
+        )
     kind = (answer.header(b"content-type") or b"").lower()
-    if answer.status == 200 and kind.startswith(b"text/event-stream"):
+    if is_good(answer) and kind.startswith(b"text/event-stream"):
         guard = protection.watch(record.known_caller, call, record.known_decision.plan)
         record.stream_guard = guard
         body = _recorded(_stream(answer, record, guard, ToolWatch(policy, record)), record)
-        return Answer(answer.status, answer.headers, body, **answer.facts)
+        return Answer(answer.status, answer.headers, body, resized=True, **answer.facts)
     if kind.startswith((b"application/json", b"application/x-jsonl", b"application/jsonl")):
         body = _recorded(_document(answer, call, record, protection, policy), record)
         return Answer(answer.status, answer.headers, body, whole=True, **answer.facts)
+    if is_good(answer) and call.operation is not Operation.FILES and answer.header(b"content-length") != b"0":
+        return Answer(answer.status, answer.headers, _recorded(_nothing(answer, record), record), **answer.facts)
     return Answer(answer.status, answer.headers, _recorded(_opaque(answer, record), record), **answer.facts)
+
+
+def is_good(answer: Answer) -> bool:
+    return 200 <= answer.status < 300
 
 
 async def _recorded(body: AsyncGenerator[bytes], record: Record) -> AsyncGenerator[bytes]:
@@ -88,7 +104,10 @@ async def _recorded(body: AsyncGenerator[bytes], record: Record) -> AsyncGenerat
 
 async def _stream(answer: Answer, record: Record, guard: StreamGuard, tools: "ToolWatch") -> AsyncGenerator[bytes]:
     splitter = EventSplitter()
+    ended = False
     async for chunk in answer.body:
+        if ended:
+            continue  # what follows the end is nobody's: it was not counted, and no client reads it
         released: list[bytes] = []
         try:
             ended = _pass_on(_events(splitter, chunk, record), released, record, guard, tools)
@@ -103,10 +122,14 @@ async def _stream(answer: Answer, record: Record, guard: StreamGuard, tools: "To
             yield released[-1]
         elif joined := b"".join(released):
             yield joined
-    rest = guard.feed(splitter.rest) if splitter.rest else b""
-    rest += guard.close()
+    if ended:
+        return
+    last: list[bytes] = []
+    if kind_of(splitter.rest) is not Kind.OTHER:  # an event without its empty line; anything else no client reads
+        _pass_on(iter((splitter.rest,)), last, record, guard, tools)
+    last.append(guard.close())
     await record.finished()
-    if rest:
+    if rest := b"".join(last):
         yield rest
 
 
@@ -116,13 +139,21 @@ def _pass_on(
     """Watch each event and append what may go out; True when the last one appended ends the message."""
     ended = False
     for event in events:
+        if ended:
+            break
         kind = kind_of(event)
         if kind is Kind.DELTA:
             record.streamed_bytes += len(event)
             tools.delta(event)
             released.append(guard.feed(event))
-        elif ended:
-            released[-1] += guard.feed(event)
+            record.deltas += 1
+            if record.deltas % BUDGET_LOOK == 0 and record.outgrew():
+                raise OverBudget(
+                    Refusal.BUDGET,
+                    "The answer was stopped here: it became longer than its budget allowed for, and the budget is used"
+                    " up. `ai-platform usage` shows what was spent; ask an administrator to raise the budget.",
+                    rule="budget.stop_streams",
+                )
         elif kind is Kind.MESSAGE_STOP:
             released.append(guard.feed(event) + guard.close())
             ended = True
@@ -156,7 +187,7 @@ async def _document(
     answer: Answer, call: Call, record: Record, protection: Guard, policy: Policy
 ) -> AsyncGenerator[bytes]:
     body = await _whole(answer, record)
-    if answer.status == 200:
+    if is_good(answer):
         record.usage_meter.feed_message(body)
         ToolWatch(policy, record).message(body)
         if call.operation is Operation.MODELS:
@@ -175,6 +206,21 @@ def _models(body: bytes, record: Record, policy: Policy) -> bytes:
         policy.check_model(record.known_caller, single)
         return body
     return only_usable(body, lambda model: policy.may_use(record.known_caller, model))
+
+
+async def _nothing(answer: Answer, record: Record) -> AsyncGenerator[bytes]:
+    """A success that is neither JSON nor a stream of events cannot be inspected or counted: it is not passed on."""
+    async for _ in answer.body:
+        kind = (answer.header(b"content-type") or b"nothing at all").decode("latin-1")
+        raise UpstreamBroken(
+            f"The upstream answered {answer.status} with content of type {kind[:80]!r} instead of JSON or a stream of"
+            " events, so that it could not be inspected. It is probably not the API that was asked: whoever runs this"
+            " gateway checks the upstream's `url`.",
+            target=record.target_name,
+        )
+    await record.finished()
+    return
+    yield b""  # it is an iterator of chunks, of which there are none
 
 
 async def _opaque(answer: Answer, record: Record) -> AsyncGenerator[bytes]:

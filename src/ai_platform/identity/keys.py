@@ -7,7 +7,7 @@ nothing. Nobody can make a key that may do more than the maker. Above: entrypoin
 import datetime as dt
 import hmac
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from ai_platform.domain.clock import Clock
@@ -157,6 +157,13 @@ class Keys:
             message = f"There is no key '{id_or_name[:60]}'. `ai-platform keys list` shows what there is."
             raise InvalidCall(Refusal.INVALID_REQUEST, message)
         return key_of(row)
+
+    async def names(self, principals: Collection[str]) -> dict[str, str]:
+        """E-mail address, else name, of each principal that is known."""
+        rows = await self._database.fetch(
+            "SELECT id, coalesce(email, name) AS shown FROM principals WHERE id = ANY($1::text[])", list(principals)
+        )
+        return {row["id"]: row["shown"] for row in rows}
 
     async def revoke(self, id_or_name: str, *, by: Principal) -> Key:
         """End a key now: at once in this process, within a second in the others. A revoked key stays revoked.

@@ -17,7 +17,8 @@ class UnknownModel(StrEnum):
 
 class PricingSettings(msgspec.Struct, frozen=True, kw_only=True):
     """files: price files of the organisation (contract prices, discounts); a later file wins over an earlier one,
-    every file over the built-in list. unknown_model: see UnknownModel.
+    every file over the built-in list.
+    unknown_model: a model without a price is priced at its family's `maximum` and alerted, or its call is refused.
     """
 
     files: tuple[Path, ...] = ()

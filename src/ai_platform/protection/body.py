@@ -1,58 +1,98 @@
-"""Inspection of a JSON body as raw bytes: literals in, findings and splices out. Knows the Messages API's shape only
-where something must not be touched. Above: guard.py. Below: literals, scanner.
+"""Inspection of a JSON body as raw bytes: leaves in, findings and where to splice out.
+
+Knows the Messages API's shape only where something must not be touched. Above: sessions.py, guard.py. Below: leaves,
+literals, scanner.
 """
 
 import re
+from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from itertools import accumulate
+
+import msgspec
 
 from ai_platform.domain.finding import Direction, Finding
-from ai_platform.protection.literals import Places, byte_offsets, decode, segments
+from ai_platform.protection.actions import REWRITING
+from ai_platform.protection.leaves import LONG_NUMBER, MEDIA, Leaf, lead_of
+from ai_platform.protection.literals import Places, Stack, byte_offsets, decode, segments
+from ai_platform.protection.offsets import Offsets
 from ai_platform.protection.rule import Hit
 from ai_platform.protection.scanner import Scanner
 
+_BLOCK = r"(?:requests\[\d+\]\.params\.)?(?:messages\[\d+\]\.)?content\[\d+\](?:\.content\[\d+\])?"
 _FIXED = re.compile(
-    r"(?:^|\.)(?:thinking|signature|encrypted_content|encrypted_index|tool_use_id|model|role)$"
-    r"|content\[\d+\]\.(?:data|id)$|^metadata\.user_id$|^type$|\.type$|^tools\[\d+\]\.name$"
+    rf"{_BLOCK}\.(?:type|id|tool_use_id|name|thinking|signature|data|encrypted_content|encrypted_index)"
+    r"|(?:requests\[\d+\]\.params\.)?(?:model|metadata\.user_id|messages\[\d+\]\.role|tools\[\d+\]\.(?:name|type))"
+    r"|requests\[\d+\]\.custom_id|id|type|role|stop_reason"
 )
-"""Signed or referenced by identity: changing these breaks the call (thinking signatures, tool pairing)."""
+"""Signed, or referred to by identity: changing these breaks the call (thinking signatures, pairing of tool calls)."""
 
 BILLING_HEADER = "x-anthropic-billing-header"
-_MEDIA = re.compile(rb"(?:iVBORw0KGgo|/9j/|R0lGOD|UklGR|JVBERi0)[A-Za-z0-9+/=]*\Z")
-_MEMO_FROM = 64
+_LONG = 64
+_SHORT_NUMBER = 8
+_COLON = frozenset({b":", b": "})
+_LEAST_MEDIA = 256
+_MOST_LEADS = 10_000
 
 
 @dataclass(slots=True)
 class Located:
-    """A finding and where its value stands in the raw body. fixed: the place must not be changed."""
+    """A finding and where its value stands in the raw body (bytes). fixed: that place must not be changed.
+
+    quoted: the value stands inside a string. index: its segment.
+    """
 
     finding: Finding
     start: int
     end: int
     value: str
     fixed: bool
+    quoted: bool
+    index: int
 
 
 @dataclass(slots=True)
 class Inspected:
+    """What is known of a body. starts[k]: byte offset of segment k; checked[k]: bytes of strings up to and with it.
+
+    unchecked: (segment, bytes) of media, which are not text. trail: where paths have been worked out (see Places).
+    """
+
+    body: bytes
+    starts: Offsets
+    checked: Offsets
     located: list[Located] = field(default_factory=list)
-    bytes_checked: int = 0
-    bytes_unchecked: int = 0
-    leaves: int = 0
+    unchecked: list[tuple[int, int]] = field(default_factory=list)
+    trail: list[tuple[int, Stack]] = field(default_factory=list)
+
+    @property
+    def bytes_checked(self) -> int:
+        return (self.checked[-1] if self.checked else 0) - self.bytes_unchecked
+
+    @property
+    def bytes_unchecked(self) -> int:
+        return sum(size for _, size in self.unchecked)
+
+    @property
+    def leaves(self) -> int:
+        return len(self.starts) // 2
 
 
 class Memo:
-    """literal -> its hits, keyed by content; bounded, least recently used first out."""
+    """leaf -> its hits, keyed by content; bounded, least recently used first out."""
 
     def __init__(self, limit: int, key: bytes) -> None:
         self._limit = limit
         self._key = key[:64]
         self._known: OrderedDict[bytes, list[Hit]] = OrderedDict()
 
-    def key(self, raw: bytes, version: bytes) -> bytes:
-        return blake2b(raw, digest_size=16, key=self._key, person=version).digest()
+    def key(self, leaf: Leaf, version: bytes) -> bytes:
+        digest = blake2b(leaf.raw, digest_size=16, key=self._key, person=version)
+        digest.update(leaf.lead.encode("utf-8", "surrogateescape"))
+        return digest.digest()
 
     def get(self, key: bytes) -> list[Hit] | None:
         hits = self._known.get(key)
@@ -67,104 +107,217 @@ class Memo:
 
 
 class BodyInspector:
-    """steps() is a generator that yields where other work may run, and returns the result."""
+    """Inspects for one plan. The methods are generators of None that yield where other work may run."""
 
     def __init__(self, scanner: Scanner, memo: Memo) -> None:
         self.scanner = scanner
-        self.memo = memo
-        self._version = blake2b(repr(scanner.plan.patterns).encode(), digest_size=16).digest()
+        self._memo = memo
+        plan = scanner.plan
+        told = repr((plan.patterns and sorted(plan.patterns), plan.custom, plan.allow))
+        self._version = blake2b(told.encode(), digest_size=16).digest()
+        self._leads: dict[bytes, str] = {}
 
-    def steps(self, body: bytes, direction: Direction, team: str | None) -> Iterator[Inspected | None]:
+    def whole(self, body: bytes, direction: Direction, team: str | None) -> Iterator[Inspected | None]:
         """None = a pause point; the last item is the result."""
-        parts = segments(body)
-        result = Inspected()
-        starts = _starts(parts)
-        found: dict[int, list[Hit]] = {}
-        texts: list[str] = []
-        indices: list[int] = []
-        keys: list[bytes | None] = []
-        for index in range(1, len(parts), 2):
-            size = len(parts[index])
-            result.leaves += 1
-            if not size:
-                continue
-            raw = body[starts[index] : starts[index] + size]
-            if size > 1024 and parts[index - 2] == b"data" and _MEDIA.match(raw):
-                result.bytes_unchecked += size
-                continue
-            result.bytes_checked += size
-            key = None
-            if size >= _MEMO_FROM:
-                key = self.memo.key(raw, self._version)
-                known = self.memo.get(key)
-                if known is not None:
-                    if known:
-                        found[index] = known
-                    continue
-            texts.append(decode(raw))
-            indices.append(index)
-            keys.append(key)
+        result = Inspected(body, Offsets(), Offsets())
+        yield from self.region(result, 0, len(body), direction, team)
+        yield result
+
+    def region(
+        self, result: Inspected, begin: int, end: int, direction: Direction, team: str | None
+    ) -> Iterator[None]:
+        """Inspect body[begin:end], which starts and ends outside of strings, and add it to `result`."""
+        body = result.body
+        parts = segments(body if end - begin == len(body) else body[begin:end])
         yield None
-        fresh: dict[int, list[Hit]] = {}
-        for slot, hits in self.scanner.sweep(texts):
+        offset = len(result.starts)
+        starts = _note_places(result, parts, begin)
+        yield None
+        long = [index for index in range(1, len(parts), 2) if len(parts[index]) >= _LONG]
+        known = self._remembered(result, parts, starts, long, offset)
+        found: list[tuple[Leaf, list[Hit]]] = []
+        fresh: list[Leaf] = []
+        keys: list[bytes] = []
+        for leaf, key, hits in known:
+            if hits is None:
+                fresh.append(leaf)
+                keys.append(key)
+            elif hits:
+                found.append((leaf, hits))
+        yield None
+        short, numbers = yield from self._suspicious(body, parts, starts, long)
+        fresh += [self._leaf(body, parts, starts, index, offset) for index in sorted(short)]
+        fresh += [leaf for index in sorted(numbers) for leaf in _numbers(parts, starts, index, offset)]
+        fresh_hits: dict[int, list[Hit]] = {}
+        for slot, hits in self.scanner.sweep([leaf.read() for leaf in fresh]):
             if slot < 0:
                 yield None
             else:
-                fresh[slot] = hits
+                fresh_hits[slot] = hits
+                found.append((fresh[slot], hits))
         for slot, key in enumerate(keys):
-            if key is not None:
-                self.memo.put(key, fresh.get(slot, []))
-        for slot, hits in fresh.items():
-            found[indices[slot]] = hits
+            self._memo.put(key, fresh_hits.get(slot, []))
         if found:
-            result.located = self._locate(body, parts, starts, found, direction, team)
-        yield result
+            self._locate(result, found, direction, team)
+
+    def _remembered(
+        self, result: Inspected, parts: Sequence[bytes], starts: Sequence[int], long: Sequence[int], offset: int
+    ) -> Iterator[tuple[Leaf, bytes, list[Hit] | None]]:
+        """(leaf, its memo key, what is known of it) of every long string that is text."""
+        for index in long:
+            part = parts[index]
+            if len(part) >= _LEAST_MEDIA and MEDIA.match(part) and _key_of(parts, index) == b"data":
+                result.unchecked.append((offset + index, len(part)))
+                continue
+            leaf = self._leaf(result.body, parts, starts, index, offset)
+            key = self._memo.key(leaf, self._version)
+            yield leaf, key, self._memo.get(key)
+
+    def _leaf(
+        self, body: bytes, parts: Sequence[bytes], starts: Sequence[int], index: int, offset: int
+    ) -> Leaf:
+        part, start = parts[index], starts[index]
+        raw = body[start : start + len(part)] if b"\1" in part else part
+        key = _key_of(parts, index)
+        return Leaf(offset + index, start, raw, self._lead(key) if key else "")
+
+    def _lead(self, key: bytes) -> str:
+        lead = self._leads.get(key)
+        if lead is None:
+            if len(self._leads) >= _MOST_LEADS:
+                self._leads.clear()
+            lead = self._leads[key] = lead_of(decode(key))
+        return lead
+
+    def _suspicious(
+        self, body: bytes, parts: Sequence[bytes], starts: Sequence[int], long: Sequence[int]
+    ) -> Generator[None, None, tuple[set[int], set[int]]]:
+        """(short strings, segments with numbers) that may hold a value.
+
+        Everything but the long strings is scanned in one piece as it stands in the body: a JSON text is its own
+        context, and few of its thousands of short strings have any trigger. Those are then read one by one.
+        """
+        pieces: list[bytes] = []
+        places: list[int] = []  # where each piece starts in what is scanned, and in the body
+        origins: list[int] = []
+        position, size = starts[0], 0
+        for index in [*long, len(parts)]:
+            stop = starts[index] if index < len(parts) else starts[-1] + len(parts[-1])
+            pieces.append(body[position:stop])
+            places.append(size)
+            origins.append(position)
+            size += stop - position
+            position = stop + (len(parts[index]) if index < len(parts) else 0)
+        text = b"".join(pieces)
+        short: set[int] = set()
+        numbers: set[int] = set()
+        if not text.isascii() or b"\\" in text or b"%" in text:
+            skip = set(long)
+            short.update(
+                index
+                for index in range(1, len(parts), 2)
+                if index not in skip and _is_special(parts[index])
+            )
+        yield None
+        for triggers in self.scanner.engine.sliced(text):
+            for _, end in triggers:
+                piece = bisect_right(places, end - 1) - 1
+                index = bisect_right(starts, origins[piece] + end - 1 - places[piece]) - 1
+                if index & 1:
+                    short.add(index)
+                    if index + 2 < len(parts) and _key_of(parts, index + 2):
+                        short.add(index + 2)  # the value of this key
+                    numbers.add(index + 1)
+                else:
+                    numbers.add(index)
+                    short.update((index - 1, index + 1))
+            yield None
+        skip = {-1, len(parts), *long}
+        return short - skip, {index for index in numbers if index < len(parts) and len(parts[index]) > _SHORT_NUMBER}
 
     def _locate(
         self,
-        body: bytes,
-        parts: Sequence[bytes],
-        starts: Sequence[int],
-        found: dict[int, list[Hit]],
+        result: Inspected,
+        found: list[tuple[Leaf, list[Hit]]],
         direction: Direction,
         team: str | None,
-    ) -> list[Located]:
-        places = Places(parts, found)
-        located: list[Located] = []
-        for index in sorted(found):
-            raw = body[starts[index] : starts[index] + len(parts[index])]
-            text = decode(raw)
-            path = places.path(index)
-            fixed = not places.is_key(index) and _is_fixed(path, text)
-            hits = self.scanner.settle(found[index], direction, team)
-            offsets = byte_offsets(raw, [offset for hit in hits for offset in (hit.start, hit.end)])
-            for hit, start, end in zip(hits, offsets[::2], offsets[1::2], strict=True):
-                finding = self.scanner.finding(text, hit, direction, team, path)
-                value = text[hit.start : hit.end]
-                located.append(Located(finding, starts[index] + start, starts[index] + end, value, fixed))
-        return located
+    ) -> None:
+        found.sort(key=lambda pair: pair[0].start)
+        wanted = [leaf.index for leaf, _ in found]
+        places = Places(result.body, result.starts.plain(), wanted, result.trail)
+        for leaf, hits in found:
+            path = places.path(leaf.index)
+            fixed = not places.is_key(leaf.index) and is_fixed(path, leaf.raw)
+            result.located += self._in_leaf(leaf, hits, path, direction, team, fixed=fixed)
+
+    def _in_leaf(
+        self, leaf: Leaf, hits: list[Hit], path: str, direction: Direction, team: str | None, *, fixed: bool
+    ) -> Iterator[Located]:
+        scanner = self.scanner
+        text = leaf.read()
+        skip = len(leaf.lead)
+        last = len(text) - (1 if skip and leaf.quoted else 0)
+        settled = scanner.settle([hit for hit in hits if skip <= hit.start < last], direction, team)
+        changes = any(scanner.action(hit.rule, direction, team) in REWRITING for hit in settled)
+        ends = [offset - skip for hit in settled for offset in (hit.start, min(hit.end, last))]
+        # where nothing is changed nobody needs the bytes' places
+        offsets = byte_offsets(leaf.raw, ends) if changes else [0] * len(ends)
+        for hit, start, end in zip(settled, offsets[::2], offsets[1::2], strict=True):
+            inside = Hit(hit.start, min(hit.end, last), hit.rule)
+            finding = scanner.finding(text, inside, direction, team, path)
+            finding = msgspec.structs.replace(finding, start=inside.start - skip, end=inside.end - skip)
+            value = text[inside.start : inside.end]
+            yield Located(finding, leaf.start + start, leaf.start + end, value, fixed, leaf.quoted, leaf.index)
 
 
-def _is_fixed(path: str, text: str) -> bool:
-    return _FIXED.search(path) is not None or (path.startswith("system") and text.startswith(BILLING_HEADER))
-
-
-def _starts(parts: Sequence[bytes]) -> list[int]:
-    position = 0
-    starts: list[int] = []
-    for part in parts:
-        starts.append(position)
-        position += len(part) + 1
+def _note_places(result: Inspected, parts: Sequence[bytes], begin: int) -> list[int]:
+    """Byte offsets of `parts`, the first of which starts at `begin`; added to `result` with the bytes they hold."""
+    sizes = list(map(len, parts))
+    starts = list(accumulate((size + 1 for size in sizes), initial=begin))
+    starts.pop()
+    sizes[::2] = [0] * len(sizes[::2])
+    checked = accumulate(sizes, initial=result.checked[-1] if result.checked else 0)
+    next(checked)
+    result.starts.extend(starts)
+    result.checked.extend(checked)
     return starts
 
 
-def splice(body: bytes, edits: Sequence[tuple[int, int, str]]) -> bytes:
-    """`body` with the byte ranges replaced (ascending, non-overlapping, already free of JSON's special characters)."""
+def _is_special(part: bytes) -> bool:
+    """May it read differently from how it is written (escapes, look-alikes)?"""
+    return not part.isascii() or b"\\" in part or b"\1" in part or b"%" in part
+
+
+def _key_of(parts: Sequence[bytes], index: int) -> bytes:
+    """The raw key of the value in segment `index`; empty when it stands under none (in an array, or is a key)."""
+    if index & 1:
+        between = parts[index - 1]
+        return parts[index - 2] if index > 2 and (between in _COLON or between.strip() == b":") else b""
+    return parts[index - 1] if index and parts[index].lstrip()[:1] == b":" else b""
+
+
+def _numbers(parts: Sequence[bytes], starts: Sequence[int], index: int, offset: int) -> Iterator[Leaf]:
+    """Long numbers outside of strings."""
+    key = _key_of(parts, index)
+    lead = lead_of(decode(key), quoted=False) if key else ""
+    for number in LONG_NUMBER.finditer(parts[index]):
+        yield Leaf(offset + index, starts[index] + number.start(), number.group(), lead, quoted=False)
+
+
+def is_fixed(path: str, raw: bytes) -> bool:
+    """Must the value at `path` stay as it is?"""
+    return _FIXED.fullmatch(path) is not None or (
+        path.startswith("system") and raw.startswith(BILLING_HEADER.encode())
+    )
+
+
+def splice(body: bytes, edits: Sequence[tuple[int, int, bytes]]) -> bytes:
+    """`body` with byte ranges replaced (ascending, non-overlapping)."""
     pieces: list[bytes] = []
     position = 0
-    for start, end, text in edits:
+    for start, end, new in edits:
         pieces.append(body[position:start])
-        pieces.append(text.encode("utf-8", "surrogateescape"))
+        pieces.append(new)
         position = end
     pieces.append(body[position:])
     return b"".join(pieces)

@@ -1,31 +1,8 @@
-"""Check digits, checksums and plausibility of values: pure functions of a string, True = plausible.
-
-Numbers arrive as written (separators included) unless the docstring says `digits`.
-"""
+"""Plausibility of secrets: pure functions of a value, True = may be real. Check digits are in checkdigits.py."""
 
 import math
 import re
 from collections import Counter
-
-_DOUBLED = bytes.maketrans(b"0123456789", b"0246813579")
-_SEPARATORS = str.maketrans("", "", " -./\u00a0")
-
-
-def digits_of(value: str) -> str:
-    """`value` without separators."""
-    return value.translate(_SEPARATORS)
-
-
-def luhn(digits: str) -> bool:
-    """ISO/IEC 7812-1 annex B over ASCII digits."""
-    raw = digits.encode()
-    return (sum(raw[-1::-2]) + sum(raw[-2::-2].translate(_DOUBLED)) - 48 * len(raw)) % 10 == 0
-
-
-def mod97(value: str) -> bool:
-    """ISO 7064 MOD 97-10 with the first four characters moved to the end (ISO 13616, IBAN)."""
-    moved = value[4:] + value[:4]
-    return int("".join(str(int(char, 36)) for char in moved)) % 97 == 1
 
 
 def entropy(value: str) -> float:
@@ -35,24 +12,48 @@ def entropy(value: str) -> float:
 
 
 _PLACEHOLDER = re.compile(
-    r"(?i)x{5,}|\*{3,}|\.{3}|(.)\1{5,}|1234567890?|0123456|abcdef|placeholder|example|sample|dummy|changeme|change_me"
-    r"|your[_-]?|redacted|insert|replace|<[a-z _-]+>|\$\{|\{\{|\.\.\.|fake|todo"
+    r"(?i)x{6}|\*{3}|#{4}|\.{3}|([a-z0-9])\1{7}|your[_-]|(?:example|sample|placeholder|redacted|change_?me)"
+    r"|abcdefghijk|<[a-z _-]+>|\$\{|\{\{|%\("
 )
 
 
 def not_placeholder(value: str) -> bool:
+    """Not an obvious stand-in: crosses, stars, `your-key`, `...EXAMPLE`, a template's variable."""
     return _PLACEHOLDER.search(value) is None
 
 
 def random_looking(value: str) -> bool:
-    """A vendor token's payload: not a placeholder, and at least 2.5 bits per character."""
+    """A vendor token's payload: not a stand-in, and at least 2.5 bits per character."""
     return entropy(value) >= 2.5 and not_placeholder(value)
 
 
-def us_ssn(value: str) -> bool:
-    """Area, group and serial as SSA assigns them; published sample numbers are not findings (SSA, POMS RM 10201)."""
-    digits = digits_of(value)
-    area, group, serial = digits[:3], digits[3:5], digits[5:]
-    if area in {"000", "666"} or area[0] == "9" or group == "00" or serial == "0000":
-        return False
-    return digits not in {"078051120", "219099999", "457555462"} and len(set(digits)) > 2
+def has_digit(value: str) -> bool:
+    return any(map(str.isdigit, value)) and random_looking(value)
+
+
+def has_letter_and_digit(value: str) -> bool:
+    return any(map(str.isdigit, value)) and any(map(str.isalpha, value)) and random_looking(value)
+
+
+def has_both_cases(value: str) -> bool:
+    return any(map(str.islower, value)) and any(map(str.isupper, value)) and random_looking(value)
+
+
+def has_three_kinds(value: str) -> bool:
+    """Upper case, lower case and digits: for shapes whose prefix alone proves little."""
+    return has_both_cases(value) and any(map(str.isdigit, value))
+
+
+def dense(value: str) -> bool:
+    """At least 3.5 bits per character, with a digit: for short prefixes before long random tails."""
+    return entropy(value) >= 3.5 and has_digit(value)
+
+
+def after_padding(value: str) -> bool:
+    """Random-looking behind a run of `A` (X bearer tokens begin with one)."""
+    return random_looking(value.lstrip("A"))
+
+
+def issued(value: str) -> bool:
+    """What a service issues as a key or id: digits and letters mixed, or a long number; no word, no stand-in."""
+    return any(map(str.isdigit, value)) and entropy(value) >= 2.5 and not_placeholder(value)

@@ -1,10 +1,11 @@
 """The room's front door: bodies in, bodies out, findings named, critical values blocked.
 
 A scan that cannot finish in its time refuses the call (fail closed, counted in `Guard.refused_unfinished`).
-Above: gateway. Below: body, stream, scanner. It records nothing itself: the caller writes what it returns.
+Above: gateway. Below: sessions, texts, stream. It records nothing itself: the caller writes what it returns.
 """
 
 import asyncio
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import msgspec
@@ -19,8 +20,10 @@ from ai_platform.protection.body import BodyInspector, Inspected, Located, Memo,
 from ai_platform.protection.replace import replacement
 from ai_platform.protection.scanner import Scanner
 from ai_platform.protection.seen import MemorySeen, SeenValues
+from ai_platform.protection.sessions import Sessions
 from ai_platform.protection.settings import ProtectionSettings
 from ai_platform.protection.stream import StreamGuard
+from ai_platform.protection.texts import inspect_texts
 from ai_platform.protection.wording import blocked_input, blocked_output
 
 
@@ -52,16 +55,22 @@ class Guard:
         self._secret = secret
         self._seen = seen or MemorySeen(settings.seen_values)
         self._memo = Memo(settings.memo_entries, secret)
+        self._sessions = Sessions(settings.session_bytes)
         self._inspectors: dict[ProtectionPlan, BodyInspector] = {}
+        self._latest: tuple[ProtectionPlan | None, BodyInspector | None] = (None, None)
+
+    def prepare(self, plan: ProtectionPlan) -> None:
+        """Compile the detectors of this plan now (half a second, once a process), not while a call waits."""
+        self._inspector(plan)
 
     async def inspect(self, principal: Principal, call: Call, plan: ProtectionPlan) -> Inspection:
         """Raises Blocked (critical value on first sight) and Refused(INSPECTION_FAILED) when the time is used up."""
         if not (plan.enabled and plan.scan_input) or not call.body:
             return Inspection((), call.body, 0, 0)
-        inspector = self._inspector(plan)
         started = pause = self._clock.monotonic()
         result: Inspected | None = None
-        for result in inspector.steps(call.body, Direction.INPUT, principal.team):
+        for step in self._steps(principal, call, self._inspector(plan)):
+            result = step
             now = self._clock.monotonic()
             if now - started > self.settings.time_budget:
                 self.refused_unfinished += 1
@@ -75,69 +84,81 @@ class Guard:
                 await asyncio.sleep(0)
                 pause = self._clock.monotonic()
         assert result is not None
-        return self._conclude(principal, call.body, result)
+        return self._conclude(principal, result)
 
     def watch(self, principal: Principal, call: Call, plan: ProtectionPlan) -> StreamGuard:
         """A guard for one streamed answer (server-sent events of the Messages API)."""
+        del call
         active = plan.enabled and plan.scan_output
         return StreamGuard(self._inspector(plan).scanner if active else None, principal.team)
 
     def inspect_answer(self, principal: Principal, call: Call, plan: ProtectionPlan, body: bytes) -> Inspection:
         """A complete JSON answer, or one line of batch results. Raises Blocked where an action is block."""
+        del call
         if not (plan.enabled and plan.scan_output) or not body:
             return Inspection((), body, 0, 0)
-        result = [step for step in self._inspector(plan).steps(body, Direction.OUTPUT, principal.team) if step][-1]
+        steps = self._inspector(plan).whole(body, Direction.OUTPUT, principal.team)
+        result = next(step for step in steps if step is not None)
         blocking = [item.finding for item in result.located if item.finding.action is Action.BLOCK]
         if blocking:
             raise Blocked(blocked_output(blocking), blocking, rule=blocking[0].rule)
-        return self._rewritten(body, result, ())
+        return _rewritten(result, [_settled(item) for item in result.located], ())
+
+    def _steps(self, principal: Principal, call: Call, inspector: BodyInspector) -> Iterator[Inspected | None]:
+        if call.body.lstrip()[:1] in {b"{", b"["}:
+            key = (principal.id, call.client.session_id, call.operation, inspector)
+            return self._sessions.steps(key, inspector, call.body, Direction.INPUT, principal.team)
+        content_type = call.header(b"content-type") or b""
+        return inspect_texts(inspector.scanner, call.body, content_type, Direction.INPUT, principal.team)
 
     def _inspector(self, plan: ProtectionPlan) -> BodyInspector:
-        inspector = self._inspectors.get(plan)
-        if inspector is None:
-            if len(self._inspectors) >= 64:
-                self._inspectors.clear()
-            inspector = self._inspectors[plan] = BodyInspector(Scanner(plan, secret=self._secret), self._memo)
+        known, inspector = self._latest
+        if inspector is None or known is not plan:
+            inspector = self._inspectors.get(plan)
+            if inspector is None:
+                if len(self._inspectors) >= 64:
+                    self._inspectors.clear()
+                inspector = self._inspectors[plan] = BodyInspector(Scanner(plan, secret=self._secret), self._memo)
+            self._latest = (plan, inspector)
         return inspector
 
-    def _conclude(self, principal: Principal, body: bytes, result: Inspected) -> Inspection:
-        fresh: list[Finding] = []
+    def _conclude(self, principal: Principal, result: Inspected) -> Inspection:
+        fresh: dict[str, Finding] = {}
         blocking: list[Finding] = []
         for item in result.located:
             finding = item.finding
             if finding.severity is not Severity.CRITICAL and finding.action is not Action.BLOCK:
                 continue
-            if self._seen.first_sight(principal.id, finding.value_hash):
-                fresh.append(finding)
+            if finding.value_hash in fresh or self._seen.first_sight(principal.id, finding.value_hash):
+                fresh[finding.value_hash] = finding
                 if finding.action is Action.BLOCK:
                     blocking.append(finding)
-            elif fresh and finding.value_hash in {seen.value_hash for seen in blocking}:
-                blocking.append(finding)
         if blocking:
             raise Blocked(blocked_input(blocking), blocking, rule=blocking[0].rule)
-        for item in result.located:
-            if item.finding.action is Action.BLOCK:  # a replay: redacted, or only reported where nothing may change
-                done = Action.ALERT if item.fixed else Action.REDACT
-                item.finding = msgspec.structs.replace(item.finding, action=done)
-        return self._rewritten(body, result, tuple(fresh))
-
-    def _rewritten(self, body: bytes, result: Inspected, fresh: tuple[Finding, ...]) -> Inspection:
-        edits = [edit for item in result.located if (edit := _edit(item)) is not None]
-        return Inspection(
-            findings=tuple(item.finding for item in result.located),
-            body=splice(body, edits) if edits else body,
-            bytes_checked=result.bytes_checked,
-            leaves=result.leaves,
-            changed=bool(edits),
-            new_incidents=fresh,
-            bytes_unchecked=result.bytes_unchecked,
-        )
+        return _rewritten(result, [_settled(item) for item in result.located], tuple(fresh.values()))
 
 
-def _edit(item: Located) -> tuple[int, int, str] | None:
-    text = None if item.fixed else replacement(item.finding, item.value)
-    return None if text is None else (item.start, item.end, _json_safe(text))
+def _settled(item: Located) -> Finding:
+    """What was done in the end: a replay of a blocked value is redacted; what may not be changed is only reported."""
+    action = Action.REDACT if item.finding.action is Action.BLOCK else item.finding.action
+    if item.fixed and replacement(item.finding, item.value) is not None:
+        action = Action.ALERT
+    return item.finding if action is item.finding.action else msgspec.structs.replace(item.finding, action=action)
 
 
-def _json_safe(text: str) -> str:
-    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+def _rewritten(result: Inspected, findings: list[Finding], fresh: tuple[Finding, ...]) -> Inspection:
+    edits: list[tuple[int, int, bytes]] = []
+    for item, finding in zip(result.located, findings, strict=True):
+        text = None if item.fixed else replacement(finding, item.value)
+        if text is not None:
+            new = msgspec.json.encode(text)
+            edits.append((item.start, item.end, new[1:-1] if item.quoted else new))
+    return Inspection(
+        findings=tuple(findings),
+        body=splice(result.body, edits) if edits else result.body,
+        bytes_checked=result.bytes_checked,
+        leaves=result.leaves,
+        changed=bool(edits),
+        new_incidents=fresh,
+        bytes_unchecked=result.bytes_unchecked,
+    )

@@ -20,7 +20,7 @@ _RECENT = "SELECT principal_id, value_hash FROM aip.incidents ORDER BY last_seen
 class Rows(Protocol):
     """What is needed of a database: `fetch(query, *args)` -> rows by column name."""
 
-    async def fetch(self, query: str, *args: Any) -> Iterable[Any]: ...
+    async def fetch(self, query: str, /, *args: Any) -> Iterable[Any]: ...
 
 
 def incident_rows(principal: Principal, call_id: str, findings: Iterable[Finding], at: float) -> tuple[Insert, ...]:

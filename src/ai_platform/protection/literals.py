@@ -1,7 +1,7 @@
-"""JSON string literals of a raw body, in document order, without building a tree.
+"""JSON text as raw bytes: its string contents and long numbers in document order, without building a tree.
 
 What is inspected is what is sent: duplicate keys, unknown fields and malformed JSON are all covered, because nothing
-is interpreted. Above: body.py. Below: nothing.
+is interpreted. Above: leaves.py, body.py. Below: nothing.
 """
 
 import re
@@ -24,7 +24,9 @@ def segments(body: bytes) -> list[bytes]:
     bytes from the body by position.
     """
     if b"\\" in body:
-        body = body.replace(b"\\\\", b"\1\1").replace(b'\\"', b"\1\1")
+        if b"\\\\" in body:
+            body = body.replace(b"\\\\", b"\1\1")
+        body = body.replace(b'\\"', b"\1\1")
     return body.split(b'"')
 
 
@@ -50,32 +52,43 @@ def _decode_piece(piece: bytes) -> str:
 
 
 def byte_offsets(raw: bytes, wanted: Iterable[int]) -> list[int]:
-    """Byte offsets in `raw` of code-point offsets (ascending) of `decode(raw)`."""
+    """Byte offsets in `raw` of ascending code-point offsets of `decode(raw)`."""
+    if b"\\" not in raw and raw.isascii():
+        return list(wanted)
     found: list[int] = []
     pieces: Iterator[re.Match[bytes]] = _PIECE.finditer(raw)
-    at = byte = length = width = 0
+    at = byte = length = size = 0
     for offset in wanted:
         while at + length <= offset:
             piece = next(pieces, None)
             if piece is None:
                 break
             at, byte = at + length, piece.start()
-            width = piece.end() - byte
-            length = width if raw[byte] < 0x80 and raw[byte] != 0x5C else len(_decode_piece(piece.group()))
-        found.append(byte + (offset - at if length == width else 0) if offset < at + length else len(raw))
+            size = piece.end() - byte
+            length = size if raw[byte] < 0x80 and raw[byte] != 0x5C else len(_decode_piece(piece.group()))
+        found.append(byte + (offset - at if length == size else 0) if offset < at + length else len(raw))
     return found
 
 
-class Places:
-    """Where literals stand: `messages[2].content[0].text`, computed in one walk for the literals asked for."""
+Stack = tuple[int, ...]
+"""Nesting: an array is the number of its current element, an object -1 - (segment of its current key), -1 before one."""
 
-    def __init__(self, parts: Sequence[bytes], wanted: Iterable[int]) -> None:
-        """wanted: odd indices into `parts`."""
+
+class Places:
+    """Where literals stand: `messages[2].content[0].text`.
+
+    starts: byte offset of every segment of `body`. trail: (segment, nesting before it) of points passed by earlier
+    walks over the same beginning, ascending; this one adds its own. An even segment asked for is a number.
+    """
+
+    def __init__(self, body: bytes, starts: Sequence[int], wanted: Iterable[int], trail: list[tuple[int, Stack]]) -> None:
+        self._body = body
+        self._starts = starts
         self._paths: dict[int, str] = {}
         self._keys: set[int] = set()
         remaining = sorted(set(wanted))
         if remaining:
-            self._walk(parts, remaining)
+            self._walk(remaining, trail)
 
     def path(self, index: int) -> str:
         return self._paths.get(index, "")
@@ -83,48 +96,68 @@ class Places:
     def is_key(self, index: int) -> bool:
         return index in self._keys
 
-    def _walk(self, parts: Sequence[bytes], remaining: list[int]) -> None:
-        stack: list[str | int] = []
-        last, following = remaining[-1], 0
-        for index in range(last + 1):
-            part = parts[index]
-            if not index & 1:
-                _advance(stack, part)
-                continue
-            after = parts[index + 1].lstrip() if index + 1 < len(parts) else b""
-            is_key = after[:1] == b":"
-            if is_key and stack and isinstance(stack[-1], str):
-                stack[-1] = decode(part)[:200]
-            if index == remaining[following]:
-                self._paths[index] = _join(stack)
-                if is_key:
-                    self._keys.add(index)
-                following += 1
+    def _segment(self, index: int) -> bytes:
+        last = index + 1 == len(self._starts)
+        return self._body[self._starts[index] : len(self._body) if last else self._starts[index + 1] - 1]
+
+    def _walk(self, remaining: list[int], trail: list[tuple[int, Stack]]) -> None:
+        known = bisect_right(trail, remaining[0], key=_first) - 1
+        begin, nesting = trail[known] if known >= 0 else (0, ())
+        stack = list(nesting)
+        due = trail[-1][0] + _STRIDE if trail else 0
+        body, starts = self._body, self._starts
+        queue = iter(remaining)
+        asked = next(queue, None)
+        for index in range(begin, min(remaining[-1] + 2, len(starts)), 2):
+            stop = starts[index + 1] - 1 if index + 1 < len(starts) else len(body)
+            outside = body[starts[index] : stop]
+            is_key = outside[:1] == b":" or (outside[:1].isspace() and outside.lstrip()[:1] == b":")
+            if is_key and stack and stack[-1] < 0:
+                stack[-1] = -index
+            while asked is not None and asked <= index:
+                self._paths[asked] = self._join(stack)
+                if asked < index and is_key:
+                    self._keys.add(asked)
+                asked = next(queue, None)
+            if index >= due:
+                trail.append((index, tuple(stack)))
+                due = index + _STRIDE
+            if outside not in _NO_CHANGE:
+                _advance(stack, outside)
+
+    def _join(self, stack: Sequence[int]) -> str:
+        text = ""
+        for step in stack:
+            if step >= 0:
+                text += f"[{step}]"
+            else:
+                key = decode(self._segment(-1 - step))[:_LONGEST_STEP] if step < -1 else ""
+                text += f".{key}" if text else key
+        return text
 
 
-_STRUCTURE = re.compile(rb"[^{}\[\],]+")
+def _first(point: tuple[int, Stack]) -> int:
+    return point[0]
 
 
-def _advance(stack: list[str | int], outside: bytes) -> None:
-    for char in _STRUCTURE.sub(b"", outside):
+_STRIDE = 128
+_LONGEST_STEP = 200
+_NO_CHANGE = frozenset({b":", b": ", b""})
+_NOT_STRUCTURE = re.compile(rb"[^{}\[\],]+")
+
+
+def _advance(stack: list[int], outside: bytes) -> None:
+    if len(outside) < 3 and outside[:1] == b"," and outside[1:] in b" ":
+        if stack and stack[-1] >= 0:
+            stack[-1] += 1
+        return
+    for char in _NOT_STRUCTURE.sub(b"", outside):
         if char == 0x7B:
-            stack.append("")
+            stack.append(-1)
         elif char == 0x5B:
             stack.append(0)
         elif char in b"}]":
             if stack:
                 stack.pop()
-        elif stack and isinstance(stack[-1], int):
+        elif stack and stack[-1] >= 0:
             stack[-1] += 1
-
-
-def _join(stack: Sequence[str | int]) -> str:
-    text = ""
-    for step in stack:
-        text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else step
-    return text
-
-
-def literal_at(starts: Sequence[int], offset: int) -> int:
-    """Index of the literal that contains a byte offset, by its ascending start offsets."""
-    return bisect_right(starts, offset) - 1

@@ -11,11 +11,15 @@ from hashlib import blake2b
 
 from ai_platform.domain.finding import Action, Direction, Finding, ProtectionPlan, Tier
 from ai_platform.protection.actions import REWRITING, resolve, wanted
-from ai_platform.protection.checks import digits_of
-from ai_platform.protection.engine import SLICE, builtin
+from ai_platform.protection.checkdigits import digits_of
+from ai_platform.protection.engine import SLICE, Trigger, builtin
 from ai_platform.protection.rule import Hit, Rule
+from ai_platform.protection.unfinished import Unfinished
+from ai_platform.protection.view import View, is_plain
 
 _TIERS = {Tier.VERIFIED: 0, Tier.FORMAT: 1, Tier.CONTEXT: 2, Tier.GENERIC: 3}
+_STEP = 200
+"""How many triggers are confirmed before others may run (well under a millisecond)."""
 
 
 class Scanner:
@@ -27,18 +31,22 @@ class Scanner:
         self._secret = secret[:64]
         self._off = frozenset(rule_id for rule_id, probe in self.engine.probes.items() if not wanted(probe.rule, plan))
         self._allow = re.compile("|".join(translate(value) for value in plan.allow)) if plan.allow else None
+        self._unfinished: dict[tuple[Direction, str | None], tuple[Unfinished, Unfinished]] = {}
         self._actions: dict[tuple[str, Direction, str | None], Action] = {}
 
     def scan(self, text: str, *, direction: Direction = Direction.INPUT, team: str | None = None) -> list[Finding]:
+        """Findings in order, non-overlapping, offsets in code points of `text`."""
         if not self.plan.enabled:
             return []
         hits = self.hits(text)
         return [self.finding(text, hit, direction, team) for hit in self.settle(hits, direction, team)] if hits else []
 
     def hits(self, text: str) -> list[Hit]:
-        """Every confirmed value, unsorted, overlapping."""
-        data = text.encode("latin-1", "replace")
-        return [hit for piece in self.engine.sliced(data) for hit in self._confirm(text, piece)]
+        """Every confirmed value, unsorted, possibly overlapping."""
+        if is_plain(text):
+            return self._all(text)
+        view = View(text)
+        return _mapped(self._all(view.text), view)
 
     def sweep(self, texts: Sequence[str]) -> Iterator[tuple[int, list[Hit]]]:
         """(index, hits) of the texts that have any; (-1, []) where the caller may let others run.
@@ -46,73 +54,43 @@ class Scanner:
         Small texts are scanned together, as one engine call costs more than a short text.
         """
         batch: list[int] = []
+        views: list[View | None] = []
+        seen: list[str] = []
         size = 0
         for index, text in enumerate(texts):
-            if len(text) >= SLICE:
-                yield from self._sweep_large(index, text)
+            view = None if is_plain(text) else View(text)
+            shown = text if view is None else view.text
+            if len(shown) >= SLICE:
+                yield from self._sweep_large(index, shown, view)
                 continue
             batch.append(index)
-            size += len(text)
+            views.append(view)
+            seen.append(shown)
+            size += len(shown)
             if size >= SLICE:
-                yield from self._sweep_batch(texts, batch)
-                batch, size = [], 0
-        yield from self._sweep_batch(texts, batch)
-
-    def _sweep_large(self, index: int, text: str) -> Iterator[tuple[int, list[Hit]]]:
-        found: list[Hit] = []
-        for piece in self.engine.sliced(text.encode("latin-1", "replace")):
-            for start in range(0, len(piece), 200):
-                found += self._confirm(text, piece[start : start + 200])
-                yield -1, []
-        if found:
-            yield index, found
-
-    def _sweep_batch(self, texts: Sequence[str], batch: list[int]) -> Iterator[tuple[int, list[Hit]]]:
-        starts: list[int] = []
-        position = 0
-        for index in batch:
-            starts.append(position)
-            position += len(texts[index]) + 1
-        data = "\0".join([texts[index] for index in batch]).encode("latin-1", "replace")
-        found: dict[int, list[Hit]] = {}
-        count = 0
-        for piece in self.engine.sliced(data):
-            for number, end in piece:
-                slot = bisect_right(starts, end - 1) - 1
-                hits = self._confirm(texts[batch[slot]], [(number, end - starts[slot])])
-                if hits:
-                    found.setdefault(batch[slot], []).extend(hits)
-                count += 1
-                if not count % 200:
-                    yield -1, []
-        yield from found.items()
-        yield -1, []
+                yield from self._sweep_batch(batch, seen, views)
+                batch, seen, views, size = [], [], [], 0
+        if batch:
+            yield from self._sweep_batch(batch, seen, views)
 
     def settle(self, hits: list[Hit], direction: Direction, team: str | None) -> list[Hit]:
         """Sorted, non-overlapping: what changes the text wins over what is only recorded, then the surer tier."""
         if len(hits) == 1:
             return hits
-        ranked = sorted(
-            hits,
-            key=lambda hit: (
-                self.action(hit.rule, direction, team) not in REWRITING,
-                _TIERS[hit.rule.tier],
-                hit.start - hit.end,
-                hit.start,
-                hit.rule.id,
-            ),
-        )
         taken: list[Hit] = []
-        ends: list[int] = []
         starts: list[int] = []
-        for hit in ranked:
+        for hit in sorted(hits, key=lambda hit: self.rank(hit, direction, team)):
             slot = bisect_right(starts, hit.start)
-            if (slot and ends[slot - 1] > hit.start) or (slot < len(starts) and starts[slot] < hit.end):
+            if (slot and taken[slot - 1].end > hit.start) or (slot < len(starts) and starts[slot] < hit.end):
                 continue
             starts.insert(slot, hit.start)
-            ends.insert(slot, hit.end)
             taken.insert(slot, hit)
         return taken
+
+    def rank(self, hit: Hit, direction: Direction, team: str | None) -> tuple[bool, int, int, int, str]:
+        """Of overlapping hits the least ranked one stays."""
+        records_only = self.action(hit.rule, direction, team) not in REWRITING
+        return (records_only, _TIERS[hit.rule.tier], hit.start - hit.end, hit.start, hit.rule.id)
 
     def action(self, rule: Rule, direction: Direction, team: str | None) -> Action:
         key = (rule.id, direction, team)
@@ -137,23 +115,93 @@ class Scanner:
         )
 
     def value_hash(self, rule: Rule, value: str) -> str:
-        """16 hex digits, keyed; the same for a number with and without separators."""
+        """16 hex digits, keyed; the same for a number with and without separators, escapes or look-alikes."""
         if not self._secret:
             return ""
-        plain = digits_of(value)
-        name = f"{rule.type}\0{plain if plain.isdigit() else value}"
+        plain = value if is_plain(value) else View(value).text
+        digits = digits_of(plain)
+        name = f"{rule.type}\0{digits if digits.isdigit() else plain}"
         return blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8, key=self._secret).hexdigest()
 
-    def _confirm(self, text: str, triggers: Sequence[tuple[int, int]]) -> list[Hit]:
+    def confirm(self, text: str, triggers: Sequence[Trigger]) -> list[Hit]:
+        """The hits behind triggers found in `text` (a view)."""
         hits: list[Hit] = []
         dispatch = self.engine.dispatch
         for number, end in triggers:
             width, probes = dispatch[number]
             for probe in probes:
                 span = probe.locate(text, end - width, end)
-                if span is not None and probe.rule.id not in self._off and not self._allowed(text, span):
+                if span is not None and self.accepts(probe.rule, text, *span):
                     hits.append(Hit(*span, probe.rule))
         return hits
 
-    def _allowed(self, text: str, span: tuple[int, int]) -> bool:
-        return self._allow is not None and self._allow.fullmatch(text[span[0] : span[1]]) is not None
+    def changing(self, direction: Direction, team: str | None) -> frozenset[str]:
+        """The rules whose findings change the text."""
+        return frozenset(
+            rule_id
+            for rule_id, probe in self.engine.probes.items()
+            if rule_id not in self._off and self.action(probe.rule, direction, team) in REWRITING
+        )
+
+    def unfinished(self, direction: Direction, team: str | None) -> tuple[Unfinished, Unfinished]:
+        """(for the rules that change the text, for all that are looked for)."""
+        known = self._unfinished.get((direction, team))
+        if known is None:
+            wanted_rules = frozenset(self.engine.probes) - self._off
+            known = self.engine.unfinished(self.changing(direction, team)), self.engine.unfinished(wanted_rules)
+            self._unfinished[direction, team] = known
+        return known
+
+    def looks_for(self, rule: Rule) -> bool:
+        """Does the plan want this rule?"""
+        return rule.id not in self._off
+
+    def accepts(self, rule: Rule, text: str, start: int, end: int) -> bool:
+        """Does the plan want this rule, and is the value not on its allow list?"""
+        return rule.id not in self._off and (self._allow is None or self._allow.fullmatch(text[start:end]) is None)
+
+    def _all(self, text: str) -> list[Hit]:
+        data = text.encode("latin-1", "replace")
+        return [hit for piece in self.engine.sliced(data) for hit in self.confirm(text, piece)]
+
+    def _sweep_large(self, index: int, text: str, view: View | None) -> Iterator[tuple[int, list[Hit]]]:
+        found: list[Hit] = []
+        for piece in self.engine.sliced(text.encode("latin-1", "replace")):
+            yield -1, []
+            for start in range(0, len(piece), _STEP):
+                found += self.confirm(text, piece[start : start + _STEP])
+                yield -1, []
+        if found:
+            yield index, _mapped(found, view)
+
+    def _sweep_batch(
+        self, batch: list[int], texts: list[str], views: list[View | None]
+    ) -> Iterator[tuple[int, list[Hit]]]:
+        starts: list[int] = []
+        position = 0
+        for text in texts:
+            starts.append(position)
+            position += len(text) + 1
+        found: dict[int, list[Hit]] = {}
+        dispatch = self.engine.dispatch
+        for piece in self.engine.sliced("\0".join(texts).encode("latin-1", "replace")):
+            yield -1, []
+            for count, (number, end) in enumerate(piece, 1):
+                slot = bisect_right(starts, end - 1) - 1
+                inner = end - starts[slot]
+                if dispatch[number][0] <= inner <= len(texts[slot]):  # else it spans two texts
+                    hits = self.confirm(texts[slot], ((number, inner),))
+                    if hits:
+                        found.setdefault(slot, []).extend(hits)
+                if not count % _STEP:
+                    yield -1, []
+        for slot, hits in found.items():
+            yield batch[slot], _mapped(hits, views[slot])
+        yield -1, []
+
+
+def _mapped(hits: list[Hit], view: View | None) -> list[Hit]:
+    if view is not None:
+        for hit in hits:
+            hit.start, hit.end = view.origin(hit.start), view.origin(hit.end)
+    return hits

@@ -1,10 +1,11 @@
-"""Watches one streamed answer: events in, the events that may be passed on out.
+"""Watches one streamed answer: server-sent events in, the events that may be passed on out.
 
-Whole events are held only while their text can still grow into a value; an answer with no finding passes byte for
-byte. Above: guard.py, gateway. Below: watcher.py, scanner.
+Whole events are held, only while their text can still grow into a value; an answer with no finding passes byte for
+byte. A thinking block is signed, so it is never held or changed: what is found there is reported (or ends the stream).
+Above: guard.py, gateway. Below: watcher.py, watcher_json.py.
 """
 
-from dataclasses import dataclass, field
+from collections import deque
 from json.decoder import scanstring
 
 import msgspec
@@ -12,18 +13,19 @@ import msgspec
 from ai_platform.domain.errors import Blocked
 from ai_platform.domain.finding import Action, Finding
 from ai_platform.protection.scanner import Scanner
-from ai_platform.protection.watcher import JsonWatcher, TextWatcher, Watcher
+from ai_platform.protection.watcher import Edit, TextWatcher
+from ai_platform.protection.watcher_json import JsonWatcher
 from ai_platform.protection.wording import blocked_output
 
 
-class _Delta(msgspec.Struct):
+class _Delta(msgspec.Struct, gc=False):
     type: str = ""
     text: str | None = None
     thinking: str | None = None
     partial_json: str | None = None
 
 
-class _Event(msgspec.Struct):
+class _Event(msgspec.Struct, gc=False):
     type: str = ""
     index: int = 0
     delta: _Delta | None = None
@@ -31,14 +33,31 @@ class _Event(msgspec.Struct):
 
 _DECODER = msgspec.json.Decoder(_Event)
 _DELTA_MARK = b"content_block_delta"
-_ENDS = (b"event: content_block_stop", b"event: message_delta", b"event: message_stop", b"event: error")
+_STOP = b"content_block_stop"
+_ENDS = (b"message_delta", b"message_stop", b"event: error", b'"type":"error"', b'"type": "error"')
 
 
-@dataclass(slots=True)
+class _Held(msgspec.Struct, gc=False):
+    """An event whose text stands at [start, end) of its block. name: the member of `delta` that carries it."""
+
+    event: bytes
+    start: int
+    end: int
+    name: str
+    text: str
+
+
 class _Block:
-    watcher: Watcher
-    held: list[tuple[bytes, int, int, str, str]] = field(default_factory=list)
-    position: int = 0
+    """One content block: its watcher, the events not yet passed on, and the edits that still concern them."""
+
+    __slots__ = ("edits", "held", "position", "signed", "watcher")
+
+    def __init__(self, watcher: TextWatcher | JsonWatcher, *, signed: bool) -> None:
+        self.watcher = watcher
+        self.signed = signed
+        self.held: deque[_Held] = deque()
+        self.edits: deque[Edit] = deque()
+        self.position = 0
 
 
 class StreamGuard:
@@ -65,21 +84,20 @@ class StreamGuard:
 
     def close(self) -> bytes:
         """The end of the stream: everything still held."""
-        out = b"".join([self._finish(index) for index in list(self._blocks)])
+        out = self._finish_all()
         if out:
             self.released = True
         return out
 
     def _feed(self, event: bytes) -> bytes:
         if _DELTA_MARK not in event:
-            if self._blocks and event.startswith(_ENDS):
-                return self._flush_for(event) + event
-            return event
-        data = event.find(b"data:")
-        try:
-            parsed = _DECODER.decode(event[data + 5 :]) if data >= 0 else None
-        except msgspec.DecodeError:
-            return event
+            if not self._blocks:
+                return event
+            if _STOP in event:
+                parsed = _parsed(event)
+                return (self._finish_all() if parsed is None else self._finish(parsed.index)) + event
+            return self._finish_all() + event if any(mark in event for mark in _ENDS) else event
+        parsed = _parsed(event)
         delta = parsed.delta if parsed is not None else None
         if parsed is None or delta is None:
             return event
@@ -89,77 +107,102 @@ class StreamGuard:
             return self._text(event, parsed.index, "partial_json", delta.partial_json)
         if delta.thinking is not None:
             return self._text(event, parsed.index, "thinking", delta.thinking)
-        return self._finish(parsed.index) + event if delta.type == "signature_delta" else event
+        return event
 
     def _text(self, event: bytes, index: int, name: str, text: str) -> bytes:
         block = self._blocks.get(index)
         if block is None:
             assert self._scanner is not None
-            kind = JsonWatcher if name == "partial_json" else TextWatcher
-            block = self._blocks[index] = _Block(kind(self._scanner, self._team))
+            watcher = (JsonWatcher if name == "partial_json" else TextWatcher)(self._scanner, self._team)
+            block = self._blocks[index] = _Block(watcher, signed=name == "thinking")
+        self.bytes_checked += len(text)
+        safe = block.watcher.feed(text)
+        if block.signed:
+            self._report(block)
+            return event
         start = block.position
         block.position = end = start + len(text)
-        self.bytes_checked += len(text)
-        block.held.append((event, start, end, name, text))
-        return self._emit(block, block.watcher.feed(text))
+        if end <= safe and not block.held and not block.watcher.found and not block.edits:
+            return event
+        block.held.append(_Held(event, start, end, name, text))
+        return self._emit(block, safe)
 
     def _finish(self, index: int) -> bytes:
         block = self._blocks.pop(index, None)
         return b"" if block is None else self._emit(block, block.watcher.close())
 
-    def _flush_for(self, event: bytes) -> bytes:
-        if event.startswith(_ENDS[0]):
-            try:
-                return self._finish(_DECODER.decode(event[event.find(b"data:") + 5 :]).index)
-            except msgspec.DecodeError:
-                pass  # an event nobody can read ends every block: nothing may stay behind
+    def _finish_all(self) -> bytes:
         return b"".join([self._finish(index) for index in list(self._blocks)])
 
-    def _emit(self, block: _Block, safe: int) -> bytes:
+    def _report(self, block: _Block) -> None:
+        """Collect what the watcher found; raises Blocked."""
         watcher = block.watcher
-        if watcher.found:
-            self.findings += watcher.found
-            blocking = [finding for finding in watcher.found if finding.action is Action.BLOCK]
-            watcher.found = []
-            if blocking:
-                raise Blocked(blocked_output(blocking), blocking, rule=blocking[0].rule)
-        held = block.held
-        count = 0
-        while count < len(held) and held[count][2] <= safe:
-            count += 1
-        if not count:
-            return b""
-        ready = held[:count]
-        del held[:count]
-        edits = watcher.edits
-        if not edits or ready[0][3] == "thinking":
-            return ready[0][0] if count == 1 else b"".join([item[0] for item in ready])
-        self.changed = True
-        return b"".join([_rewritten(*item, edits) for item in ready])
+        if not watcher.found:
+            return
+        found, watcher.found = watcher.found, []
+        blocking = [finding for finding in found if finding.action is Action.BLOCK]
+        if block.signed:
+            found = [
+                msgspec.structs.replace(finding, action=Action.ALERT) if finding.action in _CHANGING else finding
+                for finding in found
+            ]
+            watcher.edits.clear()
+        self.findings += found
+        if blocking:
+            raise Blocked(blocked_output(blocking), blocking, rule=blocking[0].rule)
+
+    def _emit(self, block: _Block, safe: int) -> bytes:
+        self._report(block)
+        watcher = block.watcher
+        if watcher.edits:
+            block.edits += watcher.edits
+            watcher.edits.clear()
+        held, edits = block.held, block.edits
+        out: list[bytes] = []
+        while held and held[0].end <= safe:
+            item = held.popleft()
+            while edits and edits[0][1] <= item.start:
+                edits.popleft()
+            if edits and edits[0][0] < item.end:
+                self.changed = True
+                out.append(_rewritten(item, edits))
+            else:
+                out.append(item.event)
+        return b"".join(out)
 
 
-def _rewritten(event: bytes, start: int, end: int, name: str, text: str, edits: list[tuple[int, int, str]]) -> bytes:
-    """The event with the edits that touch [start, end) of its block applied; a replacement stands where a value began."""
+_CHANGING = frozenset({Action.REDACT, Action.MASK, Action.TOKENISE})
+
+
+def _parsed(event: bytes) -> _Event | None:
+    """The JSON of an event; None when nobody can read it (the client sees the same bytes)."""
+    data = event.find(b"data:")
+    if data < 0:
+        return None
+    try:
+        return _DECODER.decode(event[data + 5 :])
+    except msgspec.DecodeError:
+        return None
+
+
+def _rewritten(item: _Held, edits: deque[Edit]) -> bytes:
+    """The event with the edits that touch its text applied; a replacement stands where its value began."""
     pieces: list[str] = []
-    position = start
-    touched = False
+    position = item.start
     for begin, stop, new in edits:
-        if stop <= start or begin >= end:
-            continue
-        touched = True
-        pieces.append(text[position - start : max(begin, position) - start])
-        if begin >= start:
+        if begin >= item.end:
+            break
+        pieces.append(item.text[position - item.start : max(begin, position) - item.start])
+        if begin >= item.start:
             pieces.append(new)
-        position = min(stop, end)
-    if not touched:
-        return event
-    pieces.append(text[position - start :])
-    return _with_text(event, name, "".join(pieces))
+        position = min(stop, item.end)
+    pieces.append(item.text[position - item.start :])
+    return _with_text(item, "".join(pieces))
 
 
-def _with_text(event: bytes, name: str, new: str) -> bytes:
-    decoded = event.decode("utf-8", "surrogateescape")
-    at = decoded.rindex(f'"{name}"', decoded.index('"delta"')) + len(name) + 2
+def _with_text(item: _Held, new: str) -> bytes:
+    decoded = item.event.decode("utf-8", "surrogateescape")
+    at = decoded.rindex(f'"{item.name}"', decoded.index('"delta"')) + len(item.name) + 2
     opening = decoded.index('"', at) + 1
     _, closing = scanstring(decoded, opening, False)
     literal = msgspec.json.encode(new).decode()

@@ -1,81 +1,213 @@
 """Incremental inspection of one growing text: how much of it is final, and which edits it needs.
 
-The result equals inspecting the whole text at once, for any split: a position is final when nothing that follows can
-create or change a finding before it. Above: stream.py. Below: scanner.
+The result equals inspecting the whole text at once, for any split. A position is final when nothing that follows can
+create or change a finding before it: no confirmation that began before it still reads (Probe.is_open), no trigger that
+began before it is still incomplete (Unfinished), and no overlapping values are still undecided.
+Above: stream.py. Below: scanner, unfinished.
 """
 
-import re
+from collections.abc import Iterable
+
+import msgspec
 
 from ai_platform.domain.finding import Direction, Finding
+from ai_platform.protection.actions import REWRITING
+from ai_platform.protection.engine import OVERLAP
+from ai_platform.protection.probe import Probe
 from ai_platform.protection.replace import replacement
-from ai_platform.protection.rule import LOOK_BACK
+from ai_platform.protection.rule import LOOK_BACK, Hit
 from ai_platform.protection.scanner import Scanner
+from ai_platform.protection.view import View, is_plain, unfinished
 
 Edit = tuple[int, int, str]
+"""(start, end, new text) in offsets of the whole stream."""
 
-_HOLD = re.compile(r"-----BEGIN [^\0]{0,16384}\Z|(?:[A-Z0-9+(][A-Z0-9().-]{0,22} ){0,12}\S*\Z")
+
+class _Open(msgspec.Struct, gc=False):
+    """A trigger whose confirmation may still read what comes. end: its end, in offsets of the whole stream."""
+
+    probe: Probe
+    width: int
+    end: int
+    rewrites: bool
 
 
-class Watcher:
-    """edits: (start, end, new text), ascending, in offsets of the whole stream. found: findings not yet collected."""
+class TextWatcher:
+    """edits: ascending, of everything final. found: final findings that nobody has collected yet.
 
-    def __init__(self, scanner: Scanner, team: str | None) -> None:
+    feed/close return the offset before which the text is final: it may be passed on with its edits.
+    """
+
+    def __init__(self, scanner: Scanner, team: str | None, *, lead: str = "") -> None:
+        """lead: text that stands before the stream and is not part of it (a JSON key); offsets start behind it."""
         self.edits: list[Edit] = []
         self.found: list[Finding] = []
+        self.led = bool(lead)
         self._scanner = scanner
         self._team = team
-        self._text = ""
-        self._base = 0
-        self._safe = 0
+        self._changing, self._any = scanner.unfinished(Direction.OUTPUT, team)
+        self._text = lead
+        self._base = -len(lead)  # offset of _text[0] in the stream
+        self._scanned = self._base
+        self._final = 0
+        self._open: list[_Open] = []
+        self._hits: list[Hit] = []  # confirmed, not yet final; offsets of the stream
+        self._end = 0
 
-    def feed(self, text: str) -> int:
-        """Append; returns the offset before which everything is final."""
-        raise NotImplementedError
-
-    def close(self) -> int:
-        raise NotImplementedError
-
-
-class TextWatcher(Watcher):
     def feed(self, text: str) -> int:
         self._text += text
-        hold = _HOLD.search(self._text, max(0, self._safe - self._base))
-        return self._advance(self._base + (hold.start() if hold else len(self._text)))
+        self._end += len(text)
+        return self._advance(last=False)
 
-    def close(self) -> int:
-        return self._advance(self._base + len(self._text))
+    def close(self, *, tail: str = "") -> int:
+        """tail: text that stands behind the stream and is not part of it (the closing quote)."""
+        self._text += tail
+        return self._advance(last=True)
 
-    def _advance(self, limit: int) -> int:
-        if limit <= self._safe:
-            return self._safe
-        scanner = self._scanner
-        hits = scanner.hits(self._text)
-        if hits:
-            for hit in scanner.settle(hits, Direction.OUTPUT, self._team):
-                start, end = self._base + hit.start, self._base + hit.end
-                if start < self._safe:
-                    continue
-                if end > limit:
+    def _advance(self, *, last: bool) -> int:
+        text = self._text
+        view: View | None = None
+        usable = text
+        if not is_plain(text):
+            kept = 0 if last else unfinished(text)
+            usable = text[: len(text) - kept] if kept else text
+            view = View(usable)
+        shown = usable if view is None else view.text
+        self._find_triggers(shown, view)
+        if self._open:
+            self._confirm(shown, view, last=last)
+        if last:
+            limit = recorded = self._end
+        else:
+            limit, recorded = (
+                self._base + (begun if view is None else view.origin(begun))
+                for begun in (self._changing.start(shown), self._any.start(shown))
+            )
+            for item in self._open:
+                start = self._value_start(item, shown, view)
+                recorded = min(recorded, start)
+                if item.rewrites:
                     limit = min(limit, start)
-                    break
-                if start >= limit:
-                    break
-                finding = scanner.finding(self._text, hit, Direction.OUTPUT, self._team)
-                self.found.append(Finding(**{**_fields(finding), "start": start, "end": end}))
-                new = replacement(finding, self._text[hit.start : hit.end])
-                if new is not None:
-                    self.edits.append((start, end, new))
-        self._safe = limit
-        drop = limit - self._base - LOOK_BACK
-        if drop > LOOK_BACK:
-            self._text = self._text[drop:]
-            self._base += drop
+        if self._hits:
+            limit = self._settle(limit, min(limit, recorded))
+        self._final = max(self._final, min(limit, self._end))
+        self._trim(min(recorded, self._final))
+        return self._final
+
+    def _find_triggers(self, shown: str, view: View | None) -> None:
+        scanned = self._scanned - self._base
+        if view is not None:
+            scanned = view.seen(scanned)
+        begin = max(0, scanned - OVERLAP)
+        engine = self._scanner.engine
+        for number, end in engine.triggers(shown[begin:].encode("latin-1", "replace")):
+            if begin + end <= scanned or (begin and end <= 1):
+                continue
+            width, probes = engine.dispatch[number]
+            place = begin + end
+            stop = self._base + (place if view is None else view.origin(place))
+            for probe in probes:
+                if self._scanner.looks_for(probe.rule):
+                    rewrites = self._rewrites(probe)
+                    self._open.append(_Open(probe, width, stop, rewrites))
+        self._scanned = self._base + (len(shown) if view is None else view.origin(len(shown)))
+
+    def _confirm(self, shown: str, view: View | None, *, last: bool) -> None:
+        still: list[_Open] = []
+        for item in self._open:
+            end = item.end - self._base
+            if view is not None:
+                end = view.seen(end)
+            probe = item.probe
+            if not last and probe.is_open(shown, end - item.width, end):
+                still.append(item)
+                continue
+            span = probe.locate(shown, end - item.width, end)
+            if span is not None and self._scanner.accepts(probe.rule, shown, *span):
+                start, stop = span if view is None else (view.origin(span[0]), view.origin(span[1]))
+                self._hits.append(Hit(self._base + start, self._base + stop, probe.rule))
+        self._open = still
+
+    def _value_start(self, item: _Open, shown: str, view: View | None) -> int:
+        end = item.end - self._base
+        if view is not None:
+            end = view.seen(end)
+        start = max(0, (end if item.probe.at_end else end - item.width) - item.probe.lead)
+        return self._base + (start if view is None else view.origin(start))
+
+    def _rewrites(self, probe: Probe) -> bool:
+        return self._scanner.action(probe.rule, Direction.OUTPUT, self._team) in REWRITING
+
+    def _settle(self, limit: int, recorded: int) -> int:
+        """Turn what is decided into edits and findings; returns the limit, moved before what is not."""
+        scanner, team = self._scanner, self._team
+        changing = [hit for hit in self._hits if scanner.action(hit.rule, Direction.OUTPUT, team) in REWRITING]
+        for start, end, hits in _clusters(changing):
+            if end > limit:
+                limit = min(limit, start)
+                break
+            if start < self._final:
+                continue  # decided at an earlier step
+            for hit in scanner.settle(hits, Direction.OUTPUT, team):
+                self._report(hit)
+        recorded = min(recorded, limit)
+        rest: list[Hit] = []
+        for start, end, hits in _clusters(self._hits):
+            if end > recorded:
+                rest += [hit for hit in self._hits if hit.start >= start]
+                break
+            if len(hits) == 1 and hits[0] not in changing:
+                self._report(hits[0])
+                continue
+            for hit in scanner.settle(hits, Direction.OUTPUT, team):
+                if scanner.action(hit.rule, Direction.OUTPUT, team) not in REWRITING:
+                    self._report(hit)
+        self._hits = rest
         return limit
 
+    def _report(self, hit: Hit) -> None:
+        if hit.start < 0 or hit.start >= self._end:
+            return  # in the lead or the tail
+        end = min(hit.end, self._end)
+        inner = Hit(hit.start - self._base, end - self._base, hit.rule)
+        finding = self._scanner.finding(self._text, inner, Direction.OUTPUT, self._team)
+        new = replacement(finding, self._text[inner.start : inner.end])
+        self.found.append(msgspec.structs.replace(finding, start=hit.start, end=end))
+        if new is not None:
+            self.edits.append((hit.start, end, new))
 
-class JsonWatcher(TextWatcher):
-    """Tool input as it is streamed: JSON text, inspected as written."""
+    def _trim(self, settled: int) -> None:
+        """Forget what no rule can look back to any more."""
+        for hit in self._hits:
+            settled = min(settled, hit.start)
+        for item in self._open:
+            settled = min(settled, item.end - item.width - item.probe.lead)
+        drop = settled - LOOK_BACK - self._base
+        if drop <= LOOK_BACK:
+            return
+        while drop and self._text[drop - 1] in "\\%":  # never cut an escape in two
+            drop -= 1
+        self._text = self._text[drop:]
+        self._base += drop
 
 
-def _fields(finding: Finding) -> dict[str, object]:
-    return {name: getattr(finding, name) for name in finding.__struct_fields__}
+def _clusters(hits: Iterable[Hit]) -> Iterable[tuple[int, int, list[Hit]]]:
+    """(start, end, hits) of hits that overlap one another, in order."""
+    group: list[Hit] = []
+    start = end = 0
+    for hit in sorted(hits, key=_place):
+        if group and hit.start < end:
+            group.append(hit)
+            end = max(end, hit.end)
+            continue
+        if group:
+            yield start, end, group
+        group = [hit]
+        start, end = hit.start, hit.end
+    if group:
+        yield start, end, group
+
+
+def _place(hit: Hit) -> tuple[int, int]:
+    return hit.start, hit.end
+

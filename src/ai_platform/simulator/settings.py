@@ -14,9 +14,12 @@ class SimulatorSettings(msgspec.Struct, frozen=True, kw_only=True):
     ping_seconds: silence inside a stream after which a `ping` event is sent.
     require_keys: the only keys accepted; empty = any non-empty key.
     signing_key: key of the thinking signatures; None = random per process.
+    organization_id: what the `anthropic-organization-id` header of every answer says.
     record_dir: folder that receives one JSON file per request, bodies included; None = nothing is written.
     keep_bodies: GET /_sim/requests?body=1 can return bodies (bounded by journal_bytes).
     max_body_bytes, max_batch_bytes, max_file_bytes: request size limits; max_files_bytes: all stored files together.
+    journal_size: how many of the latest requests are remembered. journal_bytes: how many bytes of their bodies.
+    ledger_size: how many of the latest bills are remembered. cache_entries: how many prompt-cache entries.
     batch_seconds: how long a message batch stays `in_progress`.
     """
 

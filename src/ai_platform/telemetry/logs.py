@@ -58,6 +58,7 @@ def configure_logging(settings: LogSettings, stream: TextIO | None = None) -> "C
     root.handlers[:] = [handler]
     root.setLevel(settings.level.upper())
     _take_over("uvicorn", "uvicorn.error", "uvicorn.access")
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # it announces starts and stops, twice
     logging.getLogger("uvicorn.access").setLevel(logging.WARNING)  # the call log has a better line for each call
     for chatty in ("httpx2", "httpcore", "asyncio", "hpack"):
         logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))

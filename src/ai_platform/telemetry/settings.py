@@ -18,6 +18,7 @@ class UserLabel(StrEnum):
 class MetricsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Bounds of the label values. What is beyond a bound is counted under `other`, and the folding is counted too.
 
+    user_label: whose name the `user` label may carry: the biggest spenders' ids, keyed buckets, or nobody's.
     top_users: how many people get a series of their own (the biggest spenders). teams, models, finding_types: the
     most values of that label. rows: the most combinations of all labels kept at once.
     """
@@ -52,8 +53,10 @@ AlertSeverity = Literal["info", "warning", "critical"]
 
 
 class WebhookSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One receiver of alerts. secret: signs each delivery with HMAC-SHA256 ("" = unsigned).
+    """One receiver of alerts.
 
+    name: how logs and counters call it. url: where alerts are posted.
+    secret: signs each delivery with HMAC-SHA256 ("" = unsigned).
     at_least: the lowest severity sent. kinds: the kinds sent, () = all. proxy: an http(s) proxy to go through.
     """
 

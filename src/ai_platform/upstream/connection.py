@@ -88,7 +88,8 @@ class Connection(asyncio.Protocol):
         """
         transport = self._transport
         if transport is None or not self.usable:
-            raise ConnectionDied(f"the kept connection to {self._limits.name!r} was closed", target=self._limits.name)
+            name = self._limits.name
+            raise ConnectionDied(f"upstream {name!r} closed the connection before it was asked", target=name)
         reply = Reply(self, reused=self._used)
         if self._used:
             self._begin()
@@ -313,7 +314,7 @@ class Connection(asyncio.Protocol):
     def _expire_at(self, when: float) -> None:
         when = min(when, self._total_at)
         self._deadline = when
-        if when < self._timer_at:
+        if when < self._timer_at and not self._lost:
             if self._timer is not None:
                 self._timer.cancel()
             self._timer_at = when
@@ -332,10 +333,11 @@ class Connection(asyncio.Protocol):
 
     def _timed_out(self, reply: Reply, now: float) -> UpstreamError:
         name, limits = self._limits.name, self._limits
+        if self.paused:
+            limit = f"{limits.total:g} s (total_timeout)" if now >= self._total_at else f"{limits.idle:g} s"
+            return CallerStalled(f"the caller did not take the answer within {limit}", target=name, sent=True)
         if now >= self._total_at:
             message = f"upstream {name!r} took longer than {limits.total:g} s (total_timeout)"
-        elif self.paused:
-            return CallerStalled(f"the caller took nothing for {limits.idle:g} s", target=name, sent=True)
         elif reply.status:
             message = f"upstream {name!r} fell silent for {limits.idle:g} s in its answer (idle_timeout)"
         elif self._uploading:

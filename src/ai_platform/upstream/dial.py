@@ -85,21 +85,32 @@ class Dialler:
 
     async def _straight(self, loop: asyncio.AbstractEventLoop, connection: Connection) -> None:
         first = self._proxy or self._origin
-        sock = await self._tcp(loop, first.host, first.port)
+        async with asyncio.timeout(self._connect_timeout):
+            sock = await _tcp(loop, first.host, first.port)
         context = self._proxy_context if self._proxy is not None else self._context
         await _attach(loop, lambda: connection, sock, context=context, host=first.host, handshake=self._tls_timeout)
 
     async def _through_tunnel(self, loop: asyncio.AbstractEventLoop, connection: Connection, proxy: Proxy) -> None:
-        sock = await self._tcp(loop, proxy.host, proxy.port)
         tunnel = Tunnel(loop)
         context = self._proxy_context if proxy.secure else None
-        transport = await _attach(
-            loop, lambda: tunnel, sock, context=context, host=proxy.host, handshake=self._tls_timeout
-        )
-        try:
-            async with asyncio.timeout(self._connect_timeout):
+        async with asyncio.timeout(self._connect_timeout):
+            sock = await _tcp(loop, proxy.host, proxy.port)
+            transport = await _attach(
+                loop, lambda: tunnel, sock, context=context, host=proxy.host, handshake=self._tls_timeout
+            )
+            try:
                 await tunnel.ask(self._origin.authority, proxy.authorization)
-            assert self._context is not None
+            except BaseException:
+                transport.abort()
+                raise
+        await self._secure(loop, transport, connection)
+
+    async def _secure(
+        self, loop: asyncio.AbstractEventLoop, transport: asyncio.Transport, connection: Connection
+    ) -> None:
+        """TLS with the upstream inside the tunnel; the connection takes the transport over."""
+        assert self._context is not None
+        try:
             secured = await loop.start_tls(
                 transport,
                 connection,
@@ -113,15 +124,6 @@ class Dialler:
         if secured is None:
             raise ConnectionResetError("closed during the TLS handshake")
         connection.connection_made(secured)
-
-    async def _tcp(self, loop: asyncio.AbstractEventLoop, host: str, port: int) -> socket.socket:
-        async with asyncio.timeout(self._connect_timeout):
-            found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-            sock = await connect_first(loop, [(entry[0], entry[4]) for entry in found])
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        # An answer may be silent for minutes: probes keep address translators from forgetting the connection.
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        return sock
 
     def _failure(self, error: OSError | TunnelRefused) -> Failure:
         name = self._limits.name
@@ -149,6 +151,15 @@ class Dialler:
         if isinstance(error, socket.gaierror):
             return ConnectFailed(f"{where}: the name cannot be resolved ({error.strerror})", target=name)
         return ConnectFailed(f"{where}: {error.strerror or error or type(error).__name__}", target=name)
+
+
+async def _tcp(loop: asyncio.AbstractEventLoop, host: str, port: int) -> socket.socket:
+    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    sock = await connect_first(loop, [(entry[0], entry[4]) for entry in found])
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    # An answer may be silent for minutes: probes keep address translators from forgetting the connection.
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    return sock
 
 
 async def connect_first(loop: asyncio.AbstractEventLoop, addresses: Sequence[tuple[int, Address]]) -> socket.socket:

@@ -44,19 +44,19 @@ def read_answer_head(fields: Headers) -> AnswerHead:
         if name not in _WATCHED:
             headers.append(field)
             continue
-        value = field[1]
+        value = field[1].strip(b" \t")
         if name == b"content-length":
             if head.length is not None or not value.isdigit():
                 raise ValueError("a content-length that is unclear")
             head.length = int(value)
             headers.append(field)
         elif name == b"transfer-encoding":
-            if head.chunked or value.strip().lower() != b"chunked":
+            if head.chunked or value.lower() != b"chunked":
                 raise ValueError("a transfer-encoding other than `chunked`, once")
             head.chunked = True
         elif name == b"content-encoding":
             # Two codings, in one field or in two, never compare equal to one that can be decoded.
-            head.encoding = b",".join(filter(None, (head.encoding, value.strip().lower())))
+            head.encoding = b",".join(filter(None, (head.encoding, value.lower())))
             headers.append(field)
         elif name == b"connection":
             if value not in _ROUTINE:

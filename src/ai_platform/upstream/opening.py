@@ -80,7 +80,21 @@ class Whole:
 class Opening:
     """The context that `Upstream.open` returns; used once."""
 
-    __slots__ = ("_attempts", "_call", "_kept", "_peer", "_reply", "_retry", "_route", "_sent_at", "_shared", "_ticket")
+    __slots__ = (
+        "_attempts",
+        "_call",
+        "_kept",
+        "_maybe_billed",
+        "_noted_at",
+        "_now",
+        "_peer",
+        "_reply",
+        "_retry",
+        "_route",
+        "_sent_at",
+        "_shared",
+        "_ticket",
+    )
 
     def __init__(self, shared: Surroundings, route: Route, call: Call) -> None:
         self._shared = shared
@@ -88,11 +102,14 @@ class Opening:
         self._route = route
         self._call = call
         self._attempts: list[Attempt] = []
+        self._maybe_billed = False
         self._kept: Answer | None = None
         self._peer: Peer | None = None
         self._reply: Reply | None = None
         self._ticket = 0
+        self._now = shared.clock.monotonic
         self._sent_at = 0.0
+        self._noted_at = 0.0
 
     async def __aenter__(self) -> Answer:
         try:
@@ -144,7 +161,7 @@ class Opening:
 
     def _final(self, failure: Failure) -> Failure:
         failure.attempts = tuple(self._attempts)
-        failure.sent = failure.sent or any(attempt.maybe_billed for attempt in self._attempts)
+        failure.sent = failure.sent or self._maybe_billed
         return failure
 
     async def _ask(self, peer: Peer, target: Target, *, more: bool) -> Answer | Failure:
@@ -206,7 +223,7 @@ class Opening:
             version = peer.adapter.credential_version
             started = self._now()
             try:
-                reply = await self._exchange(peer, target, fresh=fresh)
+                reply = await self._exchange(peer, target, started, fresh=fresh)
             except Failure as error:
                 self._note(target, error, started)
                 if self._is_stale(error) and not fresh:
@@ -223,14 +240,15 @@ class Opening:
                 continue
             return reply
 
-    async def _exchange(self, peer: Peer, target: Target, *, fresh: bool) -> Reply:
+    async def _exchange(self, peer: Peer, target: Target, started: float, *, fresh: bool) -> Reply:
         self._reply = None
+        self._sent_at = started
         request = peer.adapter.outgoing(self._call, target)
         peer.tries += 1
         connection = None if fresh else peer.pool.take()
         if connection is None:
             connection = await peer.pool.acquire()
-        self._sent_at = self._now()
+            self._sent_at = self._now()
         self._reply = reply = connection.start(request)
         if len(request.body) > SLICE:
             await connection.upload(reply, request.body)
@@ -280,9 +298,9 @@ class Opening:
             region=target.region or peer.settings.region,
             attempts=self._attempts,
             sent_at=self._sent_at,
-            first_byte_at=self._now(),
+            first_byte_at=self._noted_at,
             reused=reply.reused,
-            maybe_billed=len(self._attempts) > 1 and any(attempt.maybe_billed for attempt in self._attempts),
+            maybe_billed=self._maybe_billed,
         )
 
     async def _keep(self, peer: Peer, target: Target, reply: Reply) -> None:
@@ -331,7 +349,8 @@ class Opening:
         self._ticket = 0
 
     def _note(self, target: Target, outcome: Reply | Failure, started: float) -> None:
-        seconds = self._now() - started
+        self._noted_at = self._now()
+        seconds = self._noted_at - started
         reused = self._reply is not None and self._reply.reused
         costs = self._call.method == "POST" and self._call.operation is not Operation.COUNT_TOKENS
         if isinstance(outcome, Reply):
@@ -352,9 +371,7 @@ class Opening:
                 maybe_billed=costs and outcome.sent,
             )
         self._attempts.append(attempt)
-
-    def _now(self) -> float:
-        return self._shared.clock.monotonic()
+        self._maybe_billed = self._maybe_billed or attempt.maybe_billed
 
 
 def _is_empty(reply: Reply) -> bool:

@@ -54,7 +54,7 @@ class Peer:
     ) -> None:
         self.settings = settings
         self.breaker = Breaker(breaker, clock)
-        self.failing = breaker.statuses
+        self.failing = frozenset(breaker.statuses)
         self._clock = clock
         origin, proxy = _origin(settings), _proxy(settings, environ)
         plain_proxy = proxy is not None and not origin.secure

@@ -32,14 +32,34 @@ class Auth(StrEnum):
 class UpstreamSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One server that can answer calls.
 
+    name: how routes, breakers, metrics and the audit log call it.
     url: base address, with a path prefix when the server has one; no user, query or fragment.
-    models: globs of the model ids it serves, empty = all. rename: the caller's model id -> this server's.
+    kind: what it speaks; `anthropic` is the Messages API itself.
+    auth: the header the key goes out in; `passthrough` sends the caller's own instead.
+    api_key_env: environment variable that holds the key, read at the start.
+    api_key_file: file that holds the key, read at the start and again when the upstream answers 401.
     region: where it runs inference, for residency rules.
-    headers / headers_env: added to every request, values here / in environment variables.
-    ca_file: PEM; replaces the system's authorities. proxy: URL, or `direct` for none; default: the environment's.
-    connect_timeout covers name lookup, TCP and the proxy; first_byte_timeout runs from the end of the upload to
-    the end of the answer's head; idle_timeout is the longest silence within upload or answer.
-    keep_alive: how long an unused connection is kept. max_waiting: calls that may queue for a connection.
+    models: globs of the model ids it serves; empty = all.
+    rename: the caller's model id -> this server's.
+    headers: added to every request; a caller's header of the same name is dropped.
+    headers_env: headers with values from environment variables (name of the header -> name of the variable).
+    ca_file: PEM file of the authorities its certificate may come from; replaces the system's.
+    client_cert_file: PEM file of the certificate shown to it.
+    client_key_file: PEM file of that certificate's key, without a passphrase; absent = it is in client_cert_file.
+    proxy: URL of an HTTP proxy, or `direct` for none; absent = HTTPS_PROXY, HTTP_PROXY and NO_PROXY decide.
+    proxy_auth_env: environment variable that holds `user:password` for the proxy.
+    proxy_auth_file: file that holds `user:password` for the proxy.
+    connect_timeout: for name lookup, TCP and the proxy together.
+    tls_timeout: for the TLS handshake.
+    first_byte_timeout: from the end of the request to the end of the answer's head.
+    idle_timeout: longest silence within an upload or an answer; also how long a caller may take nothing.
+    total_timeout: for one whole try, answer included; absent = none.
+    keep_alive: how long an unused connection is kept; 0 = not at all.
+    max_connections: connections open at once.
+    max_waiting: calls that may queue for a connection.
+    wait_timeout: how long a call queues for a connection.
+    max_response_bytes: longest answer, uncompressed.
+    max_header_bytes: longest head of an answer, and most bytes without content within it.
     """
 
     name: str
@@ -127,9 +147,11 @@ class UpstreamSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 class RetrySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """When a failed try is repeated.
 
-    attempts: tries per upstream, the first included. base, cap: full jitter, uniform(0, min(cap, base * 2^n)).
-    max_retry_after: a longer `retry-after` is not waited for. rate_limit_failover: a 429 that is not waited for
-    goes to the next upstream instead of to the caller.
+    attempts: tries per upstream, the first included.
+    base: the wait before repeat n is random between 0 and base * 2^(n-1).
+    cap: longest wait before a repeat.
+    max_retry_after: a longer `retry-after` is not waited for.
+    rate_limit_failover: a 429 that is not waited for goes to the next upstream instead of to the caller.
     retry_sent: repeat a Messages call that may have been executed (and billed) when its answer was lost.
     """
 
@@ -150,9 +172,12 @@ class RetrySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 class BreakerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """When an upstream is left alone.
 
-    failures: consecutive failed calls that open it. failure_rate: share (0 to 1) of failed calls within `window`
-    that opens it, once `minimum_calls` were made; absent = off. open_seconds: how long before one probe is let through.
-    statuses: answers that count as failures.
+    failures: consecutive failed calls that open it; calls that failed together count once.
+    failure_rate: share (0 to 1) of failed calls within `window` that opens it too; absent = off.
+    minimum_calls: calls within the window below which the rate says nothing.
+    window: over how long the rate is taken.
+    open_seconds: how long before one probe is let through.
+    statuses: answers that count as failures; only 5xx can.
     """
 
     failures: int = 3
@@ -160,7 +185,7 @@ class BreakerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     minimum_calls: int = 20
     window: float = 30.0
     open_seconds: float = 60.0
-    statuses: frozenset[int] = frozenset({500, 502, 503, 504, 529})
+    statuses: tuple[int, ...] = (500, 502, 503, 504, 529)
 
     def __post_init__(self) -> None:
         if self.failures < 1 or self.minimum_calls < 1:

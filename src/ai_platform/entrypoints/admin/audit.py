@@ -57,7 +57,8 @@ def endpoints(reader: AuditReader, clock: Clock | None = None) -> tuple[Endpoint
         Endpoint("GET", "/admin/audit/events", Permission.AUDIT_READ, search),
         Endpoint("GET", "/admin/audit/tail", Permission.AUDIT_READ, tail),
         Endpoint("GET", "/admin/audit/verify", Permission.AUDIT_READ, verify),
-        Endpoint("GET", "/admin/audit/export", Permission.AUDIT_EXPORT, export),
+        # Who took everybody's events away is itself an event.
+        Endpoint("GET", "/admin/audit/export", Permission.AUDIT_EXPORT, export, changes=True),
         Endpoint("GET", "/admin/audit/proof/{id}", Permission.AUDIT_READ, proof),
         Endpoint("GET", "/admin/audit/key", Permission.AUDIT_READ, key),
     )

@@ -11,16 +11,28 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from ai_platform.audit import Trail
+from ai_platform.domain.call import Client
 from ai_platform.domain.clock import Clock
 from ai_platform.domain.decision import Refusal
-from ai_platform.domain.errors import Denied, InvalidCall, PlatformError
+from ai_platform.domain.errors import Denied, InvalidCall, PlatformError, Unauthenticated
 from ai_platform.domain.event import Event, EventType
 from ai_platform.domain.identifiers import new_id
 from ai_platform.domain.principal import Principal
 from ai_platform.entrypoints.admin.endpoint import AdminRequest, Endpoint
 from ai_platform.entrypoints.errors import answer_to
-from ai_platform.entrypoints.http import ClientGoneError, Receive, Scope, Send, read_body, send_whole
-from ai_platform.entrypoints.messages import client_of, credentials_of
+from ai_platform.entrypoints.fields import Fields, check_fields, check_target, client_of, credentials_of
+from ai_platform.entrypoints.http import (
+    ClientGoneError,
+    DefectsTold,
+    Receive,
+    Scope,
+    Send,
+    WhileConnected,
+    read_body,
+    send_chunks,
+    send_whole,
+)
+from ai_platform.gateway.failures import FailureLimit
 from ai_platform.identity import Authenticator
 
 MAX_BODY = 4 * 1024 * 1024
@@ -36,30 +48,14 @@ class AdminRouter:
         self._identity = identity
         self._trail = trail
         self._clock = clock
+        self._failures = FailureLimit()
         self._patterns = [(endpoint, _pattern(endpoint.path)) for endpoint in endpoints]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request_id = new_id("adm", self._clock.now())
         try:
-            caller = await self._identity.authenticate(credentials_of(scope["headers"]), client_of(scope))
-            found = self._find(scope["method"], scope["path"])
-            if found is None:
-                await self._missing(scope, send, request_id)
-                return
-            endpoint, path_params = found
-            if not caller.may(endpoint.permission):
-                raise Denied(
-                    Refusal.PERMISSION_MISSING,
-                    f"{endpoint.method} {endpoint.path} needs the permission {endpoint.permission.value!r}, which your"
-                    " key does not have. Ask an admin for a key with that scope.",
-                    rule=endpoint.permission.value,
-                )
-            body = await read_body(scope, receive, limit=MAX_BODY, timeout=BODY_SECONDS)
-            params = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)) | path_params
-            request = AdminRequest(principal=caller, params=params, body=_object(body))
-            if endpoint.changes:
-                await self._trail.append((self._event(caller, scope, endpoint, params, request_id),))
-            await _send_result(await endpoint.handle(request), send)
+            with DefectsTold(request_id):
+                await self._serve(scope, receive, send, request_id)
         except ClientGoneError:
             return
         except Denied as error:  # 403 here: no Claude client reads this door, and admin tools expect it
@@ -68,6 +64,60 @@ class AdminRouter:
         except PlatformError as error:
             await send_whole(send, *answer_to(error, request_id))
 
+    async def _serve(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
+        fields = Fields(scope["headers"])
+        client = client_of(scope, fields)
+        check_fields(fields)
+        check_target(scope)
+        caller = await self._caller(fields, client, request_id)
+        found = self._find(scope["method"], scope["path"])
+        if found is None:
+            await self._missing(scope, send, request_id)
+            return
+        endpoint, path_params = found
+        if not caller.may(endpoint.permission):
+            facts = {"result": "refused", "reason": Refusal.PERMISSION_MISSING.value}
+            await self._record(EventType.CALL_REFUSED, caller, client, request_id, _action(endpoint, caller) | facts)
+            raise Denied(
+                Refusal.PERMISSION_MISSING,
+                f"{endpoint.method} {endpoint.path} needs the permission {endpoint.permission.value!r}, which your"
+                " key does not have. Ask an admin for a key with that scope.",
+                rule=endpoint.permission.value,
+            )
+        body = await read_body(scope, receive, limit=MAX_BODY, timeout=BODY_SECONDS)
+        params = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)) | path_params
+        request = AdminRequest(principal=caller, params=params, body=_object(body))
+        if endpoint.changes:
+            facts = _action(endpoint, caller) | {"target": params.get("id", "")[:200] or None}
+            await self._record(EventType.ADMIN_ACTION, caller, client, request_id, facts)
+        result = await endpoint.handle(request)
+        if isinstance(result, AsyncIterator):
+            async with WhileConnected(scope):  # it may have nothing to say for hours
+                await _send_lines(result, send)
+        else:
+            await _send_document(result, send)
+
+    async def _caller(self, fields: Fields, client: Client, request_id: str) -> Principal:
+        """Who calls; a failed sign-in is recorded, as at the other doors.
+
+        Raises:
+            Unauthenticated, RateLimited, StoreUnavailable: as the authenticator does.
+        """
+        try:
+            return await self._identity.authenticate(credentials_of(fields), client)
+        except Unauthenticated as error:
+            skipped = self._failures.admit(client.ip, self._clock.monotonic())
+            if skipped is not None:
+                facts = {
+                    "success": False,
+                    "result": "refused",
+                    "reason": error.reason.value,
+                    "door": "admin",
+                    "unrecorded": skipped,
+                }
+                await self._record(EventType.AUTHENTICATION, None, client, request_id, facts)
+            raise
+
     def _find(self, method: str, path: str) -> tuple[Endpoint, dict[str, str]] | None:
         for endpoint, pattern in self._patterns:
             if endpoint.method == method and (match := pattern.fullmatch(path)):
@@ -75,29 +125,38 @@ class AdminRouter:
         return None
 
     async def _missing(self, scope: Scope, send: Send, request_id: str) -> None:
-        error = InvalidCall(Refusal.INVALID_REQUEST, f"There is no admin endpoint {scope['method']} {scope['path']}.")
+        error = InvalidCall(
+            Refusal.INVALID_REQUEST, f"There is no admin endpoint {scope['method']} {scope['path'][:200]}."
+        )
         _, headers, body = answer_to(error, request_id)
         await send_whole(send, 404, headers, body)
 
-    def _event(
-        self, caller: Principal, scope: Scope, endpoint: Endpoint, params: dict[str, str], request_id: str
-    ) -> Event:
+    async def _record(
+        self, kind: EventType, caller: Principal | None, client: Client, request_id: str, facts: dict[str, Any]
+    ) -> None:
+        """Raises AuditUnavailable: nothing is done here that is not recorded."""
         now = self._clock.now()
-        client = client_of(scope)
-        return Event(
+        personal: dict[str, Any] = {"ip_address": client.ip}
+        if caller is not None:
+            personal |= {"user_name": caller.name, "user_email": caller.email}
+        event = Event(
             id=new_id("evt", now),
-            type=EventType.ADMIN_ACTION,
+            type=kind,
             at=now,
             call_id=request_id,
-            subject=caller.id,
-            personal={"user_name": caller.name, "user_email": caller.email, "ip_address": client.ip},
-            facts={
-                "action": f"{endpoint.method} {endpoint.path}",
-                "permission": endpoint.permission.value,
-                "key_id": caller.key_id,
-                "target": params.get("id"),
-            },
+            subject=caller.id if caller else None,
+            personal=personal,
+            facts=facts,
         )
+        await self._trail.append((event,))
+
+
+def _action(endpoint: Endpoint, caller: Principal) -> dict[str, Any]:
+    return {
+        "action": f"{endpoint.method} {endpoint.path}",
+        "permission": endpoint.permission.value,
+        "key_id": caller.key_id,
+    }
 
 
 def _pattern(path: str) -> re.Pattern[str]:
@@ -116,19 +175,13 @@ def _object(body: bytes) -> dict[str, Any]:
     return value
 
 
-async def _send_result(result: Any, send: Send) -> None:
-    if isinstance(result, AsyncIterator):
-        await send(
-            {
-                "type": "http.response.start",
-                "status": 200,
-                "headers": [(b"content-type", b"application/jsonl"), (b"cache-control", b"no-store")],
-            }
-        )
-        async for line in result:
-            await send({"type": "http.response.body", "body": line, "more_body": True})
-        await send({"type": "http.response.body", "body": b""})
-        return
+async def _send_lines(lines: AsyncIterator[bytes], send: Send) -> None:
+    headers = [(b"content-type", b"application/jsonl"), (b"cache-control", b"no-store")]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send_chunks(send, lines)
+
+
+async def _send_document(result: Any, send: Send) -> None:
     content = msgspec.json.encode(result)
     headers = [
         (b"content-type", b"application/json"),

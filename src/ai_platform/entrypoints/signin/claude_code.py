@@ -21,8 +21,8 @@ from ai_platform.domain.errors import PlatformError
 from ai_platform.domain.identifiers import new_id
 from ai_platform.domain.principal import Principal
 from ai_platform.entrypoints.errors import answer_to, envelope
+from ai_platform.entrypoints.fields import Fields, check_fields, check_target, client_of, credentials_of
 from ai_platform.entrypoints.http import ClientGoneError, Handler, Receive, Scope, Send, read_body, send_whole
-from ai_platform.entrypoints.messages import client_of, credentials_of
 from ai_platform.gateway.allowance import usage_report
 from ai_platform.identity import Authenticator
 from ai_platform.policy import PolicyStore
@@ -70,7 +70,10 @@ class ClaudeCode:
     ) -> None:
         request_id = new_id("req", self._clock.now())
         try:
-            caller = await self._identity.authenticate(credentials_of(scope["headers"]), client_of(scope))
+            fields = Fields(scope["headers"])
+            check_fields(fields)
+            check_target(scope)
+            caller = await self._identity.authenticate(credentials_of(fields), client_of(scope, fields))
             await read_body(scope, receive, limit=MAX_TELEMETRY, timeout=BODY_SECONDS)
             status, headers, body = await reply(caller, scope)
         except ClientGoneError:

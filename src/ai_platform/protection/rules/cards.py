@@ -1,57 +1,58 @@
-"""Payment cards (PCI DSS): numbers by issuer range, length and check digit."""
+"""Payment cards (PCI DSS): numbers by issuer range, length and check digit, magnetic tracks, security codes."""
 
 import re
 
-from ai_platform.domain.finding import DataClass, Severity, Tier
-from ai_platform.protection.checks import luhn
+from ai_platform.domain.finding import Action, DataClass, Severity, Tier
+from ai_platform.protection.checkdigits import luhn
 from ai_platform.protection.rule import Rule, Span
+from ai_platform.protection.rules.numbers import keyword_number
 
-_ISSUERS: tuple[tuple[str, tuple[int, ...]], ...] = (
-    ("4", (13, 16, 19)),
-    ("5[1-5]|222[1-9]|22[3-9]|2[3-6]|27[01]|2720", (16,)),
-    ("3[47]", (15,)),
-    ("6011|64[4-9]|65|622", (16, 17, 18, 19)),
-    ("30[0-5]|3095|36|38|39", (14, 16, 19)),
-    ("352[89]|35[3-8]|3088|3096|3112|3158|3337", (16, 17, 18, 19)),
-    ("2131|1800", (15,)),
-    ("62|81", (16, 17, 18, 19)),
-    ("50|5[6-9]|6[0-9]", (13, 14, 15, 16, 17, 18, 19)),
-)
-"""Issuer identification numbers and lengths: ISO/IEC 7812-1 register as the networks publish it."""
-
-_BY_LENGTH = {
-    length: re.compile("|".join(f"(?:{prefix})" for prefix, lengths in _ISSUERS if length in lengths))
-    for length in range(13, 20)
+_ISSUERS = {
+    14: r"30[0-5]|3095|36|3[89]",
+    15: r"3[47]|2131|1800",
+    16: r"4|5[1-5]|222[1-9]|22[3-9]|2[3-6]|27[01]|2720|6011|64[4-9]|65|622|35(?:2[89]|[3-8])|3088|3096|3112|3158|3337",
 }
-_KEYWORD = re.compile(r"(?i)\b(?:cards?|credit|debit|visa|master ?card|maestro|amex|pan|cc|cvv)\b")
-_GROUPED = re.compile(r"\d{4}([ -])\d{4}\1\d{4}\1\d{4}(?:\1\d{3})?|\d{4}([ -])\d{6}\2\d{4,5}")
-_SHORT = re.compile(r"5[0678]|6[0-9]")
+"""Issuer ranges and lengths that are a card on their own: ISO/IEC 7812-1 register as the networks publish it."""
+
+_ALONE = {length: re.compile(ranges) for length, ranges in _ISSUERS.items()}
+_KEYWORD = re.compile(
+    r"(?i)(?<![a-z])(?:cards?|credit|debit|visa|master ?card|maestro|amex|discover|diners|pan|cc|cvv)(?![a-z])"
+)
+_OTHER_NUMBER = re.compile(
+    r"(?i)(?<![a-z])(?:id|seq|hash|snowflake|timestamp|time|ts|order|tracking|shipment|ref|reference|serial|sku|isbn|ean|upc"
+    r"|invoice|ticket|uid|pid|offset|nonce|epoch)(?:[_ ]?(?:no|nr|num|number|id))?[\"']?\s{0,2}[:=#]{0,2}\s{0,2}[\"']?\Z"
+)
+_GROUPED = re.compile(r"\d{4}([ -])\d{4}\1\d{4}\1\d{4}(?:\1\d{3})?(?!\1?\d)|\d{4}([ -])\d{6}\2\d{4,5}(?!\2?\d)")
+_NUMBER = re.compile(r"\d{12,19}(?!\d)")
 
 
 def _isolated(text: str, start: int, end: int) -> bool:
     """Not a part of a longer number, a decimal, an identifier or a path."""
     before = text[start - 1] if start else " "
     after = text[end] if end < len(text) else " "
-    if before.isalnum() or after.isalnum() or before in "_-+/#%$&@" or after in "_/@%":
+    if before.isalnum() or after.isalnum() or before in "_-+/#%$&@~" or after in "_/@%":
         return False
     if before in ".," and start > 1 and text[start - 2].isalnum():
         return False
-    return not (after in ".,-" and end + 1 < len(text) and text[end + 1].isalnum())
+    return not (after in ".,-:" and end + 1 < len(text) and text[end + 1].isalnum())
 
 
-def _contiguous(text: str, start: int, end: int) -> Span | None:
-    digits = text[start:end]
-    if _BY_LENGTH[len(digits)].match(digits) is None or not luhn(digits) or not _isolated(text, start, end):
+def _plain(text: str, start: int, end: int) -> Span | None:
+    """A run of digits: known issuer on its own, any issuer beside a card's keyword."""
+    match = _NUMBER.match(text, start)
+    if match is None:
+        return None
+    digits = match.group()
+    end = match.end()
+    if not luhn(digits) or not _isolated(text, start, end):
+        return None
+    said = _KEYWORD.search(text, max(0, start - 60), start) is not None
+    if said:
+        return (start, end) if len(set(digits)) > 1 else None
+    issuer = _ALONE.get(len(digits))
+    if issuer is None or issuer.match(digits) is None or _OTHER_NUMBER.search(text, max(0, start - 30), start):
         return None
     return start, end
-
-
-def _with_keyword(text: str, start: int, end: int) -> Span | None:
-    """Any issuer, 12 to 19 digits, when the text says that it is a card within 40 characters before."""
-    digits = text[start:end]
-    if not digits.isascii() or not luhn(digits) or not _isolated(text, start, end):
-        return None
-    return (start, end) if _KEYWORD.search(text, max(0, start - 40), start) and len(set(digits)) > 2 else None
 
 
 def _grouped(text: str, start: int, end: int) -> Span | None:
@@ -59,13 +60,14 @@ def _grouped(text: str, start: int, end: int) -> Span | None:
     if match is None or not _isolated(text, *match.span()):
         return None
     digits = match.group().replace(" ", "").replace("-", "")
-    issuer = _BY_LENGTH.get(len(digits))
+    issuer = _ALONE.get(min(len(digits), 16))
     if issuer is None or issuer.match(digits) is None or not luhn(digits):
         return None
     return match.span()
 
 
 _SOURCE = "ISO/IEC 7812-1 (issuer ranges, Luhn check digit)"
+_EXTENT = r"[\d -]{0,24}"
 
 RULES = (
     Rule(
@@ -76,10 +78,26 @@ RULES = (
         tier=Tier.VERIFIED,
         severity=Severity.CRITICAL,
         source=_SOURCE,
-        triggers=tuple(rf"\b[1-68]\d{{{length - 1}}}\b" for length in range(13, 20)),
-        finder=_contiguous,
-        examples=("4111111111111111", "pay 378282246310005 now", "card 30569309025904", "5555555555554444."),
-        counter_examples=("4111111111111112", "id-4111111111111111", "0.4111111111111111", "1234567812345670"),
+        triggers=tuple(rf"\b\d{{{length}}}\b" for length in range(12, 20)),
+        finder=_plain,
+        extent=_EXTENT,
+        examples=(
+            "4111111111111111",
+            "pay 378282246310005 now",
+            "card 30569309025904",
+            "5555555555554444.",
+            "What is the limit for card 501864667909?",
+            '{"pan":"4222222222222"}',
+        ),
+        counter_examples=(
+            "4111111111111112",
+            "id-4111111111111111",
+            "0.4111111111111111",
+            "1234567812345670",
+            "order 501864667909",
+            "snowflake=4539578763621486",
+            "hash 50461360026927553",
+        ),
     ),
     Rule(
         id="credit-card-grouped",
@@ -89,26 +107,53 @@ RULES = (
         tier=Tier.VERIFIED,
         severity=Severity.CRITICAL,
         source=_SOURCE,
-        triggers=(
-            r"\b[2-68]\d{3} \d{4} \d{4} \d{4}\b",
-            r"\b[2-68]\d{3}-\d{4}-\d{4}-\d{4}\b",
-            r"\b3\d{3}[ -]\d{6}[ -]\d",
-        ),
+        triggers=(r"\b[2-6]\d{3} \d{4} \d{4} \d{4}", r"\b[2-6]\d{3}-\d{4}-\d{4}-\d{4}", r"\b3\d{3}[ -]\d{6}[ -]\d{4}"),
         finder=_grouped,
+        extent=_EXTENT,
         examples=("4111 1111 1111 1111", "5500-0000-0000-0004", "3782 822463 10005"),
         counter_examples=("4111 1111 1111 1112", "4111 1111-1111 1111", "order 6315-9292-1085-6054"),
     ),
     Rule(
-        id="credit-card-keyword",
-        type="CREDIT_CARD",
-        label="a payment card number",
+        id="card-track-1",
+        type="CARD_TRACK",
+        label="the magnetic track of a payment card",
         data_class=DataClass.PCI,
-        tier=Tier.VERIFIED,
+        tier=Tier.FORMAT,
         severity=Severity.CRITICAL,
-        source=_SOURCE,
-        triggers=tuple(rf"\b\d{{{length}}}\b" for length in range(12, 20)),
-        finder=_with_keyword,
-        examples=("What is the limit for card 501864667909?", "credit card 675984103431"),
-        counter_examples=("order 501864667909", "card 501864667908"),
+        source="ISO/IEC 7813 (track 1)",
+        starts=("%B",),
+        then=r"\d{6}",
+        glued=True,
+        confirm=r"%B\d{12,19}\^[A-Z /.'-]{2,26}\^\d{7}[^?\s]{0,40}\??",
+        examples=("%B4111111111111111^DOE/JANE^28011010000000000000?",),
+        counter_examples=("%B4111111111111111",),
+    ),
+    Rule(
+        id="card-track-2",
+        type="CARD_TRACK",
+        label="the magnetic track of a payment card",
+        data_class=DataClass.PCI,
+        tier=Tier.FORMAT,
+        severity=Severity.CRITICAL,
+        source="ISO/IEC 7813 (track 2)",
+        starts=(";",),
+        then=r"\d{12}",
+        glued=True,
+        confirm=r";\d{12,19}=\d{7}[\d]{0,24}\?",
+        examples=(";4111111111111111=28011010000000000000?",),
+        counter_examples=(";4111111111111111=x",),
+    ),
+    keyword_number(
+        "card-security-code",
+        "a card security code",
+        "PCI DSS v4.0, sensitive authentication data",
+        type="CARD_SECURITY_CODE",
+        keyword=r"cvv2?|cvc2?|cid code|card verification(?: value| code)?|card security code",
+        number=r"\d{3,4}",
+        data_class=DataClass.PCI,
+        severity=Severity.HIGH,
+        action=Action.REDACT,
+        examples=("cvv: 123", "CVC is 9981", '"cvv2": "044"'),
+        counter_examples=("cvv", "cvs 123", "cvv 12345"),
     ),
 )

@@ -1,100 +1,309 @@
-"""How to reach a person: e-mail addresses, telephone numbers, network addresses."""
+"""How to reach a person: e-mail addresses and telephone numbers; network addresses."""
 
 import ipaddress
 import re
 
 from ai_platform.domain.finding import DataClass, Severity, Tier
-from ai_platform.protection.rule import Rule, Span
+from ai_platform.protection.rule import Anchor, Rule, Span
 
-_LOCAL = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._%+'-]*[A-Za-z0-9_+-])?\Z")
-_DOMAIN = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.){1,8}[A-Za-z]{2,24}(?![A-Za-z0-9-])")
-_NOT_TLD = frozenset(
-    [
-        "py",
-        "js",
-        "ts",
-        "tsx",
-        "jsx",
-        "json",
-        "yaml",
-        "yml",
-        "md",
-        "txt",
-        "go",
-        "rs",
-        "java",
-        "rb",
-        "sh",
-        "c",
-        "h",
-        "cpp",
-        "css",
-        "html",
-        "xml",
-        "png",
-        "jpg",
-        "jpeg",
-        "svg",
-        "gif",
-        "toml",
-        "lock",
-        "sql",
-        "local",
-        "localhost",
-        "internal",
-        "invalid",
-        "test",
-        "example",
-        "lan",
-        "cfg",
-        "ini",
-        "log",
-        "map",
-        "so",
-        "dll",
-        "exe",
-        "zip",
-        "gz",
-        "tar",
-        "service",
-        "target",
-        "socket",
-    ]
+_LOCAL = re.compile(r"(?:[-A-Za-z0-9_+!#$&'*/=?^`{|}~%]|\.(?!\.))*[A-Za-z0-9_+](?=\Z)")
+_LOCAL_BACK = re.compile(r"[A-Za-z0-9_+-][A-Za-z0-9_.+%'-]{0,63}")
+_DOMAIN = re.compile(
+    r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.){1,8}[A-Za-z]{2,24}(?![A-Za-z0-9_-]|\.[A-Za-z0-9])"
 )
-_NOBODY = re.compile(r"(?i)(?:git|noreply|no-reply|donotreply)@|@(?:[a-z0-9-]+\.)*(?:example\.(?:com|org|net|edu))$")
+_NOT_TLD = frozenset(
+    ["py", "pyi", "js", "mjs", "cjs", "ts", "tsx", "jsx", "json", "yaml", "yml", "md", "txt", "go", "rs", "java", "kt", "rb", "sh", "c", "h", "cc", "cpp", "hpp", "css", "scss", "html", "xml", "png", "jpg", "jpeg", "svg", "gif", "webp", "ico", "woff", "ttf", "toml", "lock", "sql", "csv", "tf", "tfstate", "ipynb", "vue", "php", "lua", "pl", "swift", "local", "localhost", "localdomain", "internal", "invalid", "test", "example", "lan", "cfg", "conf", "ini", "log", "map", "so", "dll", "exe", "zip", "gz", "tar", "whl", "service", "target", "socket", "mount", "timer"]
+)
+_NOBODY = re.compile(
+    r"(?i)^(?:git|noreply|no-reply|donotreply|do-not-reply|root|user|username|you|your|name|someone|foo|bar|test)@"
+    r"|@(?:[a-z0-9-]+\.)*(?:example\.(?:com|org|net|edu)|(?:users\.)?noreply\.github\.com)$"
+)
 
 
-def _email(text: str, start: int, end: int) -> Span | None:
+def _email(text: str, start: int, _end: int) -> Span | None:
     domain = _DOMAIN.match(text, start + 1)
-    local = _LOCAL.search(text[max(0, start - 64) : start])
-    if domain is None or local is None:
+    if domain is None:
         return None
-    begin = start - len(local.group())
+    local = _LOCAL_BACK.match(text[max(0, start - 64) : start][::-1])
+    if local is None:
+        return None
+    begin = start - local.end()
+    while text[begin] in ".'%-":
+        begin += 1
     value = text[begin : domain.end()]
-    if value.rpartition(".")[2].lower() in _NOT_TLD or _NOBODY.search(value):
+    before = text[begin - 1] if begin else " "
+    if before in "/@\\" or value.rpartition(".")[2].lower() in _NOT_TLD or _NOBODY.search(value):
         return None
-    return (begin, domain.end()) if begin == 0 or text[begin - 1] not in "/@\\" else None
+    return begin, domain.end()
 
 
-_IP4 = re.compile(r"(?<![\w.])(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(?:25[0-5]|2[0-4]\d|1?\d?\d)(?![\w]|\.\d)")
+_GROUPS = r"[+(]{0,2}\d{1,4}(?:[ ().-]{1,3}\d{1,8}){1,5}|\+?\d{7,15}"
+_PHONE = re.compile(rf"(?P<v>(?:{_GROUPS})(?: ?(?:x|ext\.?) ?\d{{1,6}})?)(?![\w@%]|[-./:]\d)", re.IGNORECASE)
+_PHONE_WORD_BACK = re.compile(r"[ \t\n,:-]{0,2}(?P<v>(?:\d{1,6}x)?\d[\d ().-]{5,20}[\d(+]\+?)(?![\w.])")
+_NANP = re.compile(
+    r"(?:(?:\+|00)?1[-. ]?)?(?:\([2-9]\d{2}\) ?|[2-9]\d{2}[-. ])\d{3}[-. ]\d{4}(?: ?(?:x|ext\.?) ?\d{1,6})?(?![\w@%]|[-./:]\d)"
+)
+_INTERNATIONAL = re.compile(
+    r"\+[1-9]\d{0,2}(?:[ .-]?\(\d{1,4}\)|[ .-]?\d{1,5}){1,6}(?: ?(?:x|ext\.?) ?\d{1,6})?(?![\w@%]|[-./:]\d)"
+)
+_DATE = re.compile(r"(?:19|20)\d{2}[-./]\d{1,2}[-./]\d{1,2}|\d{1,2}[-./]\d{1,2}[-./](?:19|20)?\d{2}(?!\d)")
 
 
-def _public_ip(value: str) -> bool:
-    return ipaddress.ip_address(value).is_global
+def _digit_count(value: str) -> int:
+    return sum(map(str.isdigit, value.lower().partition("x")[0].partition("e")[0]))
 
+
+def _after_keyword(text: str, _start: int, end: int) -> Span | None:
+    match = _BESIDE_PHONE.match(text, end - 1)
+    if match is None:
+        return None
+    phone = _PHONE.match(text, match.end())
+    if phone is None or not 7 <= _digit_count(phone.group()) <= 15 or _DATE.fullmatch(phone.group()):
+        return None
+    return phone.span("v")
+
+
+_BESIDE_PHONE = re.compile(
+    r"(?i)(?:[ _-]?(?:number|num|no|nr|phone|line|#)s?){0,2}[\"')\]]{0,2}[ \t]{0,2}"
+    r"(?:(?:is|was|at|on|to|=>|:|=|,|-|\.)[ \t\n]{0,3}){0,2}[\"'(\[]{0,1}(?=[+(]{0,2}\d)"
+)
+
+
+def _before_word(text: str, start: int, end: int) -> Span | None:
+    """A number in front of `office`, `fax`, `mobile`, ...; `start` is where the word begins."""
+    back = _PHONE_WORD_BACK.match(text[max(0, start - 48) : start][::-1])
+    if back is None:
+        return None
+    if text[end : end + 1].isalnum():
+        return None
+    value = back.group("v")[::-1].strip(" -.")
+    stop = start - back.start("v")
+    begin = text.rindex(value, 0, stop)
+    if not 7 <= _digit_count(value) <= 15 or _DATE.match(value):
+        return None
+    return begin, begin + len(value)
+
+
+def _formatted(text: str, start: int, _end: int) -> Span | None:
+    """North American numbers by their shape alone."""
+    begin = start
+    for prefix in ("+1", "001", "1"):
+        for separator in ("-", " ", ".", ""):
+            lead = prefix + separator
+            if text.startswith(lead, start - len(lead)) and start >= len(lead):
+                begin = start - len(lead)
+                break
+        if begin != start:
+            break
+    match = _NANP.match(text, begin)
+    if match is None and begin != start:
+        begin, match = start, _NANP.match(text, start)
+    if match is None:
+        return None
+    before = text[begin - 1] if begin else " "
+    if (
+        before.isalnum()
+        or before in "_-./+=%$&@#"
+        or (before == "(" and match.group()[0] != "(" and ")" not in text[match.end() : match.end() + 1])
+    ):
+        return None
+    if match.group().count(" ") >= 2 and "(" not in match.group():
+        return None  # three groups of digits between spaces are as likely a table
+    return match.span()
+
+
+def _international(text: str, start: int, _end: int) -> Span | None:
+    match = _INTERNATIONAL.match(text, start)
+    if match is None or not 8 <= _digit_count(match.group()) <= 15:
+        return None
+    before = text[start - 1] if start else " "
+    if before.isalnum() or before in "_+-*/=%@)]":
+        return None
+    plain = match.group().isdigit() or match.group()[1:].isdigit()
+    return None if plain and (_digit_count(match.group()) < 10 or before == "\n") else match.span()
+
+
+_IP4 = re.compile(r"(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(?:25[0-5]|2[0-4]\d|1?\d?\d)(?![\w-]|\.\d)")
+_IP6 = re.compile(r"[0-9A-Fa-f:]{2,39}(?![\w:.])")
+
+
+def _ipv4(text: str, start: int, _end: int) -> Span | None:
+    match = _IP4.match(text, start)
+    before = text[start - 1] if start else " "
+    if match is None or before.isalnum() or before in "_.-+":
+        return None
+    if before == "/" and start > 1 and text[start - 2].isalnum():
+        return None  # Chrome/48.104.118.113
+    return match.span() if _is_global(match.group()) else None
+
+
+def _ipv6(text: str, start: int, _end: int) -> Span | None:
+    match = _IP6.match(text, start)
+    before = text[start - 1] if start else " "
+    if match is None or before.isalnum() or before in "_:.":
+        return None
+    value = match.group()
+    if value.count(":") != 7 and "::" not in value:
+        return None
+    return match.span() if _is_global(value) else None
+
+
+def _is_global(value: str) -> bool:
+    """Documentation and private ranges are nobody's; a Faker-like address outside them is taken as real."""
+    try:
+        address = ipaddress.ip_address(value)
+    except ValueError:
+        return False
+    if isinstance(address, ipaddress.IPv6Address):
+        return not (address.is_loopback or address.is_link_local or address.is_unspecified or address.is_multicast)
+    return address.is_global and not address.is_multicast
+
+
+_E164 = "ITU-T E.164; North American Numbering Plan"
+_PII = DataClass.PII
 
 RULES = (
     Rule(
         id="email-address",
         type="EMAIL_ADDRESS",
         label="an e-mail address",
-        data_class=DataClass.PII,
+        data_class=_PII,
         tier=Tier.FORMAT,
         severity=Severity.WARNING,
         source="RFC 5321 section 4.1.2 (mailbox), RFC 1035 (domain names), RFC 2606 (reserved names)",
-        triggers=(r"@",),
-        finder=_email,
+        triggers=(r"[A-Za-z0-9_+]@[A-Za-z0-9]",),
+        lead=64,
+        finder=lambda text, start, end: _email(text, start + 1, end),
+        extent=r".@[A-Za-z0-9.-]{0,255}",
         examples=("write to jane.doe@acme-corp.com", "<o'neil+x@mail.co.uk>"),
         counter_examples=("git@github.com", "noreply@acme.com", "user@example.com", "@media", "a@b", "main@app.py"),
     ),
+    Rule(
+        id="phone-international",
+        type="PHONE_NUMBER",
+        label="a telephone number",
+        data_class=_PII,
+        tier=Tier.FORMAT,
+        severity=Severity.WARNING,
+        source=_E164,
+        triggers=(
+            r"\+[1-9]\d",
+            r"\+[1-9][ .(-]",
+        ),
+        finder=_international,
+        extent=r"[\d ().+xXextEXT-]{0,40}",
+        examples=("+41 (0)38 549 02 90", "+447700677662", "+1-903-140-4508x769"),
+        counter_examples=("+12", "x+1234567890123", "a+1 2 3"),
+    ),
+    Rule(
+        id="phone-north-america",
+        type="PHONE_NUMBER",
+        label="a telephone number",
+        data_class=_PII,
+        tier=Tier.FORMAT,
+        severity=Severity.WARNING,
+        source=_E164,
+        triggers=(r"[2-9]\d{2}[-.]\d{3}[-.]\d{4}", r"\([2-9]\d{2}\)\d{3}[-.]\d{4}", r"\([2-9]\d{2}\) \d{3}[-.]\d{4}"),
+        finder=_formatted,
+        lead=5,
+        unfinished=r"(?:\+|00)?1[-. ](?:\(?\d[\d) .-]{0,12})?",
+        extent=r"[\d ().xXextEXT-]{0,40}",
+        examples=("618-226-1460", "(602)272-9781", "call 259.735.7502x459", "001-253-366-9781"),
+        counter_examples=("118-226-1460", "ab618-226-1460", "10.618.226.1460"),
+    ),
+    Rule(
+        id="phone-keyword",
+        type="PHONE_NUMBER",
+        label="a telephone number",
+        data_class=_PII,
+        tier=Tier.CONTEXT,
+        severity=Severity.WARNING,
+        source=_E164,
+        triggers=(
+            r"(?:^|[^A-Za-z])(?:phone|cellphone|mobile|fax|cell|desk|office|contact|whatsapp|telephone|telefon|handy|tel|call|call me|call (?:us|him|her)"
+            r"|reach (?:me|us)|sms|text me|pager|hotline|registered|dial|ring me|messages|answering|direct line|voicemail)"
+            r"(?:number|num|no)?[^A-Za-z\x00]",
+        ),
+        nocase=True,
+        anchor=Anchor.END,
+        finder=_after_keyword,
+        lead=1,
+        extent=r"[\w \t\n().+:=\"'#,\]-]{0,60}",
+        examples=("Phone: 72 128 827", "Mobile: 0341 8387176", "Can someone call me on 9472 7916?", "tel 5403926876"),
+        counter_examples=("phone 12", "mobile: 2024-11-02", "call 123"),
+    ),
+    Rule(
+        id="phone-labelled",
+        type="PHONE_NUMBER",
+        label="a telephone number",
+        data_class=_PII,
+        tier=Tier.CONTEXT,
+        severity=Severity.WARNING,
+        source=_E164,
+        triggers=(
+            r"\d[ -](?:office|mobile|fax|cell|home|work|phone|tel)\b",
+            r"\d[ -]\((?:office|mobile|fax|cell|home|work)\)",
+        ),
+        nocase=True,
+        anchor=Anchor.END,
+        finder=lambda text, start, end: _before_word(text, _word_start(text, end), end),
+        unfinished=r"[+(]?\d[\d ().+/-]{0,40}\(?[A-Za-z]{0,8}",
+        lead=64,
+        extent=r"",
+        examples=("655 437 108 office", "21 253 109 8211-Office"),
+        counter_examples=("12 office", "2024-11-02 office"),
+    ),
+    Rule(
+        id="ip-address",
+        type="IP_ADDRESS",
+        label="an IP address",
+        data_class=_PII,
+        tier=Tier.FORMAT,
+        severity=Severity.INFO,
+        source="RFC 791, IANA special-purpose address registries",
+        triggers=(r"\b\d{1,3}\.\d{1,3}\.\d{1,3}\.\d",),
+        anchor=Anchor.END,
+        finder=lambda text, _start, end: _ipv4(text, _dotted_start(text, end), end),
+        lead=16,
+        extent=r"[\d.]{0,4}",
+        examples=("client 48.90.248.226 blocked", "|19.253.176.22|"),
+        counter_examples=("192.168.31.85", "127.0.0.1", "Chrome/48.104.118.113", "v85.112.128.114", "1.2.3.4.5"),
+    ),
+    Rule(
+        id="ipv6-address",
+        type="IP_ADDRESS",
+        label="an IP address",
+        data_class=_PII,
+        tier=Tier.FORMAT,
+        severity=Severity.INFO,
+        source="RFC 4291",
+        triggers=(r"\b[0-9A-Fa-f]{4}:[0-9A-Fa-f]{1,4}:[0-9A-Fa-f]{0,4}:",),
+        anchor=Anchor.END,
+        finder=lambda text, _start, end: _ipv6(text, _hex_start(text, end), end),
+        lead=40,
+        extent=r"[0-9A-Fa-f:]{0,40}",
+        examples=("6e40:4041:c617:e898:c11:40d2:c669:2eb4", "2a02:26f0:6d00::1"),
+        counter_examples=("fe80:0000:0000:0000:0204:61ff:fe9d:f156", "12:30:45", "ab:cd:ef:01:23:45"),
+    ),
 )
+
+
+def _word_start(text: str, end: int) -> int:
+    start = end
+    while start and (text[start - 1].isalpha() or text[start - 1] in "()"):
+        start -= 1
+    return start
+
+
+def _dotted_start(text: str, end: int) -> int:
+    start = end
+    while start and end - start < 16 and (text[start - 1].isdigit() or text[start - 1] == "."):
+        start -= 1
+    return start
+
+
+def _hex_start(text: str, end: int) -> int:
+    start = end
+    while start and end - start < 40 and (text[start - 1] in "0123456789abcdefABCDEF:"):
+        start -= 1
+    return start

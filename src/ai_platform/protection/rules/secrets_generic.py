@@ -1,33 +1,98 @@
-"""Secrets that no vendor's prefix gives away: a secret-like name is assigned a random-looking value."""
+"""Secrets that no prefix gives away: a value that looks random, where passwords, keys and tokens stand.
+
+Candidates come from `assigned.py`, the decision from `judge.py`; these rules alert, they never block by default.
+"""
+
+from collections.abc import Callable
 
 from ai_platform.domain.finding import Action, DataClass, Severity, Tier
-from ai_platform.protection.checks import entropy, not_placeholder
-from ai_platform.protection.rule import Anchor, Rule
+from ai_platform.protection import assigned as place
+from ai_platform.protection.assigned import Candidate
+from ai_platform.protection.judge import Judge, load_model, name_tokens
+from ai_platform.protection.rule import Anchor, Rule, Span
+
+_JUDGE = Judge(load_model())
+
+Reader = Callable[[str, int, int], Candidate | None]
 
 
-def _key_like(value: str) -> bool:
-    return (
-        any(c.isdigit() for c in value)
-        and any(c.isalpha() for c in value)
-        and entropy(value) >= 3.0
-        and not_placeholder(value)
+def _secret_at(read: Reader) -> Callable[[str, int, int], Span | None]:
+    def find(text: str, start: int, end: int) -> Span | None:
+        candidate = read(text, start, end)
+        if candidate is None or _JUDGE.score(candidate) < _JUDGE.threshold:
+            return None
+        return candidate.start, candidate.end
+
+    return find
+
+
+def _api_key_at(text: str, start: int, end: int) -> Span | None:
+    """A long random value that is called an API key."""
+    candidate = place.assigned(text, start, end)
+    if candidate is None or len(candidate.value) < 16:
+        return None
+    called = "".join(name_tokens(candidate.name)[-3:])
+    if (
+        not called.endswith(("apikey", "apitoken", "apisecret", "apisecretkey"))
+        or _JUDGE.score(candidate) < _JUDGE.threshold
+    ):
+        return None
+    return candidate.start, candidate.end
+
+
+def _generic(
+    rule_id: str,
+    kind: str,
+    label: str,
+    source: str,
+    trigger: str,
+    read: Reader,
+    *,
+    extent: str,
+    lead: int = 4,
+    tier: Tier = Tier.GENERIC,
+    anchor: Anchor = Anchor.END,
+    examples: tuple[str, ...],
+    counter_examples: tuple[str, ...],
+) -> Rule:
+    return Rule(
+        id=rule_id,
+        type=kind,
+        label=label,
+        data_class=DataClass.SECRET,
+        tier=tier,
+        severity=Severity.HIGH,
+        source=source,
+        triggers=(trigger,),
+        nocase=True,
+        anchor=anchor,
+        finder=_secret_at(read),
+        lead=lead,
+        extent=extent,
+        action=Action.ALERT,
+        examples=examples,
+        counter_examples=counter_examples,
     )
 
 
+_VALUE = rf"[^\n]{{0,{place.LONGEST_VALUE + 8}}}"
+_TOKEN = rf"\S{{0,{place.LONGEST_VALUE + 8}}}"
+
 RULES = (
     Rule(
-        id="api-key-assigned",
+        id="api-key",
         type="API_KEY",
         label="an API key",
         data_class=DataClass.SECRET,
         tier=Tier.CONTEXT,
         severity=Severity.CRITICAL,
-        source="common practice: a variable named api_key with a long random value",
-        triggers=(r"api[ _-]?key", r"api[_-]?token", r"api[_-]?secret"),
+        source="common practice: a name that ends in api_key, api_token or api_secret with a long random value",
+        triggers=(r"api[ _.-]?(?:key|token|secret)" + place.ASSIGNED.removeprefix(place.NAMES),),
         nocase=True,
         anchor=Anchor.END,
-        confirm=r"""['"]?\s{0,3}(?::=|=>|=|:|is)\s{0,3}(?P<v>(?<=['"])[A-Za-z0-9_-]{20,128}|['"]?\b[A-Za-z0-9_-]{20,128})(?![\w.(\[-])""",
-        check=_key_like,
+        finder=_api_key_at,
+        lead=4,
+        extent=_VALUE,
         action=Action.ALERT,
         examples=('api_key = "q8Rk2Lm5Nw7Pz4Xc6Vb9Jh1G"', "API-KEY: 7f3a9c2e5b8d1046af92c3e7"),
         counter_examples=(
@@ -35,5 +100,107 @@ RULES = (
             'api_key = "your-api-key-goes-here-1234"',
             "api_key_id = 12",
         ),
+    ),
+    _generic(
+        "assigned-secret",
+        "GENERIC_SECRET",
+        "a password, token or key",
+        "common practice: a secret-like name is assigned a random-looking value",
+        place.ASSIGNED,
+        place.assigned,
+        extent=_VALUE,
+        examples=(
+            'db_password = "kx7Qpl2vRt"',
+            "AUTH_TOKEN=9f8e7d6c5b4a39281706f5e4d3c2b1a0",
+            "<password>xj38fkq2</password>",
+        ),
+        counter_examples=(
+            "password = getpass.getpass()",
+            "token: ${TOKEN}",
+            'key = "user_name"',
+            "public_key = AbC123xyz789",
+        ),
+    ),
+    _generic(
+        "authorization-header",
+        "AUTHORIZATION",
+        "an authorisation header",
+        "RFC 6750 (Bearer), RFC 7617 (Basic)",
+        place.SCHEME,
+        place.scheme,
+        extent=_TOKEN,
+        tier=Tier.CONTEXT,
+        examples=("Authorization: Bearer d522f3ce6736d7bdd5f551a4614553ad541cb529351e23c5682cf482645c44c4",),
+        counter_examples=("Authorization: Bearer $TOKEN", "Basic authentication"),
+    ),
+    _generic(
+        "url-credentials",
+        "URL_CREDENTIALS",
+        "a password in an address",
+        "RFC 3986 section 3.2.1 (userinfo)",
+        "://",
+        place.url_password,
+        extent=r"[^\s\"'`<>]{0,260}",
+        tier=Tier.CONTEXT,
+        anchor=Anchor.START,
+        lead=0,
+        examples=("postgres://app:xk39fjq2@db.internal/app",),
+        counter_examples=("postgres://user:password@localhost/db", "https://example.com:8080/a@b"),
+    ),
+    _generic(
+        "command-line-password",
+        "GENERIC_SECRET",
+        "a password on a command line",
+        "POSIX utility conventions: an option named after a secret",
+        place.FLAG,
+        place.flag,
+        extent=_VALUE,
+        examples=("tool --username jdoe --password 9v5g6tqx",),
+        counter_examples=("tool --password $PASSWORD", "use --token to pass"),
+    ),
+    _generic(
+        "curl-user",
+        "GENERIC_SECRET",
+        "a password on a command line",
+        "curl(1), option -u",
+        place.CURL_USER,
+        place.curl_user,
+        extent=_TOKEN,
+        examples=('curl -s -k --user "admin:rqztgxk" https://host/',),
+        counter_examples=('curl -u "$USER:$PASS" https://host', "docker run -u 1000:1000 x"),
+    ),
+    _generic(
+        "sql-password",
+        "GENERIC_SECRET",
+        "a database password",
+        "PostgreSQL CREATE ROLE ... PASSWORD, MySQL CREATE USER ... IDENTIFIED BY",
+        place.SQL,
+        place.spoken,
+        extent=_VALUE,
+        examples=("CREATE USER myuser WITH PASSWORD 'mlnpmndvkz';", "IDENTIFIED BY 'xk2jf93kq'"),
+        counter_examples=("the password 'secret'", "password 'your-password'"),
+    ),
+    _generic(
+        "secure-string",
+        "GENERIC_SECRET",
+        "a password in a script",
+        "Microsoft Learn, ConvertTo-SecureString",
+        place.SECURE_STRING,
+        place.spoken,
+        extent=_VALUE,
+        examples=("$p = ConvertTo-SecureString 'Yaiodvdn668!' -AsPlainText -Force",),
+        counter_examples=("ConvertTo-SecureString $plain -AsPlainText",),
+    ),
+    _generic(
+        "one-time-password-seed",
+        "GENERIC_SECRET",
+        "the seed of one-time passwords",
+        "RFC 6238; Google Authenticator key URI format (base32 secret)",
+        place.ONE_TIME,
+        place.one_time,
+        extent=_VALUE,
+        lead=8,
+        examples=("ROTP::TOTP.new('LRVULR4ARNMHZTFV')",),
+        counter_examples=("TOTP.new('base32secret')",),
     ),
 )

@@ -8,6 +8,7 @@ from ai_platform.domain.errors import InvalidCall
 from ai_platform.domain.route import Target
 from ai_platform.upstream.credential import Credential, read_secret
 from ai_platform.upstream.headers import CREDENTIALS, IDENTITY, REQUEST_DROPPED, request_line, write_head
+from ai_platform.upstream.mask import without
 from ai_platform.upstream.settings import Auth, UpstreamSettings
 from ai_platform.upstream.splice import with_model
 from ai_platform.upstream.wire import Outgoing
@@ -53,7 +54,8 @@ class AnthropicAdapter:
         return Outgoing(head, body, call.method == "HEAD")
 
     def incoming(self, answer: Answer) -> Answer:
-        return answer
+        secret = self._credential.secret
+        return answer if answer.status < 400 or not secret else without(answer, secret.encode())
 
     async def renew(self, used: int) -> bool:
         return await self._credential.renew(used)
@@ -71,7 +73,10 @@ class AnthropicAdapter:
         asked, wanted = call.head.model, target.model
         if asked is None or wanted is None or asked == wanted:
             return call.body
-        body = with_model(call.body, wanted)
+        try:
+            body = with_model(call.body, wanted)
+        except ValueError as error:
+            raise InvalidCall(Refusal.INVALID_REQUEST, f"the model {asked!r} cannot be replaced: {error}") from None
         if body is call.body:
             # Fail closed: the route says another model, so this body must not go out as it is.
             raise InvalidCall(Refusal.INVALID_REQUEST, f"the model {asked!r} is not where it should be in the body")

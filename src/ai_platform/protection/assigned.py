@@ -1,0 +1,154 @@
+"""Secrets that no vendor's prefix gives away: where such a value may stand, what it is called and where it ends.
+
+Whether it is a secret is decided by `judge.py`. Above: rules/secrets_generic.py, tools/train_secrets.py. Below: nothing.
+"""
+
+import re
+
+import msgspec
+
+NAMES = (
+    r"(?:pass|pwd|psw|secret|token|key|auth|cred|bearer|session|cookie|otp|seed|connstr|webhook|jwt|kennwort|contrase"
+    r"|senha|mdp|\bpw\b|\bpin\b)"
+)
+"""What a secret's name contains (case ignored)."""
+
+_FIRST = r"""[^\s\x00"'`=:>{}()<,;$\[\]]{4}"""
+
+ASSIGNED = (
+    NAMES + r"""[\w.\- ]{0,24}["'`\]\)\\}]{0,3}(?: ?string)?\s{0,24}(?:[:=?.+|~!<>-]{0,3}[=:>]|,|\()\s{0,24}"""
+    r"""(?:\[\s{0,12}|aws\.string\()?\\?["'`]?(?:(?:bearer|basic|token) {1,2})?""" + _FIRST
+)
+SCHEME = r"(?:bearer|basic|apikey|api-key) {1,2}" + _FIRST
+FLAG = (
+    r"[\s'\"]--?[\w-]{0,24}(?:passw(?:or)?d|pass|pwd|pw|token|secret|key)\s{1,3}[\"']?[^\s\x00\"'`$<({\[|=:;,-]"
+    + _FIRST[:-3]
+    + "{3}"
+)
+CURL_USER = r"""(?:\s-u|--user|--proxy-user)[ =]{0,2}["']?[^\s\x00"':/$]{1,40}:[^\s\x00"'@:/$]{3}"""
+SQL = r"""(?:identified\s{1,3}(?:with \w{1,24} )?by|password|passphrase)\s{1,3}["'][^\x00"'\s$<{]{4}"""
+SECURE_STRING = r"""convertto-securestring\s{1,3}(?:-string\s{1,3})?["'][^\x00"'$]{4}"""
+ONE_TIME = r"""(?:otp|authenticator)[\w.:]{0,16}(?:\s{1,2}|\(\s{0,2})["'][A-Z2-7]{8}"""
+
+LONGEST_VALUE = 200
+
+_BACK = re.compile(
+    r"""(?: {1,2}(?:reraeb|cisab|nekot))?(?P<quote>["'`]?)\\?(?:\(gnirts\.swa|\s{0,12}\[)?(?P<gap>\s{0,24})"""
+    r"""(?P<op>[>=:][:=?.+|~!<>-]{0,3}|,|\()\s{0,24}(?:gnirts ?)?["'`\])\\}]{0,3}(?P<name>[\w.-](?:[\w. -]{0,60}[\w-])?)""",
+    re.IGNORECASE,
+)
+_QUOTED = {
+    quote: re.compile(
+        rf"[^{quote}\\\n]{{0,{LONGEST_VALUE}}}(?:\\.[^{quote}\\\n]{{0,{LONGEST_VALUE}}}){{0,20}}(?={quote})"
+    )
+    for quote in "\"'`"
+}
+_OPEN_QUOTED = re.compile(rf"[^\"'`\s]{{4,{LONGEST_VALUE}}}")
+_BARE = re.compile(rf"[^\s\"'`,;&<>{{}}()\[\]\\]{{3,{LONGEST_VALUE}}}")
+_WORD = re.compile(rf"[^\s\"'`,;<>{{}}()\\]{{3,{LONGEST_VALUE}}}")
+_MORE_ITEMS = re.compile(r"""(?:["'][ \t]{0,4},[ \t]{0,12}["'][^"'\s,]{8,80}){1,20}(?=["'])""")
+_BASE32 = re.compile(r"[A-Z2-7]{16,}=*\Z")
+_SCHEME_WORD = re.compile(r"(?i)(?:bearer|basic|token|apikey) +")
+_ENDING = re.compile(r"[.:,;!?]+\Z")
+
+
+class Candidate(msgspec.Struct):
+    """name: what the value is called, as written. op: how it is assigned. quote: what encloses the value, or empty.
+
+    after: what follows the value (two characters). line: how the value's line begins, for comments and prose.
+    """
+
+    start: int
+    end: int
+    value: str
+    name: str
+    op: str
+    quote: str
+    after: str
+
+
+def assigned(text: str, _start: int, end: int) -> Candidate | None:
+    """`password = "..."`, `TOKEN=...`, `secret: ...`, `("api_key", "...")`, `<token>...`."""
+    begin = end - 4
+    back = _BACK.match(text[max(0, begin - 160) : begin][::-1])
+    if back is None:
+        return None
+    if not back.group("quote") and back.group("op") != ">" and "\n" in back.group("gap"):
+        return None
+    name = back.group("name")[::-1].strip(" .-")
+    found = _finish(text, begin, name, back.group("op")[::-1], back.group("quote"))
+    lead = _SCHEME_WORD.match(found.value) if found else None
+    if found and lead:
+        found.start += lead.end()
+        found.value = found.value[lead.end() :]
+    return found if found and len(found.value) >= 3 else None
+
+
+def scheme(text: str, _start: int, end: int) -> Candidate | None:
+    """`Bearer ...`, `Basic ...`."""
+    begin = end - 4
+    word = text[max(0, begin - 12) : begin].strip().rpartition(" ")[2].strip("\"'`([{")
+    return _finish(text, begin, "authorization " + word, "scheme", "", _WORD)
+
+
+def flag(text: str, _start: int, end: int) -> Candidate | None:
+    """`--password ...` on a command line."""
+    begin = end - 4
+    back = text[max(0, begin - 48) : begin].rstrip("\"' \t")
+    quote = text[begin - 1] if text[begin - 1] in "\"'" else ""
+    return _finish(text, begin, back.rpartition(" ")[2].strip("-'\"\n\t"), "flag", quote)
+
+
+def curl_user(text: str, _start: int, end: int) -> Candidate | None:
+    """`curl -u name:...`."""
+    begin = end - 3
+    line = text[max(0, begin - 200) : begin]
+    quote = next((char for char in reversed(line[-48:]) if char in "\"' "), "")
+    return _finish(text, begin, "user password", "user", quote.strip(), _WORD)
+
+
+def spoken(text: str, _start: int, end: int) -> Candidate | None:
+    """`IDENTIFIED BY '...'`, `PASSWORD '...'`, `ConvertTo-SecureString '...'`."""
+    begin = end - 4
+    return _finish(text, begin, "password", "spoken", text[begin - 1])
+
+
+def one_time(text: str, _start: int, end: int) -> Candidate | None:
+    """`TOTP.new("BASE32...")`."""
+    begin = end - 8
+    found = _finish(text, begin, "otp secret", "call", text[begin - 1])
+    return found if found is not None and _BASE32.match(found.value) else None
+
+
+_URL = re.compile(
+    r"://[^\s/:@\"'`<>\\]{0,64}:(?P<v>[^\s/\"'`<>@]{4,120}(?:@[^\s/\"'`<>@]{1,60}(?=@))?)@(?=[\w.\[%${(*-])"
+)
+
+
+def url_password(text: str, start: int, _end: int) -> Candidate | None:
+    """`scheme://name:...@host`."""
+    match = _URL.match(text, start)
+    if match is None:
+        return None
+    begin, end = match.span("v")
+    return Candidate(begin, end, match.group("v"), "url password", "url", "", text[end : end + 2])
+
+
+def _finish(text: str, begin: int, name: str, op: str, quote: str, bare: re.Pattern[str] = _BARE) -> Candidate | None:
+    limit = begin + LONGEST_VALUE + 1
+    if quote:
+        match = _QUOTED[quote].match(text, begin, limit) or _OPEN_QUOTED.match(text, begin, limit)
+    else:
+        match = bare.match(text, begin, limit)
+    if match is None:
+        return None
+    value = match.group()
+    value = value.removesuffix("\\").rstrip() if quote else _ENDING.sub("", value)
+    end = begin + len(value)
+    if len(value) < 3 or len(value) > LONGEST_VALUE:
+        return None
+    found = Candidate(begin, end, value, name, op, quote, text[end : end + 2])
+    if quote and text[begin - 2 : begin - 1] == "[":
+        more = _MORE_ITEMS.match(text, end, limit)
+        found.end = more.end() if more else end
+    return found

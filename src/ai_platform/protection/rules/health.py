@@ -1,0 +1,100 @@
+"""Health (HIPAA): beneficiary, provider and record numbers."""
+
+from ai_platform.domain.finding import DataClass, Severity, Tier
+from ai_platform.protection.checkdigits import dea, npi
+from ai_platform.protection.checkdigits_world import au_medicare
+from ai_platform.protection.rule import Rule
+from ai_platform.protection.rules.numbers import keyword_number
+
+_MBI = r"[1-9][AC-HJKMNP-RT-Y][0-9AC-HJKMNP-RT-Y]\d"
+
+RULES = (
+    Rule(
+        id="us-medicare-mbi",
+        type="US_MBI",
+        label="a Medicare beneficiary number",
+        data_class=DataClass.PHI,
+        tier=Tier.FORMAT,
+        severity=Severity.HIGH,
+        source="CMS, Understanding the Medicare Beneficiary Identifier format",
+        triggers=(rf"\b{_MBI}-[AC-HJKMNP-RT-Y][0-9AC-HJKMNP-RT-Y]\d-[AC-HJKMNP-RT-Y]{{2}}\d{{2}}",),
+        confirm=rf"\b{_MBI}-[AC-HJKMNP-RT-Y][0-9AC-HJKMNP-RT-Y]\d-[AC-HJKMNP-RT-Y]{{2}}\d{{2}}(?![A-Za-z0-9_-])",
+        examples=("1EG4-TE5-MK73",),
+        counter_examples=("0EG4-TE5-MK73", "1SG4-TE5-MK73"),
+    ),
+    keyword_number(
+        "us-medicare-mbi-keyword",
+        "a Medicare beneficiary number",
+        "CMS, Understanding the Medicare Beneficiary Identifier format",
+        type="US_MBI",
+        data_class=DataClass.PHI,
+        keyword=r"mbi|medicare|medicare (?:id|number|beneficiary)",
+        number=rf"(?-i:{_MBI}[AC-HJKMNP-RT-Y][0-9AC-HJKMNP-RT-Y]\d[AC-HJKMNP-RT-Y]{{2}}\d{{2}})",
+        examples=("MBI 1EG4TE5MK73",),
+        counter_examples=("1EG4TE5MK73",),
+    ),
+    keyword_number(
+        "us-npi",
+        "a US provider number (NPI)",
+        "CMS, National Provider Identifier (Luhn over 80840)",
+        type="US_NPI",
+        data_class=DataClass.PHI,
+        keyword=r"npi|national provider",
+        number=r"[12]\d{9}",
+        check=npi,
+        tier=Tier.VERIFIED,
+        severity=Severity.WARNING,
+        examples=("NPI: 1234567893",),
+        counter_examples=("NPI: 1234567894", "1234567893"),
+    ),
+    keyword_number(
+        "us-dea-number",
+        "a DEA registration number",
+        "DEA Diversion Control Division, registration number (check digit)",
+        type="US_DEA",
+        data_class=DataClass.PHI,
+        keyword=r"dea|dea (?:number|no|registration)",
+        number=r"[A-Z][A-Z9]\d{7}",
+        check=dea,
+        tier=Tier.VERIFIED,
+        severity=Severity.WARNING,
+        examples=("DEA number AB1234563",),
+        counter_examples=("DEA number AB1234564",),
+    ),
+    keyword_number(
+        "medical-record-number",
+        "a medical record number",
+        "HIPAA 45 CFR 164.514(b)(2)(i)(H), beside its keyword",
+        type="MEDICAL_RECORD_NUMBER",
+        data_class=DataClass.PHI,
+        keyword=r"mrn|medical record|patient (?:id|number|no)|patient_id",
+        number=r"(?=[A-Za-z-]*\d{3})[A-Za-z]{0,3}-?\d{5,12}",
+        examples=("MRN: 00482931", "medical record number A-1234567"),
+        counter_examples=("MRN: 12", "record 00482931"),
+    ),
+    keyword_number(
+        "health-plan-number",
+        "a health plan member number",
+        "HIPAA 45 CFR 164.514(b)(2)(i)(I), beside its keyword",
+        type="HEALTH_PLAN_NUMBER",
+        data_class=DataClass.PHI,
+        keyword=r"(?:health plan|health insurance|member|subscriber|policy ?holder)[ _-](?:id|number|no)|group number",
+        number=r"(?=[A-Za-z]*\d{4})[A-Za-z]{0,4}\d{6,12}",
+        severity=Severity.WARNING,
+        examples=("Member ID: XYZ123456789",),
+        counter_examples=("Member ID: 12",),
+    ),
+    keyword_number(
+        "au-medicare",
+        "an Australian Medicare number",
+        "Services Australia, Medicare card number (modulus 10)",
+        type="AU_MEDICARE",
+        data_class=DataClass.PHI,
+        keyword=r"medicare",
+        number=r"[2-6]\d{3} ?\d{5} ?\d(?:[ /]?\d)?",
+        check=au_medicare,
+        tier=Tier.VERIFIED,
+        examples=("Medicare 2123 45670 1",),
+        counter_examples=("Medicare 2123 45671 1",),
+    ),
+)

@@ -1,0 +1,111 @@
+"""Keys without a prefix: model providers. Each is found beside its service's name only."""
+
+from ai_platform.protection.rules.shapes import service_key
+
+RULES = (
+    service_key(
+        "cohere",
+        "Cohere",
+        keyword=r"cohere|\bco_api",
+        value=r"[A-Za-z0-9]{40}",
+        example='cohere_token = "ptbPEJRCegnbUnEolPGGsiXl4p5DnhKgxhTaISAK"',
+    ),
+    service_key(
+        "mistral",
+        "Mistral AI",
+        keyword=r"mistral",
+        value=r"[A-Za-z0-9]{32}",
+        example='mistral_token = "NyKCVNHOxMepXG2JJTPb1ax943wVKcS7"',
+    ),
+    service_key(
+        "ai21",
+        "AI21",
+        keyword=r"ai21",
+        value=r"[A-Za-z0-9]{32}",
+        example='ai21_token = "jgkAjWqb2Mo1lI3BTFsQJH5tQ19Zyihc"',
+    ),
+    service_key(
+        "deepgram",
+        "Deepgram",
+        keyword=r"deepgram",
+        value=r"[a-f0-9]{40}",
+        example='deepgram_token = "43a6fef942fdb51738e336f3d58ab2b618e80fe9"',
+    ),
+    service_key(
+        "assemblyai",
+        "AssemblyAI",
+        keyword=r"assembly_?ai",
+        value=r"[a-f0-9]{32}",
+        example='assemblyai_token = "15ce1d5f86eda6e223180c6f26165991"',
+    ),
+    service_key(
+        "wandb-legacy",
+        "Weights & Biases",
+        keyword=r"wandb|weights_?biases",
+        value=r"[a-f0-9]{40}",
+        example='wandb_token = "c52a731b8de5580776cb7b56a2408d67adefd3ee"',
+    ),
+    service_key(
+        "elevenlabs-legacy",
+        "ElevenLabs",
+        keyword=r"eleven_?labs|xi-api-key",
+        value=r"[a-f0-9]{32}",
+        example='elevenlabs_token = "05c6c1fc86626b5e032bb8b63649a704"',
+    ),
+    service_key(
+        "deepl",
+        "DeepL",
+        keyword=r"deepl",
+        value=r"[a-f0-9]{8}-[a-f0-9]{4}-[a-f0-9]{4}-[a-f0-9]{4}-[a-f0-9]{12}(?::fx)?",
+        example='deepl_token = "3380f8d0-6919-89ca-acc0-5f1068e604cd"',
+    ),
+    service_key(
+        "serpapi",
+        "SerpApi",
+        keyword=r"serp_?api|serper",
+        value=r"[a-f0-9]{64}|[a-f0-9]{40}",
+        example='serper_token = "857680c3d9380789fa3f98936fec05fd64598dd920e2c593cfd7afa786c39945"',
+    ),
+    service_key(
+        "roboflow",
+        "Roboflow",
+        keyword=r"roboflow",
+        value=r"[A-Za-z0-9]{20}",
+        example='roboflow_token = "irgL0DZVS8RyFONpRLmC"',
+    ),
+    service_key(
+        "clarifai",
+        "Clarifai",
+        keyword=r"clarifai",
+        value=r"[a-f0-9]{32}",
+        example='clarifai_token = "a602c05d4c5a8844124f1723086338b2"',
+    ),
+    service_key(
+        "openai-legacy",
+        "OpenAI",
+        keyword=r"openai",
+        value=r"[a-f0-9]{32}|[A-Za-z0-9_-]{40,160}",
+        example='openai_token = "fhxAi1HefL5w0ga0iEKiYpd5bIJv02REAKAGPigHzm2a6N"',
+    ),
+    service_key(
+        "anthropic-legacy",
+        "Anthropic",
+        keyword=r"anthropic",
+        value=r"[A-Za-z0-9_-]{80,120}",
+        example='anthropic_token = "QyzhzdDljCmaVJToA3tAeLcngZIeXFcuJkQ8iCDnhu1ftmKNR8dY3LEVQ7cqMFqO8cge3FsilctWa6EYq2qfT"',
+    ),
+    service_key(
+        "comet",
+        "Comet ML",
+        keyword=r"comet_(?:ml|api)",
+        value=r"[A-Za-z0-9]{25}",
+        example='comet_ml_token = "Wl7htnSgkRAeUBN7q1xXLeQhd"',
+    ),
+    service_key(
+        "pinecone-legacy",
+        "Pinecone",
+        keyword=r"pinecone",
+        value=r"[a-f0-9]{8}-[a-f0-9]{4}-[a-f0-9]{4}-[a-f0-9]{4}-[a-f0-9]{12}",
+        example='pinecone_token = "334b4c40-bd96-7931-c058-9f819dcb4071"',
+    ),
+)

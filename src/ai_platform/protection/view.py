@@ -1,0 +1,110 @@
+r"""The text as a rule should read it: escapes, look-alike characters and invisible characters made plain.
+
+Most texts are their own view. Otherwise `View.text` is scanned and offsets are mapped back, so that `\n536-22-8491` in
+JSON inside JSON, full-width digits, zero-width joiners and `%34%31...` are found where they stand. Encodings of whole
+values (base64) are not a matter of characters: see rules/encoded.py. Above: scanner.py, watcher.py. Below: nothing.
+"""
+
+import re
+from bisect import bisect_right
+
+_SAME_LENGTH = (("\\n", " \n"), ("\\t", " \t"), ('\\"', ' "'))
+
+_DASHES = "\u2010\u2011\u2012\u2013\u2014\u2015\u2212\ufe58\ufe63\uff0d"
+_SPACES = "\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000"
+_ZEROS = (0x660, 0x6F0, 0x7C0, 0x966, 0x9E6, 0xE50, 0xED0, 0xF20, 0x17E0, 0xFF10, 0x1D7CE, 0x1D7D8, 0x1D7E2, 0x1D7EC)
+_INVISIBLE = (
+    "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b-\u200f\u2028-\u202e\u2060-\u2064\u206a-\u206f\u3164"
+    "\ufe00-\ufe0f\ufeff\uffa0\U000e0000-\U000e0fff"
+)
+
+
+def _alike() -> dict[int, str]:
+    table = {code: chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)}  # full-width forms of ASCII
+    for zero in _ZEROS:
+        table |= {zero + digit: str(digit) for digit in range(10)}
+    return table | {ord(char): "-" for char in _DASHES} | {ord(char): " " for char in _SPACES}
+
+
+_ALIKE = _alike()
+_ALIKE_CHARACTERS = frozenset(map(chr, _ALIKE))
+_FOREIGN = re.compile(r"[^\x00-\x7f]+")
+_BACKSLASHED = re.compile(r"\\(?:u00[2-7]|x[2-7]|/)")
+_ENCODED = re.compile(r"%[2-7][0-9a-fA-F]")
+_HIDDEN = re.compile(f"[{_INVISIBLE}]")
+_ESCAPES = r"\\u00([2-7][0-9a-fA-F])|\\x([2-7][0-9a-fA-F])|%([2-7][0-9a-fA-F])|\\(/)"
+_SHRINKING_ASCII = re.compile(_ESCAPES)
+_SHRINKING = re.compile(rf"{_ESCAPES}|[{_INVISIBLE}]+")
+_UNFINISHED = re.compile(rf"(?:\\(?:u[0-9a-fA-F]{{0,3}}|x[0-9a-fA-F]?)?|%[0-9a-fA-F]?|[{_INVISIBLE}])+\Z")
+
+
+class View:
+    """text: what to scan. origin(offset of the view): the offset in the original."""
+
+    __slots__ = ("_at", "_shift", "text")
+
+    def __init__(self, original: str) -> None:
+        self._at: list[int] = []
+        self._shift: list[int] = []
+        text = original
+        if "\\" in text:
+            for escape, plain in _SAME_LENGTH:
+                text = text.replace(escape, plain)
+        hidden = False
+        if not text.isascii():
+            foreign = set("".join(_FOREIGN.findall(text)))
+            if not foreign.isdisjoint(_ALIKE_CHARACTERS):
+                text = text.translate(_ALIKE)
+            hidden = _HIDDEN.search("".join(foreign)) is not None
+        self.text = self._shrunk(text) if hidden or _has_escapes(text) else text
+
+    def origin(self, offset: int) -> int:
+        slot = bisect_right(self._at, offset)
+        return offset + self._shift[slot - 1] if slot else offset
+
+    def seen(self, original: int) -> int:
+        """The offset of the view for an offset of the original (the last one that is not behind it)."""
+        low, high = 0, len(self._at)
+        while low < high:
+            middle = (low + high) // 2
+            if self._at[middle] + self._shift[middle] <= original:
+                low = middle + 1
+            else:
+                high = middle
+        return original - self._shift[low - 1] if low else original
+
+    def _shrunk(self, text: str) -> str:
+        pieces: list[str] = []
+        position = shift = 0
+        size = 0
+        for match in (_SHRINKING_ASCII if text.isascii() else _SHRINKING).finditer(text):
+            pieces.append(text[position : match.start()])
+            size += match.start() - position
+            position = match.end()
+            code = match[1] or match[2] or match[3]
+            plain = chr(int(code, 16)) if code else match[4] or ""
+            if plain:
+                pieces.append(plain)
+                size += 1
+            shift += position - match.start() - len(plain)
+            self._at.append(size)
+            self._shift.append(shift)
+        pieces.append(text[position:])
+        return "".join(pieces)
+
+
+def _has_escapes(text: str) -> bool:
+    if "\\" in text and _BACKSLASHED.search(text) is not None:
+        return True
+    return "%" in text and _ENCODED.search(text) is not None
+
+
+def is_plain(text: str) -> bool:
+    """True when the text is its own view."""
+    return text.isascii() and "\\" not in text and "%" not in text
+
+
+def unfinished(text: str) -> int:
+    """How many characters at the end may be the beginning of an escape."""
+    match = _UNFINISHED.search(text, max(0, len(text) - 16))
+    return len(text) - match.start() if match else 0
