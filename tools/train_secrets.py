@@ -63,7 +63,7 @@ READERS = (
     (place.SQL, place.spoken),
     (place.SECURE_STRING, place.spoken),
     (place.ONE_TIME, place.one_time),
-    ("://", place.url_password),
+    (place.URL, place.url_password),
 )
 
 

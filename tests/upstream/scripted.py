@@ -1,6 +1,7 @@
 """A server that does, byte by byte, what a test's script says; and short ways to make settings, calls and routes."""
 
 import asyncio
+import contextlib
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -253,6 +254,5 @@ async def until(condition: Callable[[], object]) -> None:
 
 async def pace(seconds: float) -> None:
     """A scripted server takes its time: its slowness is what the test is about, nothing waits for it blindly."""
-    due = asyncio.get_running_loop().create_future()
-    asyncio.get_running_loop().call_later(seconds, due.set_result, None)
-    await due
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(asyncio.get_running_loop().create_future(), seconds)

@@ -120,14 +120,13 @@ def one_time(text: str, _start: int, end: int) -> Candidate | None:
     return found if found is not None and _BASE32.match(found.value) else None
 
 
-_URL = re.compile(
-    r"://[^\s/:@\"'`<>\\]{0,64}:(?P<v>[^\s/\"'`<>@]{4,120}(?:@[^\s/\"'`<>@]{1,60}(?=@))?)@(?=[\w.\[%${(*-])"
-)
+URL = r"""://[^\s\x00/:@"'`<>\\]{0,64}:[^\s\x00/"'`<>@]{4}"""
+_URL = re.compile(r"(?P<v>[^\s/\"'`<>@]{4,120}(?:@[^\s/\"'`<>@]{1,60}(?=@))?)@(?=[\w.\[%${(*-])")
 
 
-def url_password(text: str, start: int, _end: int) -> Candidate | None:
+def url_password(text: str, _start: int, end: int) -> Candidate | None:
     """`scheme://name:...@host`."""
-    match = _URL.match(text, start)
+    match = _URL.match(text, end - 4)
     if match is None:
         return None
     begin, end = match.span("v")

@@ -11,20 +11,30 @@ def entropy(value: str) -> float:
     return -sum(n / size * math.log2(n / size) for n in Counter(value).values()) if size else 0.0
 
 
-_PLACEHOLDER = re.compile(
-    r"(?i)x{6}|\*{3}|#{4}|\.{3}|([a-z0-9])\1{7}|your[_-]|(?:example|sample|placeholder|redacted|change_?me)"
-    r"|abcdefghijk|<[a-z _-]+>|\$\{|\{\{|%\("
-)
+_STAND_INS = (
+    "xxxxxx", "***", "####", "...", "your-", "your_", "example", "sample", "placeholder", "redacted", "changeme",
+    "change_me", "abcdefghijk", "${", "{{", "%(",
+)  # fmt: skip
+_REPEATED = re.compile(r"([A-Za-z0-9])\1{7}")
 
 
 def not_placeholder(value: str) -> bool:
     """Not an obvious stand-in: crosses, stars, `your-key`, `...EXAMPLE`, a template's variable."""
-    return _PLACEHOLDER.search(value) is None
+    lowered = value.lower()
+    return not any(map(lowered.__contains__, _STAND_INS)) and _REPEATED.search(value) is None
+
+
+def varied(value: str, bits: float) -> bool:
+    """Has `value` at least so many bits of entropy per character?"""
+    most = max(map(value.count, set(value)), default=0)
+    if most <= len(value) * 2.0**-bits:  # then no character is frequent enough to bring it below
+        return True
+    return entropy(value) >= bits
 
 
 def random_looking(value: str) -> bool:
     """A vendor token's payload: not a stand-in, and at least 2.5 bits per character."""
-    return entropy(value) >= 2.5 and not_placeholder(value)
+    return varied(value, 2.5) and not_placeholder(value)
 
 
 def has_digit(value: str) -> bool:
@@ -46,7 +56,7 @@ def has_three_kinds(value: str) -> bool:
 
 def dense(value: str) -> bool:
     """At least 3.5 bits per character, with a digit: for short prefixes before long random tails."""
-    return entropy(value) >= 3.5 and has_digit(value)
+    return varied(value, 3.5) and has_digit(value)
 
 
 def after_padding(value: str) -> bool:
@@ -56,4 +66,4 @@ def after_padding(value: str) -> bool:
 
 def issued(value: str) -> bool:
     """What a service issues as a key or id: digits and letters mixed, or a long number; no word, no stand-in."""
-    return any(map(str.isdigit, value)) and entropy(value) >= 2.5 and not_placeholder(value)
+    return any(map(str.isdigit, value)) and random_looking(value)

@@ -6,7 +6,6 @@ knows a vendor. Above: rules/secrets_generic.py. Below: assigned.py.
 
 import re
 from base64 import b85decode
-from collections import Counter
 from importlib import resources
 from math import exp, log2
 from zlib import decompress
@@ -14,6 +13,7 @@ from zlib import decompress
 import msgspec
 
 from ai_platform.protection.assigned import Candidate
+from ai_platform.protection.names import WORDS, read_name
 
 ALPHABET = "abcdefghijklmnopqrstuvwxyz^"
 LEVEL = 2
@@ -37,102 +37,38 @@ def load_model() -> Model:
 
 
 _STAND_IN = re.compile(
-    r"(?i)x{4}|\*{3}|\.{3}|#{4}|(.)\1{5}|^<.*>$|[<\[{](?:your|my|the|insert|put|some|redacted)|\$\{|\{\{|\$\(|%\(|^%[sdv]$|^\$\w+$|^\{\w*\}$|^@\w+@$"
-    r"|your[_ -]?|example|sample|placeholder|redacted|change_?me|replace|insert|todo|dummy|fixme|foobar|lorem|abcdef"
-    r"|^(?:none|null|nil|true|false|undefined|string|str|int|integer|bool|boolean|object|array|number|default|required|optional"
-    r"|void|any|self|this|env|text|password|passwd|secret|token|key|value|test|admin|root|guest|user|username|pass|pwd|auth|bearer|basic|await|async|function|new|return|lambda|typeof|raise|import|from)$"
+    r"([^\W_])\1{5}|^<.*>$|[<\[{](?:your|my|the|insert|put|some|redacted)|^%[sdv]$|^\$\w+$|^\{\w*\}$|^@\w+@$|^your"
     r"|\\x[0-9a-f]{2}|&#\d|&[lg]t;|\?=$|^=\?|^u[0-9a-f]{4}|^0x[0-9a-f]{1,16}$"
 )
-_SECRET_WORDS = frozenset(
-    ["password", "passwords", "passwd", "pass", "pwd", "psw", "pw", "passphrase", "passcode", "passwort", "kennwort", "contrasena", "senha", "mdp", "secret", "secrets", "token", "tokens", "key", "keys", "apikey", "apikeys", "auth", "authorization", "authorisation", "authentication", "cred", "creds", "credential", "credentials", "bearer", "session", "cookie", "cookies", "otp", "totp", "hotp", "seed", "webhook", "jwt", "pin", "connstr", "login"]
-)
-_SECRET_ENDINGS = (
-    "password",
-    "passwd",
-    "passphrase",
-    "secret",
-    "token",
-    "tokens",
-    "key",
-    "keys",
-    "pass",
-    "pwd",
-    "pw",
-    "auth",
-    "cred",
-)
-_LAST = frozenset(
-    ["id", "ids", "name", "names", "file", "filename", "path", "dir", "url", "uri", "urls", "type", "types", "length", "len", "size", "sizes", "count", "field", "fields", "label", "prefix", "suffix", "format", "version", "versions", "class", "method", "methods", "endpoint", "host", "port", "expiry", "expires", "expiration", "expire", "timeout", "ttl", "limit", "limits", "usage", "regex", "pattern", "error", "errors", "msg", "message", "title", "text", "hint", "help", "description", "desc", "column", "table", "provider", "manager", "service", "services", "store", "storage", "request", "response", "policy", "rule", "rules", "mode", "enabled", "required", "header", "headers", "algorithm", "alg", "fingerprint", "hash", "hashes", "checksum", "digest", "index", "list", "map", "dict", "set", "group", "ref", "user", "username", "usernames", "email", "domain", "region", "zone", "wrap", "ring", "word", "words", "board", "down", "up", "press", "code", "codes", "vault", "pair", "pairs", "input", "output", "form", "page", "view", "controller", "handler", "parser", "event", "events", "status", "state", "action", "callback", "function", "func", "char", "chars", "size", "bits", "curve", "point", "points", "info", "data", "source", "scope", "scopes", "schema", "spec", "model", "signature", "sig", "nonce", "salt", "iv", "tag", "tags", "date", "time", "timestamp", "at", "by", "count", "number", "num", "func", "test", "tests", "op", "kind"]
-)
-_PASSWORD_WORDS = frozenset(
-    ["password", "passwords", "passwd", "pass", "pwd", "psw", "pw", "passphrase", "passwort", "kennwort", "contrasena", "senha", "mdp", "auth", "pin"]
-)
-_DERIVED = frozenset(
-    ["public", "pub", "hash", "hashed", "sha", "sha1", "sha2", "sha256", "sha512", "md5", "bcrypt", "encrypted", "otpauth", "fingerprint", "monkey", "monkeys", "turkey", "donkey", "hockey", "whiskey", "jockey"]
-)
-_COUNTED = frozenset(
-    ["max", "min", "num", "total", "input", "output", "prompt", "completion", "cached", "used", "budget", "next", "prev", "previous", "left", "right", "open", "close", "stop", "special", "start", "end", "begin", "eos", "bos", "pad", "sep", "unk", "mask", "syntax", "lexer", "parser"]
-)
-_BEFORE_KEY = frozenset(
-    ["foreign", "primary", "sort", "range", "partition", "cache", "sub", "row", "query", "routing", "lookup", "field", "column", "index", "object", "dict", "map", "json", "composite", "unique", "hot", "arrow", "shift", "control", "ctrl", "alt", "meta", "enter", "escape"]
-)
-_KEY_ID = (["access", "key", "id"], ["accesskey", "id"])
-
-
-def name_tokens(name: str) -> list[str]:
-    """The words of an identifier, lower case: `AWS_secretKey` -> aws, secret, key."""
-    return [token.lower() for token in _WORDS.findall(name)]
-
-
-def _says_password(tokens: list[str]) -> bool:
-    return any(
-        token in _PASSWORD_WORDS or token.endswith(("password", "passwd", "pass", "pwd")) for token in tokens[-4:]
-    )
-
-
-def may_name_a_secret(tokens: list[str]) -> bool:
-    """Does one of the last words stand for a secret itself, not for something about or derived from it?"""
-    if not tokens:
-        return False
-    if tokens[-3:] in _KEY_ID or tokens[-2:] in _KEY_ID:
-        return True
-    last = tokens[-1]
-    if (
-        last in _LAST
-        or not _DERIVED.isdisjoint(tokens[-4:])
-        or (last in {"key", "keys"} and len(tokens) > 1 and tokens[-2] in _BEFORE_KEY)
-    ):
-        return False
-    if last in {"tokens", "token"} and not _COUNTED.isdisjoint(tokens[:-1]):
-        return False
-    return any(token in _SECRET_WORDS or token.endswith(_SECRET_ENDINGS) for token in tokens[-4:])
-
+"""Over lower case: what no real value looks like."""
 
 _IDENTIFIER = re.compile(r"[A-Za-z_$][\w$]*(?:(?:\.|::|->)[A-Za-z_$][\w$]*)*\Z")
 _WORDS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 _HEX = re.compile(r"(?:0x)?(?:[0-9a-f]+|[0-9A-F]+)\Z")
-_UUID = re.compile(r"(?i)[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\Z")
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\Z", re.IGNORECASE)
 _FILE = re.compile(
-    r"(?i)\.(?:py|js|json|ya?ml|txt|pem|crt|cer|key|p12|pfx|jks|html?|php|rb|go|java|png|jpg|csv|xml|toml|cfg|conf|md|com|org|net|io)\Z"
+    r"\.(?:py|js|json|ya?ml|txt|pem|crt|cer|key|p12|pfx|jks|html?|php|rb|go|java|png|jpg|csv|xml|toml|cfg|conf|md|com|org"
+    r"|net|io)\Z",
+    re.IGNORECASE,
 )
-_SHAPES = (
-    ("url", re.compile(r"\w+://|^www\.")),
-    ("path", re.compile(r"^[./~\\]|/\w+/|\\\w+\\|^[A-Z]:\\")),
-    ("hash", re.compile(r"^\$(?:2[aby]|1|5|6|argon2\w*|pbkdf2)\$|^\{SSHA\}|^sha\d+[-=:]|^md5[-=:]")),
-    ("date", re.compile(r"^\d{4}-\d\d-\d\d|^\d\d:\d\d")),
-    ("version", re.compile(r"^v?\d+(?:\.\d+)+")),
-    ("email", re.compile(r"^[^@\s]+@[^@\s]+\.[a-z]+$")),
-    ("arn", re.compile(r"^arn:|^urn:|^[a-z]+:[a-z]+:")),
-    ("space", re.compile(r"\s")),
-    ("template", re.compile(r"[{}$%<>]")),
-    ("comma", re.compile(r",")),
-    ("snake", re.compile(r"^[A-Za-z]+(?:[_-][A-Za-z]+)+\d{0,2}$")),
-    ("camel", re.compile(r"^[a-z]+(?:[A-Z][a-z]+)+\d{0,2}$|^(?:[A-Z][a-z]+){2,}\d{0,2}$")),
-    ("caps", re.compile(r"^[A-Z]+(?:_[A-Z]+)*$")),
-    ("number", re.compile(r"^[\d.,:+-]+$")),
-    ("base32", re.compile(r"^[A-Z2-7]{16,}={0,6}$")),
-    ("long64", re.compile(r"^[A-Za-z0-9+/_-]{20,}={0,2}$")),
-)
+_PATH = re.compile(r"[./~\\]|[^/\\]*/\w+/|.*\\\w+\\|[A-Z]:\\")
+_HASH = re.compile(r"\$(?:2[aby]|1|5|6|argon2\w*|pbkdf2)\$|\{SSHA\}|sha\d+[-=:]|md5[-=:]")
+_DATE = re.compile(r"\d{4}-\d\d-\d\d|\d\d:\d\d")
+_VERSION = re.compile(r"v?\d+(?:\.\d+)+")
+_EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[a-z]+\Z")
+_URN = re.compile(r"arn:|urn:|[a-z]+:[a-z]+:")
+_SPACE = re.compile(r"\s")
+_TEMPLATE = re.compile(r"[{}$%<>]")
+_SNAKE = re.compile(r"[A-Za-z]+(?:[_-][A-Za-z]+)+\d{0,2}\Z")
+_CAMEL = re.compile(r"[a-z]+(?:[A-Z][a-z]+)+\d{0,2}\Z|(?:[A-Z][a-z]+){2,}\d{0,2}\Z")
+_CAPS = re.compile(r"[A-Z]+(?:_[A-Z]+)*\Z")
+_NUMBER = re.compile(r"[\d.,:+-]+\Z")
+_BASE32 = re.compile(r"[A-Z2-7]{16,}={0,6}\Z")
+_LONG = re.compile(r"[A-Za-z0-9+/_-]{20,}={0,2}\Z")
+_OPERATORS = frozenset({"=", ":", "==", ":=", "=>", ",", "(", ">"})
+_UNQUOTED = frozenset({"url", "scheme", "flag", "user"})
+_KINDS = {code: "l" if chr(code).islower() else "u" if chr(code).isupper() else "d" if chr(code).isdigit() else "s" for code in range(128)}
+_COSTS = [0.0, *(count * log2(count) for count in range(1, 256))]
 
 
 class Judge:
@@ -154,78 +90,116 @@ class Judge:
 
 
 def plausible(candidate: Candidate) -> bool:
-    """Cheap refusals: stand-ins, expressions, names that never hold a secret."""
+    """Cheap refusals: names that never hold a secret, stand-ins, expressions."""
     value = candidate.value
-    if _STAND_IN.search(value) is not None or (len(value) < 12 and value.isdigit()):
-        return False
-    tokens = name_tokens(candidate.name)
-    if not may_name_a_secret(tokens) or (len(value) < 8 and not _says_password(tokens)):
+    name = read_name(candidate.name)
+    if not name.secret or (len(value) < 12 and (value.isdigit() or (len(value) < 8 and not name.password))):
         return False
     if candidate.op == "(":  # a call: named after a secret as often as given one
-        return bool(candidate.quote) and len(value) >= 12 and any(map(str.isdigit, value))
-    if candidate.quote or candidate.op in {"url", "scheme", "flag", "user"}:
-        return True
-    if candidate.op == "," or candidate.after[:1] in {"(", "[", "{"}:
-        return False
-    return "." not in value or _IDENTIFIER.match(value) is None or sum(map(str.isdigit, value)) > 2
+        return bool(candidate.quote) and len(value) >= 12 and any(map(str.isdigit, value)) and not _stands_in(value)
+    if not candidate.quote and candidate.op not in _UNQUOTED:
+        if candidate.op == "," or candidate.after[:1] in {"(", "[", "{"}:
+            return False
+        if "." in value and _IDENTIFIER.match(value) is not None and sum(map(str.isdigit, value)) <= 2:
+            return False
+    return not _stands_in(value)
+
+
+def _stands_in(value: str) -> bool:
+    lowered = value.lower()
+    return (
+        lowered in WORDS.stand_ins
+        or any(map(lowered.__contains__, WORDS.stand_in_parts))
+        or _STAND_IN.search(lowered) is not None
+    )
 
 
 def features(candidate: Candidate, letters: bytes) -> list[str]:
-    value, name = candidate.value, candidate.name
-    tokens = name_tokens(name)[-4:]
-    found = [f"n:{token}" for token in tokens]
-    if tokens:
-        found.append(f"last:{tokens[-1]}")
-    op = (
-        candidate.op
-        if len(candidate.op) > 2 or candidate.op in {"=", ":", "==", ":=", "=>", ",", "(", ">"}
-        else "other"
-    )
+    """What the model knows about a candidate, as the names of its weights."""
+    value = candidate.value
+    name = read_name(candidate.name)
+    op = candidate.op if len(candidate.op) > 2 or candidate.op in _OPERATORS else "other"
     quoted = "q" if candidate.quote else "b"
-    found += [
+    found = [
+        *name.features,
         f"op:{op}",
         f"quote:{candidate.quote or 'none'}",
         f"{op}{quoted}",
-        f"after:{candidate.after[:1] if not candidate.quote else 'q'}",
+        f"after:{'q' if candidate.quote else candidate.after[:1]}",
     ]
-    found += [shape for shape, pattern in _SHAPES if pattern.search(value) is not None]
-    if _IDENTIFIER.match(value) is not None:
-        found.append(f"identifier:{quoted}")
-    if _FILE.search(value) is not None:
-        found.append("file")
-    if _HEX.match(value) is not None and any(map(str.isdigit, value)):
-        found.append(f"hex{len(value)}" if len(value) in (16, 32, 40, 64, 128) else "hex")
-    if _UUID.match(value) is not None:
-        found.append("uuid")
     lowered = value.lower()
-    if len(name) > 3 and (name.lower() in lowered or any(len(token) > 3 and token in lowered for token in tokens)):
+    if len(candidate.name) > 3 and (
+        candidate.name.lower() in lowered or any(len(token) > 3 and token in lowered for token in name.tokens)
+    ):
         found.append("echo")
     return found + _texture(value, quoted, letters)
 
 
 def _texture(value: str, quoted: str, letters: bytes) -> list[str]:
     size = len(value)
-    digits = sum(map(str.isdigit, value))
-    upper, lower = sum(map(str.isupper, value)), sum(map(str.islower, value))
+    kinds = value.translate(_KINDS) if value.isascii() else "".join(_KINDS.get(ord(char), "s") for char in value)
+    digits, upper, lower = kinds.count("d"), kinds.count("u"), kinds.count("l")
     mask = ("l" if lower else "") + ("u" if upper else "") + ("d" if digits else "")
     mask += "s" if digits + upper + lower < size else ""
-    counts = Counter(value)
-    entropy = -sum(n / size * log2(n / size) for n in counts.values())
+    costs = sum([_COSTS[value.count(char)] for char in set(value)])
+    entropy = log2(size) - costs / size
     bits, wordy, total = likeness(value, letters)
     length = min(size, 12) if size < 12 else 16 if size < 20 else 24 if size < 32 else 40 if size < 64 else 64
-    alternations = sum(value[i].isdigit() != value[i + 1].isdigit() for i in range(size - 1))
+    alike = kinds.replace("u", "l").replace("s", "l")
     return [
         f"len:{length}",
         f"mask:{mask}",
         f"mask:{mask}:{quoted}",
         f"entropy:{min(10, int(entropy * 2))}",
         f"digits:{digits * 4 // size}",
-        f"alternations:{min(alternations, 8)}",
+        f"alternations:{min(alike.count('dl') + alike.count('ld'), 8)}",
         f"bits:{min(18, int(bits * 2))}" if total else "bits:none",
         f"words:{wordy * 4 // total if total else 'none'}",
         f"letters:{min(total, 12)}",
         f"bits{min(18, int(bits * 2)) if total > 2 else 'none'}:{mask}",
+        *_shapes(value, quoted, mask),
     ]
+
+
+def _shapes(value: str, quoted: str, mask: str) -> list[str]:
+    """Shapes a value may have. mask: which kinds of characters it holds; spares most of the tests."""
+    found: list[str] = []
+    if "s" in mask:
+        found += [name for name, mark, shape in _MARKED if mark in value and shape.match(value) is not None]
+        found += [name for name, shape in _SPOTTED if shape.search(value) is not None]
+    if "d" in mask:
+        found += [name for name, shape in _NUMBERED if shape.match(value) is not None]
+        if _HEX.match(value) is not None:
+            found.append(f"hex{len(value)}" if len(value) in {16, 32, 40, 64, 128} else "hex")
+    elif _CAPS.match(value) is not None:
+        found.append("caps")
+    if "l" in mask and "u" in mask and _CAMEL.match(value) is not None:
+        found.append("camel")
+    if len(value) >= 16 and _BASE32.match(value) is not None:
+        found.append("base32")
+    if len(value) >= 20 and _LONG.match(value) is not None:
+        found.append("long64")
+    if not value[0].isdigit() and _IDENTIFIER.match(value) is not None:
+        found.append(f"identifier:{quoted}")
+    return found
+
+
+_MARKED = (
+    ("url", "://", re.compile("")),
+    ("path", "/", _PATH),
+    ("path", "\\", _PATH),
+    ("hash", "$", _HASH),
+    ("hash", "{", _HASH),
+    ("hash", ":", _HASH),
+    ("email", "@", _EMAIL),
+    ("arn", ":", _URN),
+    ("comma", ",", re.compile("")),
+    ("snake", "_", _SNAKE),
+    ("snake", "-", _SNAKE),
+    ("uuid", "-", _UUID),
+)
+_SPOTTED = (("space", _SPACE), ("template", _TEMPLATE), ("file", _FILE))
+_NUMBERED = (("date", _DATE), ("version", _VERSION), ("number", _NUMBER))
 
 
 def likeness(value: str, letters: bytes) -> tuple[float, int, int]:

@@ -5,9 +5,10 @@ Pure; knows nothing of bodies, streams or people. Above: body.py, stream.py, the
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from fnmatch import translate
 from hashlib import blake2b
+from operator import attrgetter
 
 from ai_platform.domain.finding import Action, Direction, Finding, ProtectionPlan, Tier
 from ai_platform.protection.actions import REWRITING, resolve, wanted
@@ -18,6 +19,10 @@ from ai_platform.protection.unfinished import Unfinished
 from ai_platform.protection.view import View, is_plain
 
 _TIERS = {Tier.VERIFIED: 0, Tier.FORMAT: 1, Tier.CONTEXT: 2, Tier.GENERIC: 3}
+_SHORT_VALUE = 64
+_MOST_HASHES = 2_000
+"""Replayed values come with every turn; only so many, and only short ones, are kept beside the hash."""
+
 _STEP = 200
 """How many triggers are confirmed before others may run (well under a millisecond)."""
 
@@ -29,10 +34,11 @@ class Scanner:
         self.plan = plan
         self.engine = builtin()
         self._secret = secret[:64]
+        self._hashes: dict[tuple[str, str], str] = {}
         self._off = frozenset(rule_id for rule_id, probe in self.engine.probes.items() if not wanted(probe.rule, plan))
         self._allow = re.compile("|".join(translate(value) for value in plan.allow)) if plan.allow else None
         self._unfinished: dict[tuple[Direction, str | None], tuple[Unfinished, Unfinished]] = {}
-        self._actions: dict[tuple[str, Direction, str | None], Action] = {}
+        self._actions: dict[tuple[Direction, str | None], dict[str, Action]] = {}
 
     def scan(self, text: str, *, direction: Direction = Direction.INPUT, team: str | None = None) -> list[Finding]:
         """Findings in order, non-overlapping, offsets in code points of `text`."""
@@ -78,8 +84,15 @@ class Scanner:
         if len(hits) == 1:
             return hits
         taken: list[Hit] = []
+        for group in clusters(hits):
+            taken += group if len(group) == 1 else self._resolve(group, direction, team)
+        return taken
+
+    def _resolve(self, hits: list[Hit], direction: Direction, team: str | None) -> list[Hit]:
+        """Of hits that overlap one another: the best ranked, and whatever does not overlap those taken before."""
+        taken: list[Hit] = []
         starts: list[int] = []
-        for hit in sorted(hits, key=lambda hit: self.rank(hit, direction, team)):
+        for hit in sorted(hits, key=lambda hit: self._rank(hit, direction, team)):
             slot = bisect_right(starts, hit.start)
             if (slot and taken[slot - 1].end > hit.start) or (slot < len(starts) and starts[slot] < hit.end):
                 continue
@@ -87,16 +100,18 @@ class Scanner:
             taken.insert(slot, hit)
         return taken
 
-    def rank(self, hit: Hit, direction: Direction, team: str | None) -> tuple[bool, int, int, int, str]:
+    def _rank(self, hit: Hit, direction: Direction, team: str | None) -> tuple[bool, int, int, int, str]:
         """Of overlapping hits the least ranked one stays."""
         records_only = self.action(hit.rule, direction, team) not in REWRITING
         return (records_only, _TIERS[hit.rule.tier], hit.start - hit.end, hit.start, hit.rule.id)
 
     def action(self, rule: Rule, direction: Direction, team: str | None) -> Action:
-        key = (rule.id, direction, team)
-        action = self._actions.get(key)
+        actions = self._actions.get((direction, team))
+        if actions is None:
+            actions = self._actions[direction, team] = {}
+        action = actions.get(rule.id)
         if action is None:
-            action = self._actions[key] = resolve(rule, self.plan, direction, team)
+            action = actions[rule.id] = resolve(rule, self.plan, direction, team)
         return action
 
     def finding(self, text: str, hit: Hit, direction: Direction, team: str | None, path: str = "") -> Finding:
@@ -118,10 +133,18 @@ class Scanner:
         """16 hex digits, keyed; the same for a number with and without separators, escapes or look-alikes."""
         if not self._secret:
             return ""
+        known = self._hashes.get((rule.type, value))
+        if known is not None:
+            return known
         plain = value if is_plain(value) else View(value).text
         digits = digits_of(plain)
         name = f"{rule.type}\0{digits if digits.isdigit() else plain}"
-        return blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8, key=self._secret).hexdigest()
+        known = blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8, key=self._secret).hexdigest()
+        if len(value) <= _SHORT_VALUE:
+            if len(self._hashes) >= _MOST_HASHES:
+                self._hashes.clear()
+            self._hashes[rule.type, value] = known
+        return known
 
     def confirm(self, text: str, triggers: Sequence[Trigger]) -> list[Hit]:
         """The hits behind triggers found in `text` (a view)."""
@@ -198,6 +221,26 @@ class Scanner:
         for slot, hits in found.items():
             yield batch[slot], _mapped(hits, views[slot])
         yield -1, []
+
+
+def clusters(hits: Iterable[Hit]) -> Iterator[list[Hit]]:
+    """Groups of hits that overlap one another, in order of their place."""
+    group: list[Hit] = []
+    end = -1
+    for hit in sorted(hits, key=_START):
+        if hit.start < end:
+            group.append(hit)
+            end = max(end, hit.end)
+            continue
+        if group:
+            yield group
+        group = [hit]
+        end = hit.end
+    if group:
+        yield group
+
+
+_START = attrgetter("start")
 
 
 def _mapped(hits: list[Hit], view: View | None) -> list[Hit]:

@@ -71,7 +71,7 @@ def inspect_texts(
                 located = Located(finding, begin + start, begin + stop, value, fixed=False, quoted=True, index=number)
                 result.located.append(located)
     result.starts.extend([0] * 2 * len(ranges))
-    result.checked.append(sum(end - begin for begin, end in ranges))
+    result.checked.extend((sum(end - begin for begin, end in ranges),))
     yield result
 
 

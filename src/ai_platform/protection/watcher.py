@@ -6,8 +6,6 @@ began before it is still incomplete (Unfinished), and no overlapping values are 
 Above: stream.py. Below: scanner, unfinished.
 """
 
-from collections.abc import Iterable
-
 import msgspec
 
 from ai_platform.domain.finding import Direction, Finding
@@ -16,7 +14,7 @@ from ai_platform.protection.engine import OVERLAP
 from ai_platform.protection.probe import Probe
 from ai_platform.protection.replace import replacement
 from ai_platform.protection.rule import LOOK_BACK, Hit
-from ai_platform.protection.scanner import Scanner
+from ai_platform.protection.scanner import Scanner, clusters
 from ai_platform.protection.view import View, is_plain, unfinished
 
 Edit = tuple[int, int, str]
@@ -142,7 +140,8 @@ class TextWatcher:
         """Turn what is decided into edits and findings; returns the limit, moved before what is not."""
         scanner, team = self._scanner, self._team
         changing = [hit for hit in self._hits if scanner.action(hit.rule, Direction.OUTPUT, team) in REWRITING]
-        for start, end, hits in _clusters(changing):
+        for hits in clusters(changing):
+            start, end = hits[0].start, max(hit.end for hit in hits)
             if end > limit:
                 limit = min(limit, start)
                 break
@@ -152,9 +151,9 @@ class TextWatcher:
                 self._report(hit)
         recorded = min(recorded, limit)
         rest: list[Hit] = []
-        for start, end, hits in _clusters(self._hits):
-            if end > recorded:
-                rest += [hit for hit in self._hits if hit.start >= start]
+        for hits in clusters(self._hits):
+            if max(hit.end for hit in hits) > recorded:
+                rest += [hit for hit in self._hits if hit.start >= hits[0].start]
                 break
             if len(hits) == 1 and hits[0] not in changing:
                 self._report(hits[0])
@@ -189,25 +188,3 @@ class TextWatcher:
             drop -= 1
         self._text = self._text[drop:]
         self._base += drop
-
-
-def _clusters(hits: Iterable[Hit]) -> Iterable[tuple[int, int, list[Hit]]]:
-    """(start, end, hits) of hits that overlap one another, in order."""
-    group: list[Hit] = []
-    start = end = 0
-    for hit in sorted(hits, key=_place):
-        if group and hit.start < end:
-            group.append(hit)
-            end = max(end, hit.end)
-            continue
-        if group:
-            yield start, end, group
-        group = [hit]
-        start, end = hit.start, hit.end
-    if group:
-        yield start, end, group
-
-
-def _place(hit: Hit) -> tuple[int, int]:
-    return hit.start, hit.end
-

@@ -5,7 +5,7 @@ import re
 from ai_platform.domain.finding import Action, DataClass, Severity, Tier
 from ai_platform.protection.checkdigits import luhn
 from ai_platform.protection.rule import Rule, Span
-from ai_platform.protection.rules.numbers import keyword_number
+from ai_platform.protection.rules.numbers import keyword_number, word_before
 
 _ISSUERS = {
     14: r"30[0-5]|3095|36|3[89]",
@@ -18,9 +18,9 @@ _ALONE = {length: re.compile(ranges) for length, ranges in _ISSUERS.items()}
 _KEYWORD = re.compile(
     r"(?i)(?<![a-z])(?:cards?|credit|debit|visa|master ?card|maestro|amex|discover|diners|pan|cc|cvv)(?![a-z])"
 )
-_OTHER_NUMBER = re.compile(
-    r"(?i)(?<![a-z])(?:id|seq|hash|snowflake|timestamp|time|ts|order|tracking|shipment|ref|reference|serial|sku|isbn|ean|upc"
-    r"|invoice|ticket|uid|pid|offset|nonce|epoch)(?:[_ ]?(?:no|nr|num|number|id))?[\"']?\s{0,2}[:=#]{0,2}\s{0,2}[\"']?\Z"
+_OTHER_NUMBERS = frozenset(
+    "id seq hash snowflake timestamp time ts order tracking shipment ref reference serial sku isbn ean upc invoice ticket"
+    " uid pid offset nonce epoch".split()
 )
 _GROUPED = re.compile(r"\d{4}([ -])\d{4}\1\d{4}\1\d{4}(?:\1\d{3})?(?!\1?\d)|\d{4}([ -])\d{6}\2\d{4,5}(?!\2?\d)")
 _NUMBER = re.compile(r"\d{12,19}(?!\d)")
@@ -46,13 +46,16 @@ def _plain(text: str, start: int, end: int) -> Span | None:
     end = match.end()
     if not luhn(digits) or not _isolated(text, start, end):
         return None
-    said = _KEYWORD.search(text, max(0, start - 60), start) is not None
-    if said:
-        return (start, end) if len(set(digits)) > 1 else None
     issuer = _ALONE.get(len(digits))
-    if issuer is None or issuer.match(digits) is None or _OTHER_NUMBER.search(text, max(0, start - 30), start):
-        return None
-    return start, end
+    if issuer is not None and issuer.match(digits) is not None and not _is_other_number(text, start):
+        return start, end
+    said = _KEYWORD.search(text, max(0, start - 60), start) is not None
+    return (start, end) if said and len(set(digits)) > 1 else None
+
+
+def _is_other_number(text: str, start: int) -> bool:
+    """Does the word right before it say that it is a number of another kind (`order`, `timestamp`)?"""
+    return word_before(text, start) in _OTHER_NUMBERS and _KEYWORD.search(text, max(0, start - 60), start) is None
 
 
 def _grouped(text: str, start: int, end: int) -> Span | None:

@@ -123,40 +123,67 @@ def _international(text: str, start: int, _end: int) -> Span | None:
     return None if plain and (_digit_count(match.group()) < 10 or before == "\n") else match.span()
 
 
-_IP4 = re.compile(r"(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(?:25[0-5]|2[0-4]\d|1?\d?\d)(?![\w-]|\.\d)")
+_IP4 = re.compile(r"(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})(?![\w-]|\.\d)")
 _IP6 = re.compile(r"[0-9A-Fa-f:]{2,39}(?![\w:.])")
 
 
 def _ipv4(text: str, start: int, _end: int) -> Span | None:
-    match = _IP4.match(text, start)
     before = text[start - 1] if start else " "
-    if match is None or before.isalnum() or before in "_.-+":
+    if before.isalnum() or before in "_.-+":
         return None
     if before == "/" and start > 1 and text[start - 2].isalnum():
         return None  # Chrome/48.104.118.113
-    return match.span() if _is_global(match.group()) else None
+    match = _IP4.match(text, start)
+    if match is None:
+        return None
+    first, second, third, fourth = map(int, match.groups())
+    if max(first, second, third, fourth) > 255 or not _public(first, second, third):
+        return None
+    return match.span()
+
+
+def _public(first: int, second: int, third: int) -> bool:
+    """Not in the IANA special-purpose registry (RFC 6890): private, loopback, link-local, documentation, multicast."""
+    if first in (0, 10, 127) or first >= 224:
+        return False
+    match first, second:
+        case (100, n) if 64 <= n <= 127:
+            return False
+        case (169, 254) | (192, 168) | (198, 18) | (198, 19):
+            return False
+        case (172, n) if 16 <= n <= 31:
+            return False
+        case (192, 0) if third in (0, 2):
+            return False
+        case (198, 51) if third == 100:
+            return False
+        case (203, 0) if third == 113:
+            return False
+        case _:
+            return True
 
 
 def _ipv6(text: str, start: int, _end: int) -> Span | None:
-    match = _IP6.match(text, start)
     before = text[start - 1] if start else " "
-    if match is None or before.isalnum() or before in "_:.":
+    if before.isalnum() or before in "_:.":
+        return None
+    match = _IP6.match(text, start)
+    if match is None:
         return None
     value = match.group()
-    if value.count(":") != 7 and "::" not in value:
+    groups = value.split(":")
+    if (len(groups) != 8 and "::" not in value) or any(len(group) > 4 for group in groups):
         return None
     return match.span() if _is_global(value) else None
 
 
 def _is_global(value: str) -> bool:
-    """Documentation and private ranges are nobody's; a Faker-like address outside them is taken as real."""
+    """Documentation and local ranges are nobody's."""
     try:
-        address = ipaddress.ip_address(value)
+        address = ipaddress.IPv6Address(value)
     except ValueError:
         return False
-    if isinstance(address, ipaddress.IPv6Address):
-        return not (address.is_loopback or address.is_link_local or address.is_unspecified or address.is_multicast)
-    return address.is_global and not address.is_multicast
+    return not (address.is_loopback or address.is_link_local or address.is_unspecified or address.is_multicast)
 
 
 _E164 = "ITU-T E.164; North American Numbering Plan"
@@ -171,10 +198,11 @@ RULES = (
         tier=Tier.FORMAT,
         severity=Severity.WARNING,
         source="RFC 5321 section 4.1.2 (mailbox), RFC 1035 (domain names), RFC 2606 (reserved names)",
-        triggers=(r"[A-Za-z0-9_+]@[A-Za-z0-9]",),
-        lead=64,
-        finder=lambda text, start, end: _email(text, start + 1, end),
-        extent=r".@[A-Za-z0-9.-]{0,255}",
+        triggers=(r"[A-Za-z0-9_+-]@[A-Za-z0-9][A-Za-z0-9-]{0,62}\.[A-Za-z0-9]",),
+        anchor=Anchor.END,
+        lead=132,
+        finder=lambda text, _start, end: _email(text, text.rfind("@", 0, end), end),
+        extent=r"[A-Za-z0-9.-]{0,255}",
         examples=("write to jane.doe@acme-corp.com", "<o'neil+x@mail.co.uk>"),
         counter_examples=("git@github.com", "noreply@acme.com", "user@example.com", "@media", "a@b", "main@app.py"),
     ),
@@ -261,7 +289,7 @@ RULES = (
         tier=Tier.FORMAT,
         severity=Severity.INFO,
         source="RFC 791, IANA special-purpose address registries",
-        triggers=(r"\b\d{1,3}\.\d{1,3}\.\d{1,3}\.\d",),
+        triggers=(r"(?:^|[^\w.+-])\d{1,3}\.\d{1,3}\.\d{1,3}\.\d",),
         anchor=Anchor.END,
         finder=lambda text, _start, end: _ipv4(text, _dotted_start(text, end), end),
         lead=16,
@@ -277,10 +305,10 @@ RULES = (
         tier=Tier.FORMAT,
         severity=Severity.INFO,
         source="RFC 4291",
-        triggers=(r"\b[0-9A-Fa-f]{4}:[0-9A-Fa-f]{1,4}:[0-9A-Fa-f]{0,4}:",),
+        triggers=(r"(?:^|[^\w:.])[0-9A-Fa-f]{1,4}:[0-9A-Fa-f]{1,4}:[0-9A-Fa-f]{0,4}:",),
         anchor=Anchor.END,
         finder=lambda text, _start, end: _ipv6(text, _hex_start(text, end), end),
-        lead=40,
+        lead=16,
         extent=r"[0-9A-Fa-f:]{0,40}",
         examples=("6e40:4041:c617:e898:c11:40d2:c669:2eb4", "2a02:26f0:6d00::1"),
         counter_examples=("fe80:0000:0000:0000:0204:61ff:fe9d:f156", "12:30:45", "ab:cd:ef:01:23:45"),

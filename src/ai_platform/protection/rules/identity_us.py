@@ -5,15 +5,15 @@ import re
 from ai_platform.domain.finding import DataClass, Severity, Tier
 from ai_platform.protection.checkdigits import us_itin, us_ssn, vin
 from ai_platform.protection.rule import Rule, Span
-from ai_platform.protection.rules.numbers import keyword_number
+from ai_platform.protection.rules.numbers import keyword_number, word_before
 
 _SSA = "Social Security Administration, POMS RM 10201.030 (structure), 2011 randomisation rules"
 
 _SSN = re.compile(r"\d{3}-\d{2}-\d{4}(?![\w/%@]|[-.,:]\w)")
 _SAID = re.compile(r"(?i)(?<![a-z])(?:ssn|social|security)(?![a-z])")
-_OTHER = re.compile(
-    r"(?i)(?<![a-z])(?:part|sku|model|ticket|ref|reference|serial|isbn|issn|iso|order|invoice|case|item|version|ean|upc|ext"
-    r"|build|bug|issue|rfc|patent|lot|batch|tracking)(?:[ _]?(?:no|nr|num|number|id))?[\"']?[\s:=#.-]{0,3}[\"']?\Z"
+_OTHER_NUMBERS = frozenset(
+    "part sku model ticket ref reference serial isbn issn iso order invoice case item version ean upc ext build bug issue"
+    " rfc patent lot batch tracking".split()
 )
 
 
@@ -22,7 +22,7 @@ def _ssn(text: str, start: int, end: int) -> Span | None:
     if match is None or not us_ssn(match.group()):
         return None
     before = text[start - 1] if start else " "
-    if before.isalnum() or before in "_-/+.,@%$&~" or _OTHER.search(text, max(0, start - 30), start):
+    if before.isalnum() or before in "_-/+.,@%$&~" or word_before(text, start) in _OTHER_NUMBERS:
         return None
     if before in ":#" and start > 1 and text[start - 2].isalnum() and not _SAID.search(text, max(0, start - 30), start):
         return None

@@ -3,8 +3,19 @@
 Not a family: no RULES here. Below: rule.py. Above: cards, bank, identity_*, health, contact.
 """
 
+import re
+
 from ai_platform.domain.finding import Action, DataClass, Severity, Tier
 from ai_platform.protection.rule import Anchor, Check, Rule
+
+_WORD_BACK = re.compile(r"[\"']?[\s:=#.-]{0,4}[\"']?(?:(?:rebmun|mun|rn|on|di)[_ ]?)?(?P<word>[A-Za-z]{2,12})(?![A-Za-z])")
+
+
+def word_before(text: str, start: int) -> str:
+    """The word a number is called by: `order` before `order no: 12`, lower case; empty when there is none."""
+    back = _WORD_BACK.match(text[max(0, start - 30) : start][::-1])
+    return back.group("word")[::-1].lower() if back else ""
+
 
 BESIDE = (
     r"(?:[ _-]{0,2}(?:number|num|numero|nummer|no|nr|id|code|card|value|#)){0,2}[\"'\]`]{0,2}\W{0,4}?"

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from ai_platform.domain.finding import Action, DataClass, Severity, Tier
 from ai_platform.protection import assigned as place
 from ai_platform.protection.assigned import Candidate
-from ai_platform.protection.judge import Judge, load_model, name_tokens
+from ai_platform.protection.judge import Judge, load_model
+from ai_platform.protection.names import read_name
 from ai_platform.protection.rule import Anchor, Rule, Span
 
 _JUDGE = Judge(load_model())
@@ -31,7 +32,7 @@ def _api_key_at(text: str, start: int, end: int) -> Span | None:
     candidate = place.assigned(text, start, end)
     if candidate is None or len(candidate.value) < 16:
         return None
-    called = "".join(name_tokens(candidate.name)[-3:])
+    called = "".join(read_name(candidate.name).tokens[-3:])
     if (
         not called.endswith(("apikey", "apitoken", "apisecret", "apisecretkey"))
         or _JUDGE.score(candidate) < _JUDGE.threshold
@@ -51,7 +52,6 @@ def _generic(
     extent: str,
     lead: int = 4,
     tier: Tier = Tier.GENERIC,
-    anchor: Anchor = Anchor.END,
     examples: tuple[str, ...],
     counter_examples: tuple[str, ...],
 ) -> Rule:
@@ -65,7 +65,7 @@ def _generic(
         source=source,
         triggers=(trigger,),
         nocase=True,
-        anchor=anchor,
+        anchor=Anchor.END,
         finder=_secret_at(read),
         lead=lead,
         extent=extent,
@@ -138,12 +138,10 @@ RULES = (
         "URL_CREDENTIALS",
         "a password in an address",
         "RFC 3986 section 3.2.1 (userinfo)",
-        "://",
+        place.URL,
         place.url_password,
         extent=r"[^\s\"'`<>]{0,260}",
         tier=Tier.CONTEXT,
-        anchor=Anchor.START,
-        lead=0,
         examples=("postgres://app:xk39fjq2@db.internal/app",),
         counter_examples=("postgres://user:password@localhost/db", "https://example.com:8080/a@b"),
     ),

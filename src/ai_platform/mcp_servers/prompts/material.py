@@ -1,0 +1,98 @@
+"""What a prompt is filled with, and how it is put in: bounded, and marked as data that gives no instructions."""
+
+import secrets
+from collections.abc import Iterable
+from typing import Protocol
+
+import msgspec
+
+MOST_CHARACTERS = 200_000
+"""Of one prompt's material; about 50 000 tokens."""
+MOST_FILES = 300
+
+
+class ChangedFile(msgspec.Struct, frozen=True):
+    """status: added, modified, removed, renamed. patch: empty for binary files and what is too large to be shown."""
+
+    path: str
+    status: str
+    added: int
+    removed: int
+    patch: str
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True):
+    """A pull request, or a branch that could be one."""
+
+    name: str
+    title: str
+    author: str
+    description: str
+    base: str
+    head: str
+    files: tuple[ChangedFile, ...]
+    more_files: int = 0
+
+
+class SourceFile(msgspec.Struct, frozen=True):
+    """text: None when it is binary or too large."""
+
+    path: str
+    size: int
+    text: str | None
+
+
+class Measure(msgspec.Struct, frozen=True):
+    """A file in an assessment. commits: that touched it within the last year."""
+
+    path: str
+    size: int
+    lines: int | None
+    commits: int
+
+
+class Changes(Protocol):
+    """Where a change comes from."""
+
+    async def change(self, number: int) -> Change:
+        """Raises Unfilled when there is none, or the source cannot be reached."""
+        ...
+
+    async def numbers(self) -> list[str]:
+        """The numbers of open pull requests, newest first; empty when unknown."""
+        ...
+
+
+class Unfilled(Exception):
+    """The prompt cannot be filled. The message says why and what to do."""
+
+
+class Budget:
+    """Characters left for one prompt."""
+
+    def __init__(self, characters: int = MOST_CHARACTERS) -> None:
+        self._left = characters
+        self.left_out: list[str] = []
+
+    def take(self, name: str, text: str) -> str | None:
+        """The text when there is room for it, None (and noted) when not."""
+        if len(text) > self._left:
+            self.left_out.append(name)
+            return None
+        self._left -= len(text)
+        return text
+
+
+def fenced(kind: str, text: str) -> str:
+    """Data between two marks that it cannot know in advance, so that it cannot pretend to end."""
+    mark = f"{kind}-{secrets.token_hex(8)}"
+    return f"<{mark}>\n{text}\n</{mark}>"
+
+
+def cited(items: Iterable[str]) -> str:
+    """A sentence about what was left out, empty when nothing was."""
+    names = list(items)
+    if not names:
+        return ""
+    more = f" and {len(names) - 20} more" if len(names) > 20 else ""
+    return f"Too large to be shown here, read them yourself: {', '.join(names[:20])}{more}."
