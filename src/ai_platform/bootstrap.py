@@ -31,6 +31,8 @@ from ai_platform.entrypoints.errors import shape_of
 from ai_platform.entrypoints.messages import MessagesDoor
 from ai_platform.entrypoints.operations import Check, Operations
 from ai_platform.entrypoints.server import Server, bind
+from ai_platform.entrypoints.signin import sign_in_handlers
+from ai_platform.entrypoints.signin.claude_code import ClaudeCode
 from ai_platform.gateway import Book, Gateway
 from ai_platform.gateway.charge import Cashier
 from ai_platform.gateway.gauges import register_gauges
@@ -46,6 +48,9 @@ from ai_platform.routing import Router
 from ai_platform.routing.router import Choice
 from ai_platform.secret import Secret, load_secret
 from ai_platform.simulator import serve
+from ai_platform.sso import SignOn
+from ai_platform.sso.managed import Managed
+from ai_platform.sso.signon import Keys as SignOnKeys
 from ai_platform.stores.embedded import embedded_postgres
 from ai_platform.stores.migrate import migrate
 from ai_platform.stores.postgres import Database, connect
@@ -111,8 +116,7 @@ async def running_platform(
         stack.push_async_callback(log.aclose)
         listener = bind(settings.server.host, settings.server.port)
         stack.callback(listener.close)
-        _make_folder(settings.data)
-        secret = load_secret(settings.data)
+        secret = _secret(settings.data)
         database = await _database(stack, settings)
         trail = await open_trail(database, settings.data, settings.audit, clock)
         stack.push_async_callback(trail.close)
@@ -128,12 +132,17 @@ async def running_platform(
             on_change=happenings.policy_changed,
         )
         await _in_background(stack, policies.run(), "policy watch")
+        url = settings.server.public_url or _url(settings.server.host, listener.getsockname()[1])
+        signon = await _signon(
+            stack, settings, environ, secret=secret, database=database, policies=policies, clock=clock, url=url
+        )
         authenticator = Authenticator(
             database,
             pepper=secret.derive(KEY_PEPPER),
             roles=policies,
             clock=clock,
             settings=settings.identity,
+            tokens=signon.tokens if signon else None,
         )
         await _in_background(stack, authenticator.run(), "key watch")
         keys = Keys(
@@ -186,7 +195,6 @@ async def running_platform(
             *policy_endpoints(policies),
             *usage_endpoints(ledger, budget, clock, names=keys.names),
         ]
-        url = settings.server.public_url or _url(settings.server.host, listener.getsockname()[1])
         app = Application(
             MessagesDoor(gateway, clock, settings.server),
             AdminRouter(endpoints, identity=authenticator, trail=trail, clock=clock),
@@ -197,6 +205,20 @@ async def running_platform(
                 url=url,
                 is_public=bool(settings.server.public_url),
             ),
+            sign_in_handlers(
+                signon,
+                ClaudeCode(
+                    authenticator,
+                    Managed(settings.sso.managed),
+                    budget=budget,
+                    ledger=ledger,
+                    policies=policies,
+                    clock=clock,
+                ),
+                trail,
+                meter,
+                clock,
+            ),
         )
         server = Server(app, settings.server)
         await _serving(stack, server, listener, reader)
@@ -204,6 +226,30 @@ async def running_platform(
         yield Platform(
             url=url, admin_key=admin_key, new_admin_key=is_new, upstreams=upstreams, policies=policies, server=server
         )
+
+
+async def _signon(
+    stack: AsyncExitStack,
+    settings: Settings,
+    environ: Mapping[str, str],
+    *,
+    secret: Secret,
+    database: Database,
+    policies: PolicyStore,
+    clock: Clock,
+    url: str,
+) -> SignOn | None:
+    """Sign-in, when a provider is configured; it knows the ended grants before the first call comes."""
+    if not settings.sso.providers:
+        return None
+    keys = SignOnKeys(
+        pepper=secret.derive("sign-in hashes"), seal=secret.derive("sign-in seal"), sign=secret.derive("access tokens")
+    )
+    signon = SignOn(settings.sso, database, keys=keys, url=url, roles=policies, clock=clock, environ=environ)
+    stack.push_async_callback(signon.close)
+    await signon.tokens.watch()
+    await _in_background(stack, signon.run(), "sign-in watch")
+    return signon
 
 
 async def _admin_key(keys: Keys, data: Path) -> tuple[str, bool]:
@@ -263,13 +309,15 @@ def _checks(database: Database, trail: PostgresTrail, upstream: Upstream) -> dic
     }
 
 
-def _make_folder(data: Path) -> None:
+def _secret(data: Path) -> Secret:
+    """The secret of the data folder, which is made when it is missing."""
     try:
         data.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(
             f"The data folder {data} cannot be made ({error.strerror}). Choose another with --data."
         ) from error
+    return load_secret(data)
 
 
 async def _database(stack: AsyncExitStack, settings: Settings) -> Database:

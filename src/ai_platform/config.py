@@ -21,6 +21,7 @@ from ai_platform.policy.settings import PolicySettings
 from ai_platform.pricing.settings import PricingSettings
 from ai_platform.protection import ProtectionSettings
 from ai_platform.simulator import SimulatorSettings
+from ai_platform.sso.settings import SsoSettings
 from ai_platform.stores.settings import StoresSettings
 from ai_platform.telemetry.settings import AlertSettings, LogSettings, MetricsSettings
 from ai_platform.upstream.settings import BreakerSettings, RetrySettings, UpstreamSettings
@@ -39,6 +40,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     data: Path = Path()
     stores: StoresSettings = StoresSettings()
     identity: IdentitySettings = IdentitySettings()
+    sso: SsoSettings = SsoSettings()
     policy: PolicySettings = PolicySettings()
     protection: ProtectionSettings = ProtectionSettings()
     pricing: PricingSettings = PricingSettings()

@@ -44,13 +44,18 @@ def over_budget(error: NoRoom, plan: Plan, wanted: int, now: float) -> OverBudge
         advice = f"{reset} {_advice(counter, limit, level)}"
         wait = max(1.0, math.ceil(level.end - now))
     title = "Token limit" if counter.unit is Unit.TOKENS else "Budget"
-    return OverBudget(
+    refusal = OverBudget(
         Refusal.TOKEN_LIMIT if counter.unit is Unit.TOKENS else Refusal.BUDGET,
         f"{title} used up: {_whose(counter, limit)} may use {_amount(counter, limit.cap)} a {counter.period.value};"
         f" {spent}. {amount}. {advice}",
         rule=limit.rule,
         retry_after=wait,
     )
+    if wait != IN_FLIGHT:
+        refusal.period = counter.period.value
+        refusal.resets_at = level.end
+        refusal.shared = counter.scope in {Scope.ORG, Scope.TEAM}
+    return refusal
 
 
 def _advice(counter: Counter, limit: Limit, level: Level) -> str:

@@ -63,7 +63,14 @@ class RateLimited(Refused):
 
 
 class OverBudget(Refused):
-    pass
+    """period: `day`, `week` or `month` of the limit that is used up, "" when only calls in flight hold the rest.
+
+    resets_at: when it starts again, epoch seconds. shared: others use the same limit.
+    """
+
+    period = ""
+    resets_at = 0.0
+    shared = False
 
 
 class InvalidCall(Refused):

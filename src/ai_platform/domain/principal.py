@@ -6,6 +6,11 @@ import msgspec
 
 from ai_platform.domain.permission import EVERYTHING, Permission
 
+SIGNED_IN = "signin_"
+"""Prefix of `key_id` of whoever signed in: the same for all tokens of one person, so that a budget for a key is not
+fresh after every sign-in.
+"""
+
 
 class PrincipalKind(StrEnum):
     PERSON = "person"
@@ -33,6 +38,7 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     models: glob patterns this credential may use; empty = no restriction by the credential.
     tools: the same for MCP tools, `server/tool`.
     permissions: granted permissions, or {"*"}.
+    groups: of the identity provider, those that the configuration names.
     """
 
     id: str
@@ -48,6 +54,12 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     key_id: str | None = None
     models: tuple[str, ...] = ()
     tools: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+
+    @property
+    def signed_in(self) -> bool:
+        """By single sign-on, not with a platform key."""
+        return self.key_id is not None and self.key_id.startswith(SIGNED_IN)
 
     def may(self, permission: Permission) -> bool:
         return permission in self.permissions or EVERYTHING in self.permissions

@@ -8,12 +8,18 @@ GET      /v1/models[/ID]                         models                      flo
 POST GET /v1/files                               Files                       flow
 *        /v1/files/ID[/content]                  the same                    flow
 *        /admin/...                              admin API                   entrypoints/admin
+GET POST /.well-known/oauth-authorization-server, /oauth/...  tokens         entrypoints/signin/oauth
+GET POST /auth/...                               signing in with a browser   entrypoints/signin/browser
+GET POST /device                                 approving a program         entrypoints/signin/device
+GET      /managed/settings /api/oauth/usage      for signed-in Claude Code   entrypoints/signin/claude_code
+POST     /v1/metrics /v1/logs /v1/traces         its telemetry               the same
 GET HEAD /metrics /healthz /readyz               operations, no credential   entrypoints/operations
 GET HEAD /                                       what this is                entrypoints/operations
 """
 
 import re
 import time
+from collections.abc import Mapping
 from functools import partial
 from types import MappingProxyType
 from urllib.parse import unquote_to_bytes
@@ -53,14 +59,21 @@ _DOUBTFUL = re.compile(rb"[\x00-\x20\x7f%\\;?#]|(?:^|/)\.{0,2}(?:/|$)")
 
 
 class Application:
-    """The ASGI application: looks the route up and hands over."""
+    """The ASGI application: looks the route up and hands over. signin: the routes of sign-in, by method and path."""
 
-    def __init__(self, door: MessagesDoor, admin: AdminRouter, operations: Operations) -> None:
+    def __init__(
+        self,
+        door: MessagesDoor,
+        admin: AdminRouter,
+        operations: Operations,
+        signin: Mapping[tuple[str, str], Handler] | None = None,
+    ) -> None:
         self._admin = admin
         self._handlers: dict[tuple[str, str], Handler] = {
             route: partial(door.serve, operation) for route, operation in EXACT.items()
         }
         self._handlers |= operations.handlers()
+        self._handlers |= signin or {}
         self._below = [
             (before, behind, methods, partial(door.serve, operation)) for before, behind, methods, operation in BELOW
         ]

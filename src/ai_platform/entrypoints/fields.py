@@ -11,6 +11,7 @@ from ai_platform.domain.decision import Refusal
 from ai_platform.domain.errors import InvalidCall
 from ai_platform.domain.principal import Credentials
 from ai_platform.entrypoints.http import Scope
+from ai_platform.identity.authenticator import TOKEN
 
 KEY_PREFIX = "aip_"
 
@@ -89,6 +90,11 @@ def credentials_of(fields: Fields) -> Credentials:
     if api_key and (not bearer or (api_key.startswith(KEY_PREFIX) and not bearer.startswith(KEY_PREFIX))):
         return Credentials(api_key, "x-api-key")
     return Credentials(bearer or None, "authorization" if bearer else "")
+
+
+def is_token(credentials: Credentials) -> bool:
+    """Of somebody who signed in, unlike a platform key."""
+    return credentials.secret is not None and credentials.secret.startswith(TOKEN)
 
 
 def client_of(scope: Scope, fields: Fields) -> Client:

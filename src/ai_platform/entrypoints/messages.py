@@ -10,7 +10,7 @@ from typing import Any
 from ai_platform.domain.call import Answer, Call, Door, Headers, Operation
 from ai_platform.domain.clock import Clock
 from ai_platform.domain.decision import Refusal
-from ai_platform.domain.errors import PlatformError, Refused
+from ai_platform.domain.errors import OverBudget, PlatformError, Refused
 from ai_platform.domain.identifiers import new_id
 from ai_platform.entrypoints.body import JSON_OPERATIONS, read_head_in_turns
 from ai_platform.entrypoints.errors import answer_to, shape_of
@@ -22,6 +22,7 @@ from ai_platform.entrypoints.fields import (
     check_target,
     client_of,
     credentials_of,
+    is_token,
 )
 from ai_platform.entrypoints.http import (
     ClientGoneError,
@@ -39,6 +40,7 @@ from ai_platform.entrypoints.http import (
 from ai_platform.entrypoints.load import Load, Slot
 from ai_platform.entrypoints.settings import ServerSettings
 from ai_platform.gateway import Gateway
+from ai_platform.gateway.allowance import refused_headers
 from ai_platform.gateway.events import error_event
 
 _LINKS_BACK = frozenset({Operation.BATCHES_CREATE, Operation.BATCHES})
@@ -79,7 +81,10 @@ class MessagesDoor:
         except ClientGoneError:
             return
         except PlatformError as error:
-            await send_whole(send, *answer_to(error, call_id))
+            status, headers, body = answer_to(error, call_id)
+            if isinstance(error, OverBudget) and is_token(credentials_of(Fields(scope["headers"]))):
+                headers += refused_headers(error)
+            await send_whole(send, status, headers, body)
 
     async def _call(
         self, operation: Operation, scope: Scope, receive: Receive, slot: Slot, *, call_id: str, now: float

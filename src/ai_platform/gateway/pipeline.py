@@ -9,9 +9,10 @@ from contextlib import asynccontextmanager
 from typing import NoReturn
 
 from ai_platform.budget import Budget
-from ai_platform.domain.call import Answer, Call, Client
+from ai_platform.domain.call import Answer, Call, Client, Operation
 from ai_platform.domain.errors import Refused, StoreUnavailable
 from ai_platform.domain.principal import Credentials
+from ai_platform.gateway.allowance import with_standing
 from ai_platform.gateway.book import Book
 from ai_platform.gateway.charge import Cashier
 from ai_platform.gateway.watch import watch
@@ -86,6 +87,8 @@ class Gateway:
                 await record.admitted()  # durable, or the call does not happen
                 async with self._upstream.open(route, call) as answer:
                     record.answered(answer)
+                    if caller.signed_in and call.operation is Operation.MESSAGES_CREATE:
+                        answer.headers = with_standing(answer.headers, self._budget.standing(caller, decision.limits))
                     try:
                         yield watch(answer, call, record, self._protection, policy)
                     finally:

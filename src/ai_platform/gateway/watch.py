@@ -13,6 +13,7 @@ from ai_platform.domain.call import Answer, Call, Operation
 from ai_platform.domain.decision import Refusal
 from ai_platform.domain.errors import OverBudget, PlatformError, UpstreamBroken
 from ai_platform.gateway.events import EventSplitter, Kind, data_of, kind_of
+from ai_platform.gateway.models import model_in, only_usable
 from ai_platform.gateway.record import Record
 from ai_platform.policy import Policy
 from ai_platform.protection import Guard, StreamGuard
@@ -77,7 +78,7 @@ def watch(answer: Answer, call: Call, record: Record, protection: Guard, policy:
         body = _recorded(_stream(answer, record, guard, ToolWatch(policy, record)), record)
         return Answer(answer.status, answer.headers, body, resized=True, **answer.facts)
     if kind.startswith((b"application/json", b"application/x-jsonl", b"application/jsonl")):
-        body = _recorded(_document(answer, call, record, protection, ToolWatch(policy, record)), record)
+        body = _recorded(_document(answer, call, record, protection, policy), record)
         return Answer(answer.status, answer.headers, body, whole=True, **answer.facts)
     if is_good(answer) and call.operation is not Operation.FILES and answer.header(b"content-length") != b"0":
         return Answer(answer.status, answer.headers, _recorded(_nothing(answer, record), record), **answer.facts)
@@ -183,18 +184,28 @@ def _note(kind: Kind, event: bytes, record: Record, tools: "ToolWatch") -> None:
 
 
 async def _document(
-    answer: Answer, call: Call, record: Record, protection: Guard, tools: "ToolWatch"
+    answer: Answer, call: Call, record: Record, protection: Guard, policy: Policy
 ) -> AsyncGenerator[bytes]:
     body = await _whole(answer, record)
     if is_good(answer):
         record.usage_meter.feed_message(body)
-        tools.message(body)
+        ToolWatch(policy, record).message(body)
+        if call.operation is Operation.MODELS:
+            body = _models(body, record, policy)
         inspection = protection.inspect_answer(record.known_caller, call, record.known_decision.plan, body)
         record.answer_inspection = inspection
         body = inspection.body
     await record.finished()
     if body:
         yield body
+
+
+def _models(body: bytes, record: Record, policy: Policy) -> bytes:
+    """What the caller may use of it. Raises Denied for a single model that they may not."""
+    if single := model_in(body):
+        policy.check_model(record.known_caller, single)
+        return body
+    return only_usable(body, lambda model: policy.may_use(record.known_caller, model))
 
 
 async def _nothing(answer: Answer, record: Record) -> AsyncGenerator[bytes]:

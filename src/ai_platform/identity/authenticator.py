@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import datetime as dt
 import hmac
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Protocol
 
 from ai_platform.domain.call import Client
 from ai_platform.domain.clock import Clock
@@ -26,6 +26,18 @@ from ai_platform.stores.postgres import Database
 DEFAULT_HELP = "Ask an administrator of this platform for a key (`ai-platform keys create NAME`)."
 RECENT = dt.timedelta(seconds=10)
 """How far back the watcher looks: changes that committed late are still seen."""
+
+
+TOKEN = "eyJ"
+"""How a JWT begins: the access token of somebody who signed in."""
+
+
+class SignedTokens(Protocol):
+    """What this room needs of sign-in."""
+
+    def principal(self, text: str) -> Principal:
+        """Raises Unauthenticated, StoreUnavailable."""
+        ...
 
 
 class _Entry:
@@ -61,7 +73,10 @@ class Authenticator:
         roles: RoleBook,
         clock: Clock,
         settings: IdentitySettings | None = None,
+        tokens: SignedTokens | None = None,
     ) -> None:
+        """tokens: those of people who signed in; None = there is no sign-in."""
+        self._tokens = tokens
         self._database = database
         self._pepper = pepper
         self._roles = roles
@@ -90,6 +105,8 @@ class Authenticator:
         """
         text = credentials.secret
         if text is None or not has_shape(text):
+            if text is not None and self._tokens is not None and text.startswith(TOKEN):
+                return self._signed_in(self._tokens, text, client.ip)
             self._malformed(text, client.ip)
         key_id = key_id_of(text)
         entry = self._entries.get(key_id)
@@ -218,6 +235,14 @@ class Authenticator:
         reach = reach_of(entry.key.roles, entry.key.scopes, self._roles)
         entry.principal = principal_of(entry.key, reach)
         return entry.principal
+
+    def _signed_in(self, tokens: SignedTokens, text: str, ip: str) -> Principal:
+        try:
+            return tokens.principal(text)
+        except Unauthenticated as error:
+            if error.reason is Refusal.UNAUTHENTICATED:
+                self.attempts.failed(ip)
+            raise
 
     def _malformed(self, text: str | None, ip: str) -> NoReturn:
         if text is None:

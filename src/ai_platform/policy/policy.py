@@ -10,7 +10,7 @@ from typing import Any
 
 from ai_platform.documents import read_text
 from ai_platform.domain.call import Call, Operation
-from ai_platform.domain.decision import Decision, Refusal
+from ai_platform.domain.decision import Decision, Limits, Refusal
 from ai_platform.domain.errors import Denied
 from ai_platform.domain.permission import Permission
 from ai_platform.domain.principal import Principal
@@ -110,13 +110,22 @@ class Policy:
             rule=rule,
             reason=reason,
             policy_version=self.version,
-            limits=self._team_limits.get(principal.team or "", self.limits),
+            limits=self.limits_of(principal),
             plan=self.plan,
         )
+
+    def limits_of(self, principal: Principal) -> Limits:
+        return self._team_limits.get(principal.team or "", self.limits)
 
     def may_use(self, principal: Principal, model: str) -> bool:
         """Whether the caller may use this model, for lists of models."""
         return self._models.judge(principal, model).permitted
+
+    def check_model(self, principal: Principal, model: str) -> None:
+        """Raises Denied: MODEL_NOT_ALLOWED."""
+        verdict = self._models.judge(principal, model)
+        if not verdict.permitted:
+            raise self._model_denied(model, verdict)
 
     def summary(self) -> list[dict[str, Any]]:
         """Rows {rule, effect, status, where}: everything the policy says and what becomes of it."""

@@ -1,0 +1,55 @@
+"""The doors of sign-in: pages for browsers, OAuth for programs, and what signed-in Claude Code asks for."""
+
+from ai_platform.audit import Trail
+from ai_platform.domain.clock import Clock
+from ai_platform.entrypoints.http import Handler
+from ai_platform.entrypoints.signin.browser import Browser
+from ai_platform.entrypoints.signin.claude_code import ClaudeCode
+from ai_platform.entrypoints.signin.device import DevicePage
+from ai_platform.entrypoints.signin.oauth import OAuth
+from ai_platform.entrypoints.signin.record import Recorder
+from ai_platform.sso import SignOn
+from ai_platform.telemetry import Meter
+
+__all__ = ["sign_in_handlers"]
+
+
+def sign_in_handlers(
+    signon: SignOn | None, claude_code: ClaudeCode, trail: Trail, meter: Meter, clock: Clock
+) -> dict[tuple[str, str], Handler]:
+    """Every route of this door; without a provider (signon None) nobody can sign in, and those routes are missing."""
+    meter.counter(
+        "aip_client_telemetry_total",
+        "Telemetry documents that clients sent; they are dropped.",
+        lambda: {(signal,): count for signal, count in claude_code.received.items()},
+        labels=("signal",),
+    )
+    return claude_code.handlers() | (_signing_in(signon, trail, meter, clock) if signon else {})
+
+
+def _signing_in(signon: SignOn, trail: Trail, meter: Meter, clock: Clock) -> dict[tuple[str, str], Handler]:
+    record = Recorder(trail, clock)
+    browser = Browser(signon, record)
+    device = DevicePage(signon, browser, record, clock)
+    oauth = OAuth(signon, record, clock)
+    meter.counter(
+        "aip_sign_ins_total",
+        "What became of sign-ins, codes and refresh tokens.",
+        lambda: {
+            ("signed_in",): browser.signed_in,
+            ("refused",): browser.refused,
+            ("program_approved",): device.approved,
+            ("program_denied",): device.denied,
+            ("wrong_code",): device.wrong,
+            ("token_issued",): oauth.issued,
+            ("token_refreshed",): oauth.refreshed,
+            ("refresh_reused",): oauth.reused,
+        },
+        labels=("result",),
+    )
+    meter.counter(
+        "aip_sign_in_watch_failures_total",
+        "Looks for ended sign-ins that PostgreSQL did not answer.",
+        lambda: signon.watch_failures,
+    )
+    return {**browser.handlers(), **device.handlers(), **oauth.handlers()}

@@ -1,0 +1,103 @@
+"""Who signed in -> the principal they are here, the same one that keys, budgets and the audit log know.
+
+A person is known by the provider's own identifier. An address joins them to what was there before them (a key made
+for that address), but never to somebody else of the same provider: an address can be given to another person.
+Above: signon. Below: stores.
+"""
+
+from typing import Any
+
+import msgspec
+
+from ai_platform.domain.clock import Clock
+from ai_platform.domain.decision import Refusal
+from ai_platform.domain.errors import Denied
+from ai_platform.domain.identifiers import new_id
+from ai_platform.domain.principal import PrincipalKind
+from ai_platform.sso.mapping import Person
+from ai_platform.stores.postgres import Database
+
+TENANT = "default"
+
+
+class Account(msgspec.Struct, frozen=True, kw_only=True):
+    """A person with the rights of their last word from the provider; what sessions and tokens are for."""
+
+    id: str
+    name: str
+    provider: str
+    subject: str
+    email: str | None = None
+    roles: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    team: str | None = None
+    region: str | None = None
+    tenant: str = TENANT
+
+
+class People:
+    def __init__(self, database: Database, clock: Clock, *, contact: str) -> None:
+        self._database = database
+        self._clock = clock
+        self._contact = contact
+
+    async def account_of(self, person: Person) -> Account:
+        """Made on first sight.
+
+        Raises:
+            Denied: the address belongs to another account of the same provider.
+
+        """
+        async with self._database.transaction() as connection:
+            known = await connection.fetchval(
+                "SELECT principal_id FROM sso_identities WHERE provider = $1 AND subject = $2",
+                person.provider,
+                person.subject,
+            )
+            if known is None:
+                known = await self._join(connection, person)
+        if known is None:
+            message = (
+                f"The address {person.email} belongs to another account of this identity provider. {self._contact}"
+            )
+            raise Denied(Refusal.PERMISSION_MISSING, message, rule="one account an address")
+        return Account(
+            id=known,
+            name=person.name,
+            provider=person.provider,
+            subject=person.subject,
+            email=person.email,
+            roles=person.roles,
+            groups=person.groups,
+            team=person.team,
+            region=person.region,
+        )
+
+    async def _join(self, connection: Any, person: Person) -> str | None:
+        handle = person.email or f"oidc:{person.provider}:{person.subject}"
+        await connection.execute(
+            "INSERT INTO principals (id, tenant, kind, handle, name, email) VALUES ($1, $2, $3, $4, $5, $6)"
+            " ON CONFLICT (tenant, handle) DO NOTHING",
+            new_id("usr", self._clock.now()),
+            TENANT,
+            PrincipalKind.PERSON.value,
+            handle,
+            person.name,
+            person.email,
+        )
+        principal: str = await connection.fetchval(
+            "SELECT id FROM principals WHERE tenant = $1 AND handle = $2", TENANT, handle
+        )
+        # The constraint (provider, principal_id) says no when the address is another subject's already.
+        added = await connection.fetchval(
+            "INSERT INTO sso_identities (provider, subject, principal_id) VALUES ($1, $2, $3)"
+            " ON CONFLICT DO NOTHING RETURNING principal_id",
+            person.provider,
+            person.subject,
+            principal,
+        )
+        return added or await connection.fetchval(
+            "SELECT principal_id FROM sso_identities WHERE provider = $1 AND subject = $2",
+            person.provider,
+            person.subject,
+        )

@@ -1,0 +1,192 @@
+"""One OpenID provider: its metadata and keys, and the two ways to ask it about a person (code, refresh token).
+
+Metadata and keys are kept; an unknown key id has them read again, but not more often than KEYS_PAUSE, so that forged
+tokens cannot make this process flood the provider. Above: signon. Below: fetch, idtoken.
+"""
+
+import asyncio
+import base64
+import hashlib
+from typing import Any, NamedTuple
+from urllib.parse import urlencode
+
+import msgspec
+
+from ai_platform.domain.clock import Clock
+from ai_platform.domain.errors import ConfigError, UpstreamBroken
+from ai_platform.sso.fetch import Answered, Fetcher
+from ai_platform.sso.idtoken import Expected, Head, PublicKey, choose, head_of, keys_of, refused, verified
+from ai_platform.sso.settings import ProviderSettings
+
+METADATA_SECONDS = 3600.0
+KEYS_SECONDS = 3600.0
+KEYS_PAUSE = 10.0
+
+
+class Told(NamedTuple):
+    """claims: verified. refresh_token: of the provider, None when it gave none."""
+
+    claims: dict[str, Any]
+    refresh_token: str | None
+
+
+class _Metadata(msgspec.Struct):
+    issuer: str
+    authorization_endpoint: str
+    token_endpoint: str
+    jwks_uri: str
+    userinfo_endpoint: str | None = None
+    token_endpoint_auth_methods_supported: tuple[str, ...] = ("client_secret_basic",)
+    authorization_response_iss_parameter_supported: bool = False
+
+
+class Provider:
+    """Raises of every method: UpstreamUnreachable, UpstreamBroken; Unauthenticated for what does not check out."""
+
+    def __init__(
+        self, settings: ProviderSettings, *, secret: str | None, clock: Clock, skew: float, seconds: float
+    ) -> None:
+        if not settings.issuer.startswith(("https://", "http://")):
+            message = f"The issuer {settings.issuer!r} of sso.providers '{settings.name}' must begin with https://."
+            raise ConfigError(message)
+        self.settings = settings
+        self._secret = secret
+        self._clock = clock
+        self._skew = skew
+        self._fetcher = Fetcher(
+            settings.issuer, settings.hosts, seconds=seconds, name=settings.name, ca_file=settings.ca_file
+        )
+        self._metadata: _Metadata | None = None
+        self._metadata_at = 0.0
+        self._keys: dict[str | None, list[PublicKey]] = {}
+        self._keys_at = float("-inf")
+        self._reading = asyncio.Lock()
+
+    async def close(self) -> None:
+        await self._fetcher.close()
+
+    async def authorization_url(self, *, redirect_uri: str, state: str, nonce: str, verifier: str) -> str:
+        """Where the browser goes to sign in (code flow, PKCE S256)."""
+        metadata = await self._described()
+        challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
+        query = {
+            "response_type": "code",
+            "client_id": self.settings.client_id,
+            "redirect_uri": redirect_uri,
+            "scope": " ".join(self.settings.scopes),
+            "state": state,
+            "nonce": nonce,
+            "code_challenge": challenge,
+            "code_challenge_method": "S256",
+        }
+        if "offline_access" in self.settings.scopes:
+            query["prompt"] = "consent"  # OpenID Connect Core 1.0 section 11: without it the scope is ignored
+        joint = "&" if "?" in metadata.authorization_endpoint else "?"
+        return metadata.authorization_endpoint + joint + urlencode(query)
+
+    async def exchange(self, code: str, *, redirect_uri: str, nonce: str, verifier: str, issuer: str | None) -> Told:
+        """issuer: the `iss` parameter of the answer (RFC 9207), None when there was none."""
+        metadata = await self._described()
+        if issuer != metadata.issuer and (
+            issuer is not None or metadata.authorization_response_iss_parameter_supported
+        ):
+            raise refused("another issuer sent it")
+        form = {
+            "grant_type": "authorization_code",
+            "code": code,
+            "redirect_uri": redirect_uri,
+            "code_verifier": verifier,
+        }
+        answer = await self._token(metadata, form)
+        return await self._told(metadata, answer, nonce)
+
+    async def renew(self, refresh_token: str) -> Told:
+        """What the provider says about the person now. Raises Unauthenticated when it knows them no more."""
+        metadata = await self._described()
+        answer = await self._token(metadata, {"grant_type": "refresh_token", "refresh_token": refresh_token})
+        return await self._told(metadata, answer, None)
+
+    async def _token(self, metadata: _Metadata, form: dict[str, str]) -> Answered:
+        client = self.settings.client_id
+        basic: tuple[str, str] | None = None
+        if self._secret is None:
+            form = {**form, "client_id": client}
+        elif "client_secret_basic" in metadata.token_endpoint_auth_methods_supported:
+            basic = (urlencode({"": client})[1:], urlencode({"": self._secret})[1:])  # RFC 6749 section 2.3.1
+        else:
+            form = {**form, "client_id": client, "client_secret": self._secret}
+        answer = await self._fetcher.post(metadata.token_endpoint, form, basic=basic)
+        if answer.status == 200:
+            return answer
+        error = str(answer.body.get("error", ""))[:40]
+        if answer.status < 500 and error == "invalid_grant":
+            raise refused("the code was used, has expired or is not known")
+        message = (
+            f"The identity provider '{self.settings.name}' refused to say who signed in ({answer.status} {error})."
+            " Whoever runs this platform should check client_id, secret and redirect address."
+        )
+        raise UpstreamBroken(message, target=self.settings.name)
+
+    async def _told(self, metadata: _Metadata, answer: Answered, nonce: str | None) -> Told:
+        token, access, refresh = (answer.body.get(key) for key in ("id_token", "access_token", "refresh_token"))
+        new_refresh = refresh if isinstance(refresh, str) else None
+        claims: dict[str, Any] = {}
+        if isinstance(token, str):
+            claims = await self.checked(token, nonce)
+        elif nonce is not None:
+            raise refused("it holds no ID token")
+        names = self.settings.claims
+        wanted = {name.partition(".")[0] for name in (names.email, names.groups, names.name) if name}
+        if metadata.userinfo_endpoint and isinstance(access, str) and not wanted <= set(claims):
+            told = await self._fetcher.get(metadata.userinfo_endpoint, bearer=access)
+            if told.status == 200 and told.body.get("sub") == claims.get("sub", told.body.get("sub")):
+                claims = {**told.body, **claims}
+        if not isinstance(claims.get("sub"), str):
+            raise refused("it names nobody")
+        return Told(claims, new_refresh)
+
+    async def checked(self, token: str, nonce: str | None) -> dict[str, Any]:
+        """The claims of an ID token of this provider for this platform. Raises Unauthenticated."""
+        expected = Expected(self.settings.issuer, self.settings.client_id, nonce, self.settings.algorithms)
+        head = head_of(token, expected)
+        key = await self._key(head)
+        return verified(token, head, key, expected, now=self._clock.now(), skew=self._skew)
+
+    async def _key(self, head: Head) -> PublicKey:
+        age = self._clock.monotonic() - self._keys_at
+        key = choose(self._keys, head) if age < KEYS_SECONDS else None
+        if key is None and age >= KEYS_PAUSE:
+            async with self._reading:
+                if self._clock.monotonic() - self._keys_at >= min(age, KEYS_PAUSE):
+                    await self._read_keys()
+        key = key or choose(self._keys, head)
+        if key is None:
+            raise refused("the provider has no key of that id")
+        return key
+
+    async def _read_keys(self) -> None:
+        metadata = await self._described()
+        answer = await self._fetcher.get(metadata.jwks_uri)
+        if answer.status != 200 or not (keys := keys_of(answer.body)):
+            raise UpstreamBroken(f"The identity provider '{self.settings.name}' shows no keys.", target="jwks")
+        self._keys = keys
+        self._keys_at = self._clock.monotonic()
+
+    async def _described(self) -> _Metadata:
+        """OpenID Connect Discovery 1.0."""
+        now = self._clock.monotonic()
+        if self._metadata is not None and now - self._metadata_at < METADATA_SECONDS:
+            return self._metadata
+        url = self.settings.issuer.rstrip("/") + "/.well-known/openid-configuration"
+        answer = await self._fetcher.get(url)
+        try:
+            metadata = msgspec.convert(answer.body, _Metadata)
+        except msgspec.ValidationError as error:
+            message = f"{url} describes no OpenID provider (status {answer.status})."
+            raise UpstreamBroken(message, target=self.settings.name) from error
+        if metadata.issuer != self.settings.issuer:
+            message = f"{url} is of the issuer {metadata.issuer[:200]!r}; write exactly that in sso.providers."
+            raise UpstreamBroken(message, target=self.settings.name)
+        self._fetcher.check(metadata.authorization_endpoint)
+        self._metadata, self._metadata_at = metadata, now
+        return metadata

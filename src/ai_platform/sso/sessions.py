@@ -1,0 +1,115 @@
+"""Browser sessions: a random id in a cookie, its keyed hash in PostgreSQL, an idle and an absolute limit.
+
+Above: signon. Below: stores.
+"""
+
+import hmac
+import secrets
+from typing import Any
+
+import msgspec
+
+from ai_platform.domain.clock import Clock
+from ai_platform.sso.people import Account
+from ai_platform.sso.rows import moment
+from ai_platform.sso.settings import SessionSettings
+from ai_platform.stores.postgres import Database
+
+SEEN_EVERY = 60.0
+"""Seconds between two writes of "last seen": a page load costs no write."""
+
+
+SPENT = "spent"
+
+
+class Session(msgspec.Struct, frozen=True):
+    """csrf: what every form of this session must carry; tells nothing about the cookie.
+
+    spent: the provider's refresh token of this sign-in has gone to a program already; the next program needs another.
+    """
+
+    account: Account
+    csrf: str
+    spent: bool = False
+
+
+class Sessions:
+    def __init__(self, database: Database, *, pepper: bytes, clock: Clock, settings: SessionSettings) -> None:
+        self._database = database
+        self._pepper = pepper
+        self._clock = clock
+        self._settings = settings
+
+    async def begin(self, account: Account, *, replaces: str | None = None, provider_token: str | None = None) -> str:
+        """The cookie's value, new with every sign-in. replaces: the one the browser had, which ends.
+
+        provider_token: the provider's refresh token, sealed.
+        """
+        if replaces:
+            await self.end(replaces)
+        cookie = secrets.token_urlsafe(32)
+        now = self._clock.now()
+        await self._database.execute(
+            "INSERT INTO sso_sessions (id_hash, principal_id, account, created_at, seen_at, provider_token)"
+            " VALUES ($1, $2, $3, $4, $4, $5)",
+            self._hash(cookie),
+            account.id,
+            msgspec.to_builtins(account),
+            moment(now),
+            provider_token,
+        )
+        return cookie
+
+    async def get(self, cookie: str) -> Session | None:
+        """None: not known, ended, or past a limit."""
+        now = self._clock.now()
+        row: Any = await self._database.fetchrow(
+            "SELECT account, seen_at, provider_token FROM sso_sessions WHERE id_hash = $1 AND ended_at IS NULL"
+            " AND created_at > $2 AND seen_at > $3",
+            self._hash(cookie),
+            moment(now - self._settings.absolute_seconds),
+            moment(now - self._settings.idle_seconds),
+        )
+        if row is None:
+            return None
+        if now - row["seen_at"].timestamp() > min(SEEN_EVERY, self._settings.idle_seconds / 4):
+            await self._database.execute(
+                "UPDATE sso_sessions SET seen_at = $2 WHERE id_hash = $1", self._hash(cookie), moment(now)
+            )
+        csrf = hmac.digest(self._pepper, b"csrf:" + cookie.encode("latin-1", "replace"), "sha256").hex()
+        return Session(msgspec.convert(row["account"], Account), csrf, spent=row["provider_token"] == SPENT)
+
+    async def take_provider_token(self, cookie: str) -> str | None:
+        """Once: two programs must not use the same token, since providers take that for theft."""
+        row: Any = await self._database.fetchrow(
+            "UPDATE sso_sessions s SET provider_token = $2 FROM (SELECT id_hash, provider_token FROM sso_sessions"
+            " WHERE id_hash = $1 FOR UPDATE) AS was WHERE s.id_hash = was.id_hash AND was.provider_token <> $2"
+            " RETURNING was.provider_token",
+            self._hash(cookie),
+            SPENT,
+        )
+        return row["provider_token"] if row else None
+
+    async def end(self, cookie: str) -> None:
+        await self._database.execute(
+            "UPDATE sso_sessions SET ended_at = $2 WHERE id_hash = $1 AND ended_at IS NULL",
+            self._hash(cookie),
+            moment(self._clock.now()),
+        )
+
+    async def end_all(self, principal: str) -> None:
+        await self._database.execute(
+            "UPDATE sso_sessions SET ended_at = $2 WHERE principal_id = $1 AND ended_at IS NULL",
+            principal,
+            moment(self._clock.now()),
+        )
+
+    async def sweep(self) -> None:
+        """Forget those long past their limits."""
+        await self._database.execute(
+            "DELETE FROM sso_sessions WHERE created_at < $1",
+            moment(self._clock.now() - 2 * self._settings.absolute_seconds),
+        )
+
+    def _hash(self, cookie: str) -> bytes:
+        return hmac.digest(self._pepper, b"session:" + cookie.encode("latin-1", "replace"), "sha256")

@@ -1,0 +1,150 @@
+"""Settings of sign-in: identity providers, what their groups mean, and how long a sign-in lasts."""
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+
+Seconds = Annotated[float, msgspec.Meta(gt=0)]
+Count = Annotated[int, msgspec.Meta(ge=1)]
+Skew = Annotated[float, msgspec.Meta(ge=0, le=300)]
+
+ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
+"""Public-key signatures only: with a shared secret, whoever can check a token can also make one."""
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
+
+
+class ClaimNames(msgspec.Struct, frozen=True, kw_only=True):
+    """Which claims of the provider say what. A dot steps into an object: `realm_access.roles`.
+
+    email: the address. email_verified: the claim that must be true for the address to count; "" trusts every address
+    of this provider. name: what people are called. groups: a list, or one text.
+    team, region: taken as they are; "" = only from groups.
+    """
+
+    email: str = "email"
+    email_verified: str = "email_verified"
+    name: str = "name"
+    groups: str = "groups"
+    team: str = ""
+    region: str = ""
+
+
+class GroupRule(msgspec.Struct, frozen=True, kw_only=True):
+    """What membership of one group gives. Roles of several groups add up; the first team and region found count.
+
+    group: the name as the provider sends it, `*` = everybody who may sign in. roles: names from roles.yaml.
+    team: whose limits and budget apply. region: where the person works.
+    """
+
+    group: str
+    roles: tuple[str, ...] = ()
+    team: str | None = None
+    region: str | None = None
+
+
+class ProviderSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """One OpenID provider.
+
+    name: short, part of the redirect address /auth/callback/NAME. title: on the sign-in page. issuer: the address
+    under which /.well-known/openid-configuration is found; https, or http on loopback for development.
+    client_id: as registered there. client_secret_env, client_secret_file: where its secret is; neither = a public
+    client. scopes: what is asked for; with offline_access every refresh asks the provider whether the person is still
+    there. hosts: other hosts that its endpoints may lie on (Google's do). algorithms: signatures that are accepted.
+    ca_file: PEM file of the authority of its certificate; nothing = the system's.
+    email_domains: addresses that may sign in, by domain; empty = any. claims: which claims say what. groups: what
+    groups mean; who is in none of them is refused.
+    """
+
+    name: str
+    issuer: str
+    client_id: str
+    title: str = ""
+    client_secret_env: str = ""
+    client_secret_file: Path | None = None
+    scopes: tuple[str, ...] = ("openid", "email", "profile")
+    hosts: tuple[str, ...] = ()
+    algorithms: tuple[str, ...] = ALGORITHMS
+    ca_file: Path | None = None
+    email_domains: tuple[str, ...] = ()
+    claims: ClaimNames = ClaimNames()
+    groups: tuple[GroupRule, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise ValueError("name must be lower-case letters, digits and '-', at most 32, for example `corp`")
+        if "openid" not in self.scopes:
+            raise ValueError("scopes must hold openid, otherwise the provider says nothing about who signed in")
+        if unknown := set(self.algorithms) - set(ALGORITHMS):
+            raise ValueError(f"algorithms may be {', '.join(ALGORITHMS)}; not {', '.join(sorted(unknown))}")
+
+
+class SessionSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Browser sessions, in seconds.
+
+    idle_seconds: without a request, a session ends. absolute_seconds: it ends in any case.
+    """
+
+    idle_seconds: Seconds = 3600.0
+    absolute_seconds: Seconds = 43200.0
+
+
+class TokenSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Tokens of Claude Code and of `ai-platform login`, in seconds.
+
+    access_seconds: how long an access token is good; clients renew it silently. sign_in_seconds: how long until the
+    person has to sign in again. refresh_grace_seconds: how long the refresh token before the newest still gets the
+    same answer again, for a client that lost the first one. device_seconds: how long a code on a screen can be
+    approved. device_interval: how often a client may ask whether it was. outage_seconds: how long the provider may be
+    unreachable before a renewal that has to ask it is refused.
+    """
+
+    access_seconds: Seconds = 900.0
+    sign_in_seconds: Seconds = 43200.0
+    refresh_grace_seconds: Seconds = 20.0
+    device_seconds: Seconds = 600.0
+    device_interval: Count = 5
+    outage_seconds: Seconds = 3600.0
+
+
+class ManagedSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Claude Code settings for whom they fit. Empty lists fit everybody; of several lists each must fit.
+
+    file: JSON or YAML with the content of managed-settings.json; read again when it changes. groups: the provider's
+    groups. roles, teams: of the platform.
+    """
+
+    file: Path
+    groups: tuple[str, ...] = ()
+    roles: tuple[str, ...] = ()
+    teams: tuple[str, ...] = ()
+
+
+class SsoSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Sign-in. Without a provider there is none, and platform keys are the only credentials.
+
+    providers: in the order of the sign-in page. contact: whom a person who is refused should ask, a sentence.
+    clock_skew_seconds: how far the provider's clock may differ. fetch_seconds: how long the provider may take to
+    answer. sessions: browsers. tokens: programs. login_notice: shown by Claude Code beside the code, at most 500
+    characters. managed: settings sent to signed-in Claude Code; the first entry that fits counts.
+    device_requests_per_minute: sign-ins that one network address may begin. code_failures: wrong codes from one
+    person or address in ten minutes before no more are taken.
+    """
+
+    providers: tuple[ProviderSettings, ...] = ()
+    contact: str = "Ask whoever runs this platform for access."
+    clock_skew_seconds: Skew = 60.0
+    fetch_seconds: Seconds = 5.0
+    sessions: SessionSettings = SessionSettings()
+    tokens: TokenSettings = TokenSettings()
+    login_notice: Annotated[str, msgspec.Meta(max_length=500)] = ""
+    managed: tuple[ManagedSettings, ...] = ()
+    device_requests_per_minute: Count = 30
+    code_failures: Count = 5
+
+    def __post_init__(self) -> None:
+        names = [provider.name for provider in self.providers]
+        if len(names) != len(set(names)):
+            raise ValueError("two providers have the same name")
