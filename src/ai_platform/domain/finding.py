@@ -105,6 +105,8 @@ class ProtectionPlan(msgspec.Struct, frozen=True, kw_only=True):
     block_on_match: a critical finding blocks (otherwise it is redacted). alert: critical findings go to alert sinks.
     patterns: None = every rule, else the types or rule ids (the mission's short names included) to look for.
     allow: exact values (or globs with `*`) that are never findings.
+    restore_tool_arguments: tokens (action `tokenise`) are also restored in the arguments of tool calls, not only in
+    the text of answers.
     version: the policy version this plan came from.
     """
 
@@ -118,3 +120,4 @@ class ProtectionPlan(msgspec.Struct, frozen=True, kw_only=True):
     custom: tuple[CustomRule, ...] = ()
     allow: tuple[str, ...] = ()
     version: str = "built-in"
+    restore_tool_arguments: bool = False

@@ -4,6 +4,7 @@ A pattern runs in Hyperscan only, in linear time: no pattern can be slow. Matche
 Above: scanner.py, policy check. Below: engine.py.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from re import error as re_error
 
@@ -17,6 +18,7 @@ from ai_platform.protection.rule import Anchor, Rule, Span
 
 LONGEST = 120
 PREFIX = "custom-"
+_NOT_TYPE = re.compile(r"[^A-Z0-9]+")
 
 
 def engine_for(rules: Sequence[CustomRule]) -> Engine:
@@ -30,7 +32,7 @@ def as_rule(custom: CustomRule) -> Rule:
     run, _, _ = _reach(custom.pattern)
     return Rule(
         id=PREFIX + custom.name,
-        type=custom.name.upper().replace("-", "_").replace(" ", "_"),
+        type=_NOT_TYPE.sub("_", custom.name.upper()).strip("_") or "CUSTOM",
         label=custom.message or f"what the rule {custom.name!r} looks for",
         data_class=custom.data_class,
         tier=Tier.FORMAT,

@@ -6,7 +6,7 @@ Above: gateway. Below: sessions, texts, stream. It records nothing itself: the c
 
 import asyncio
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 
@@ -17,13 +17,15 @@ from ai_platform.domain.errors import Blocked, Refused
 from ai_platform.domain.finding import Action, Direction, Finding, ProtectionPlan, Severity
 from ai_platform.domain.principal import Principal
 from ai_platform.protection.body import BodyInspector, Inspected, Located, Memo, splice
-from ai_platform.protection.replace import replacement
+from ai_platform.protection.replace import Mint, replacement
+from ai_platform.protection.restore import restore_body
 from ai_platform.protection.scanner import Scanner
 from ai_platform.protection.seen import MemorySeen, SeenValues
 from ai_platform.protection.sessions import Sessions
 from ai_platform.protection.settings import ProtectionSettings
 from ai_platform.protection.stream import StreamGuard
 from ai_platform.protection.texts import inspect_texts
+from ai_platform.protection.vault import Exchange, Vault
 from ai_platform.protection.wording import blocked_input, blocked_output
 
 
@@ -54,6 +56,7 @@ class Guard:
         self._clock = clock
         self._secret = secret
         self._seen = seen or MemorySeen(settings.seen_values)
+        self.vault = Vault(clock, secret=secret, limit=settings.vault_tokens, lifetime=settings.vault_hours * 3600)
         self._memo = Memo(settings.memo_entries, secret)
         self._sessions = Sessions(settings.session_bytes)
         self._inspectors: dict[ProtectionPlan, BodyInspector] = {}
@@ -85,17 +88,16 @@ class Guard:
                 await asyncio.sleep(0)
                 pause = self._clock.monotonic()
         assert result is not None
-        return self._conclude(principal, inspector, result)
+        return self._conclude(principal, inspector, result, self._exchange(principal, call, plan))
 
     def watch(self, principal: Principal, call: Call, plan: ProtectionPlan) -> StreamGuard:
         """A guard for one streamed answer (server-sent events of the Messages API)."""
-        del call
         active = plan.enabled and plan.scan_output
-        return StreamGuard(self._inspector(plan).scanner if active else None, principal.team)
+        scanner = self._inspector(plan).scanner if active else None
+        return StreamGuard(scanner, principal.team, self._exchange(principal, call, plan))
 
     def inspect_answer(self, principal: Principal, call: Call, plan: ProtectionPlan, body: bytes) -> Inspection:
         """A complete JSON answer, or one line of batch results. Raises Blocked where an action is block."""
-        del call
         if not (plan.enabled and plan.scan_output) or not body:
             return Inspection((), body, 0, 0)
         inspector = self._inspector(plan)
@@ -104,7 +106,13 @@ class Guard:
         blocking = [item.finding for item in result.located if item.finding.action is Action.BLOCK]
         if blocking:
             raise Blocked(blocked_output(blocking, inspector.scanner.label), blocking, rule=blocking[0].rule)
-        return _rewritten(result, [_settled(item) for item in result.located], ())
+        exchange = self._exchange(principal, call, plan)
+        inspection = _rewritten(result, [_settled(item) for item in result.located], (), exchange.mint)
+        if not exchange.holds:
+            return inspection
+        body = restore_body(inspection.body, exchange)
+        changed = inspection.changed or body is not inspection.body
+        return replace(inspection, body=body, changed=changed)
 
     def _steps(self, principal: Principal, call: Call, inspector: BodyInspector) -> Iterator[Inspected | None]:
         if call.body.lstrip()[:1] in {b"{", b"["}:
@@ -124,7 +132,13 @@ class Guard:
             self._latest = (plan, inspector)
         return inspector
 
-    def _conclude(self, principal: Principal, inspector: BodyInspector, result: Inspected) -> Inspection:
+    def _exchange(self, principal: Principal, call: Call, plan: ProtectionPlan) -> Exchange:
+        scope = (principal.tenant, principal.id, call.client.session_id or "")
+        return self.vault.exchange(scope, tools=plan.restore_tool_arguments)
+
+    def _conclude(
+        self, principal: Principal, inspector: BodyInspector, result: Inspected, exchange: Exchange
+    ) -> Inspection:
         fresh: dict[str, Finding] = {}
         blocking: list[Finding] = []
         for item in result.located:
@@ -137,7 +151,7 @@ class Guard:
                     blocking.append(finding)
         if blocking:
             raise Blocked(blocked_input(blocking, inspector.scanner.label), blocking, rule=blocking[0].rule)
-        return _rewritten(result, [_settled(item) for item in result.located], tuple(fresh.values()))
+        return _rewritten(result, [_settled(item) for item in result.located], tuple(fresh.values()), exchange.mint)
 
 
 def _settled(item: Located) -> Finding:
@@ -148,10 +162,10 @@ def _settled(item: Located) -> Finding:
     return item.finding if action is item.finding.action else msgspec.structs.replace(item.finding, action=action)
 
 
-def _rewritten(result: Inspected, findings: list[Finding], fresh: tuple[Finding, ...]) -> Inspection:
+def _rewritten(result: Inspected, findings: list[Finding], fresh: tuple[Finding, ...], mint: Mint) -> Inspection:
     edits: list[tuple[int, int, bytes]] = []
     for item, finding in zip(result.located, findings, strict=True):
-        text = None if item.fixed else replacement(finding, item.value)
+        text = None if item.fixed else replacement(finding, item.value, mint)
         if text is not None:
             new = msgspec.json.encode(text)
             edits.append((item.start, item.end, new[1:-1] if item.quoted else new))

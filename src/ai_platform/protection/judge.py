@@ -14,6 +14,7 @@ import msgspec
 
 from ai_platform.protection.assigned import Candidate
 from ai_platform.protection.names import WORDS, read_name
+from ai_platform.protection.vault import TOKEN
 
 ALPHABET = "abcdefghijklmnopqrstuvwxyz^"
 LEVEL = 2
@@ -107,7 +108,7 @@ def plausible(candidate: Candidate) -> bool:
 
 def _stands_in(value: str) -> bool:
     lowered = value.lower()
-    return (
+    return TOKEN.fullmatch(value) is not None or (
         lowered in WORDS.stand_ins
         or any(map(lowered.__contains__, WORDS.stand_in_parts))
         or _STAND_IN.search(lowered) is not None

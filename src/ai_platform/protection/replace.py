@@ -4,22 +4,27 @@ The replacement carries a keyed hash, so that it is stable from turn to turn, re
 two different values stay distinguishable for the model. It contains no character that JSON or a shell must escape.
 """
 
+from collections.abc import Callable
+
 from ai_platform.domain.finding import Action, Finding
 
 _KEPT = {"CREDIT_CARD": 4, "US_SSN": 4, "PHONE_NUMBER": 2, "IBAN_CODE": 4}
 
 
-def replacement(finding: Finding, value: str) -> str | None:
-    """The new text, or None when the action leaves the value alone."""
+Mint = Callable[[str, str], str]
+"""(type, value) -> the token that stands for it."""
+
+
+def replacement(finding: Finding, value: str, mint: Mint | None = None) -> str | None:
+    """The new text, or None when the action leaves the value alone. Without `mint` nothing can be tokenised."""
     match finding.action:
         case Action.MASK:
             return mask(finding.type, value)
+        case Action.TOKENISE if mint is not None:
+            return mint(finding.type, value)
         case Action.BLOCK | Action.REDACT | Action.TOKENISE:
-            return (
-                f"[REDACTED:{finding.type}:{finding.value_hash[:8]}]"
-                if finding.value_hash
-                else f"[REDACTED:{finding.type}]"
-            )
+            told = f":{finding.value_hash[:8]}" if finding.value_hash else ""
+            return f"[REDACTED:{finding.type}{told}]"
         case _:
             return None
 

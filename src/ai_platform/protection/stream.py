@@ -13,6 +13,7 @@ import msgspec
 from ai_platform.domain.errors import Blocked
 from ai_platform.domain.finding import Action, Finding
 from ai_platform.protection.scanner import Scanner
+from ai_platform.protection.vault import Exchange
 from ai_platform.protection.watcher import Edit, TextWatcher
 from ai_platform.protection.watcher_json import JsonWatcher
 from ai_platform.protection.wording import blocked_output
@@ -66,13 +67,14 @@ class StreamGuard:
     feed/close raise Blocked when a finding's action is block; `released` tells whether any bytes had been passed on.
     """
 
-    def __init__(self, scanner: Scanner | None, team: str | None) -> None:
+    def __init__(self, scanner: Scanner | None, team: str | None, exchange: Exchange | None = None) -> None:
         self.findings: list[Finding] = []
         self.bytes_checked = 0
         self.changed = False
         self.released = False
         self._scanner = scanner
         self._team = team
+        self._exchange = exchange
         self._blocks: dict[int, _Block] = {}
 
     def feed(self, event: bytes) -> bytes:
@@ -112,9 +114,7 @@ class StreamGuard:
     def _text(self, event: bytes, index: int, name: str, text: str) -> bytes:
         block = self._blocks.get(index)
         if block is None:
-            assert self._scanner is not None
-            watcher = (JsonWatcher if name == "partial_json" else TextWatcher)(self._scanner, self._team)
-            block = self._blocks[index] = _Block(watcher, signed=name == "thinking")
+            block = self._blocks[index] = _Block(self._watcher(name), signed=name == "thinking")
         self.bytes_checked += len(text)
         safe = block.watcher.feed(text)
         if block.signed:
@@ -126,6 +126,13 @@ class StreamGuard:
             return event
         block.held.append(_Held(event, start, end, name, text))
         return self._emit(block, safe)
+
+    def _watcher(self, name: str) -> TextWatcher | JsonWatcher:
+        assert self._scanner is not None
+        exchange = self._exchange
+        if name == "partial_json":
+            return JsonWatcher(self._scanner, self._team, exchange=exchange and exchange.for_tools())
+        return TextWatcher(self._scanner, self._team, exchange=None if name == "thinking" else exchange)
 
     def _finish(self, index: int) -> bytes:
         block = self._blocks.pop(index, None)

@@ -15,6 +15,7 @@ from ai_platform.protection.probe import Probe
 from ai_platform.protection.replace import replacement
 from ai_platform.protection.rule import LOOK_BACK, Hit
 from ai_platform.protection.scanner import Scanner, clusters
+from ai_platform.protection.vault import TOKEN, Exchange
 from ai_platform.protection.view import View, is_plain, unfinished
 
 Edit = tuple[int, int, str]
@@ -36,8 +37,13 @@ class TextWatcher:
     feed/close return the offset before which the text is final: it may be passed on with its edits.
     """
 
-    def __init__(self, scanner: Scanner, team: str | None, *, lead: str = "") -> None:
-        """lead: text that stands before the stream and is not part of it (a JSON key); offsets start behind it."""
+    def __init__(
+        self, scanner: Scanner, team: str | None, *, lead: str = "", exchange: Exchange | None = None
+    ) -> None:
+        """lead: text that stands before the stream and is not part of it (a JSON key); offsets start behind it.
+
+        exchange: mints tokens, and restores those that stand in the text when it holds any.
+        """
         self.edits: list[Edit] = []
         self.found: list[Finding] = []
         self.led = bool(lead)
@@ -51,6 +57,8 @@ class TextWatcher:
         self._open: list[_Open] = []
         self._hits: list[Hit] = []  # confirmed, not yet final; offsets of the stream
         self._end = 0
+        self._exchange = exchange
+        self._restores = exchange is not None and exchange.holds
 
     def feed(self, text: str) -> int:
         self._text += text
@@ -88,6 +96,8 @@ class TextWatcher:
                     limit = min(limit, start)
         if self._hits:
             limit = self._settle(limit, min(limit, recorded))
+        if self._restores:
+            limit = self._restore(limit)
         self._final = max(self._final, min(limit, self._end))
         self._trim(min(recorded, self._final))
         return self._final
@@ -164,13 +174,31 @@ class TextWatcher:
         self._hits = rest
         return limit
 
+    def _restore(self, limit: int) -> int:
+        """Put values back for tokens before `limit`; returns the limit, moved before a token it would cut."""
+        assert self._exchange is not None
+        found = False
+        for match in TOKEN.finditer(self._text, max(0, self._final - self._base)):
+            start, end = match.start() + self._base, match.end() + self._base
+            if end > limit:
+                limit = min(limit, max(start, self._final)) if start < limit else limit
+                break
+            value = self._exchange.restore(match.group())
+            if value is not None and all(end <= begin or start >= stop for begin, stop, _ in self.edits):
+                self.edits.append((start, end, value))
+                found = True
+        if found:
+            self.edits.sort()
+        return limit
+
     def _report(self, hit: Hit) -> None:
         if hit.start < 0 or hit.start >= self._end:
             return  # in the lead or the tail
         end = min(hit.end, self._end)
         inner = Hit(hit.start - self._base, end - self._base, hit.rule)
         finding = self._scanner.finding(self._text, inner, Direction.OUTPUT, self._team)
-        new = replacement(finding, self._text[inner.start : inner.end])
+        mint = self._exchange.mint if self._exchange is not None else None
+        new = replacement(finding, self._text[inner.start : inner.end], mint)
         self.found.append(msgspec.structs.replace(finding, start=hit.start, end=end))
         if new is not None:
             self.edits.append((hit.start, end, new))

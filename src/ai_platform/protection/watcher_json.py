@@ -13,6 +13,7 @@ import msgspec
 from ai_platform.domain.finding import Finding
 from ai_platform.protection.leaves import LONG_NUMBER, lead_of
 from ai_platform.protection.scanner import Scanner
+from ai_platform.protection.vault import Exchange
 from ai_platform.protection.watcher import Edit, TextWatcher
 
 _STRING_PART = re.compile(
@@ -29,11 +30,12 @@ _LONGEST_KEY = 200
 class JsonWatcher:
     """The interface of TextWatcher; offsets are those of the raw JSON text."""
 
-    def __init__(self, scanner: Scanner, team: str | None) -> None:
+    def __init__(self, scanner: Scanner, team: str | None, *, exchange: Exchange | None = None) -> None:
         self.edits: list[Edit] = []
         self.found: list[Finding] = []
         self._scanner = scanner
         self._team = team
+        self._exchange = exchange
         self._raw = ""
         self._base = 0
         self._inside: _String | None = None
@@ -66,7 +68,7 @@ class JsonWatcher:
         if match is None:
             self._take(1)  # the opening quote
             key = self._last_string if self._outside.strip() == ":" else ""
-            self._inside = _String(TextWatcher(self._scanner, self._team, lead=lead_of(key)), self._base)
+            self._inside = _String(self._watcher(lead_of(key)), self._base)
         else:
             outside = match.group()
             number = None if last or len(outside) < len(self._raw) else _NUMBER_TAIL.search(outside)
@@ -82,10 +84,13 @@ class JsonWatcher:
         self._final = self._base
         return True
 
+    def _watcher(self, lead: str) -> TextWatcher:
+        return TextWatcher(self._scanner, self._team, lead=lead, exchange=self._exchange)
+
     def _numbers(self, outside: str) -> None:
         key = self._last_string if self._outside[:1] == ":" else ""
         for number in LONG_NUMBER.finditer(outside.encode("latin-1", "replace")):
-            watcher = TextWatcher(self._scanner, self._team, lead=lead_of(key, quoted=False))
+            watcher = self._watcher(lead_of(key, quoted=False))
             watcher.feed(number.group().decode())
             watcher.close()
             self._collect(watcher.found, [(*place, f'"{new}"') for *place, new in watcher.edits], number.start())
