@@ -35,7 +35,6 @@ def test_what_the_page_calls_not_enforced_is_what_the_check_calls_so():
         "security.access_control.authentication.methods",
         "audit.retention_days",
         "teams.batch.region",
-        "protection.custom",
     }
     notices = Policy.load(ROOT / "examples" / "policies" / "enterprise.yaml").notices
     named = {notice.key for notice in notices if notice.status == NOT_ENFORCED}

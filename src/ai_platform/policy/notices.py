@@ -38,7 +38,7 @@ def _found(document: Document[PolicyFile]) -> Iterator[tuple[tuple[str | int, ..
         yield residency, f"calls are not kept within regions ({regions}): every configured upstream may serve them"
     methods = ("security", "access_control", "authentication", "methods")
     if document.has(*methods):
-        yield methods, "callers sign in with platform keys; single sign-on is not offered"
+        yield methods, "who may sign in how is set in the configuration (keys, and providers under sso), not here"
     for index, policy in enumerate(value.policies):
         if policy.requires_approval:
             resources = ", ".join(policy.resources) or "no resource"
@@ -51,9 +51,6 @@ def _found(document: Document[PolicyFile]) -> Iterator[tuple[tuple[str | int, ..
     for key, says in texts.items():
         if document.has("audit", key):
             yield ("audit", key), says
-    if document.has("protection", "custom"):
-        names = ", ".join(rule.name for rule in value.protection.custom)
-        yield ("protection", "custom"), f"own detectors ({names}): their examples were checked, they find nothing yet"
     for team, entry in value.teams.items():
         if entry.region:
             yield ("teams", team, "region"), f"the team's region ({entry.region}) does not choose an upstream"

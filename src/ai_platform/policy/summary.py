@@ -52,6 +52,8 @@ def _detection(plan: ProtectionPlan) -> Iterator[Row]:
         }
         when = ", ".join(f"{name} {value}" for name, value in fields.items() if value is not None)
         yield _row("protection.actions", f"{action.action.value} when {when or 'anything is found'}")
+    for rule in plan.custom:
+        yield _row(f"protection.custom {rule.name}", f"own detector ({len(rule.examples)} examples checked)")
     if plan.allow:
         yield _row("protection.allow", f"{len(plan.allow)} values are never findings")
 
