@@ -21,6 +21,7 @@ from ai_platform.protection.literals import Places, Stack, byte_offsets, decode,
 from ai_platform.protection.offsets import Offsets
 from ai_platform.protection.rule import Hit
 from ai_platform.protection.scanner import Scanner
+from ai_platform.protection.seams import joined, seams
 
 _BLOCK = r"(?:requests\[\d+\]\.params\.)?(?:messages\[\d+\]\.)?content\[\d+\](?:\.content\[\d+\])?"
 _FIXED = re.compile(
@@ -42,7 +43,7 @@ _MOST_LEADS = 10_000
 class Located:
     """A finding and where its value stands in the raw body (bytes). fixed: that place must not be changed.
 
-    quoted: the value stands inside a string. index: its segment.
+    quoted: the value stands inside a string. index: its segment. rest: the second half of a value that two blocks share.
     """
 
     finding: Finding
@@ -52,6 +53,7 @@ class Located:
     fixed: bool
     quoted: bool
     index: int
+    rest: bool = False
 
 
 @dataclass(slots=True)
@@ -159,6 +161,39 @@ class BodyInspector:
             self._memo.put(key, fresh_hits.get(slot, []))
         if found:
             self._locate(result, found, direction, team)
+        if body.count(b'"text"', begin, end) > 1:
+            self._join(result, parts, starts, offset, direction, team)
+
+    def _join(
+        self,
+        result: Inspected,
+        parts: Sequence[bytes],
+        starts: Sequence[int],
+        offset: int,
+        direction: Direction,
+        team: str | None,
+    ) -> None:
+        """Add the values that begin in one text block and end in the next."""
+        located: list[Located] = []
+        for first, second in seams(parts):
+            one, two = (result.body[starts[index] : starts[index] + len(parts[index])] for index in (first, second))
+            for hit, length, value in joined(self.scanner, one, two):
+                place = Places(result.body, result.starts.plain(), [offset + first], result.trail)
+                path = place.path(offset + first)
+                inner = Hit(0, len(value), hit.rule)
+                finding = self.scanner.finding(value, inner, direction, team, path)
+                finding = msgspec.structs.replace(finding, start=hit.start, end=hit.end)
+                begin = starts[first] + byte_offsets(one, [hit.start])[0]
+                stop = starts[second] + byte_offsets(two, [hit.end - length])[0]
+                sides = (begin, starts[first] + len(one)), (starts[second], stop)
+                if any(item.start < side[1] and side[0] < item.end for item in result.located for side in sides):
+                    continue
+                for index, side, rest in ((first, sides[0], False), (second, sides[1], True)):
+                    located.append(
+                        Located(finding, *side, value, is_fixed(path, one), quoted=True, index=offset + index, rest=rest)
+                    )
+        if located:
+            result.located = sorted(result.located + located, key=lambda item: item.start)
 
     def _remembered(
         self, result: Inspected, parts: Sequence[bytes], starts: Sequence[int], long: Sequence[int], offset: int

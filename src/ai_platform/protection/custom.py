@@ -69,7 +69,7 @@ def problems(rules: Iterable[CustomRule]) -> list[tuple[str, str]]:
 
 
 def _finds(engine: Engine, text: str) -> bool:
-    return bool(engine.triggers(text.encode("latin-1", "replace")))
+    return any(number != engine.encoding for number, _ in engine.triggers(text.encode("latin-1", "replace")))
 
 
 def _reach(pattern: str) -> tuple[str, int, int]:

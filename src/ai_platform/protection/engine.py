@@ -9,6 +9,7 @@ from functools import cache
 
 import hyperscan
 
+from ai_platform.protection import encoded
 from ai_platform.protection.database import compiled
 from ai_platform.protection.probe import Probe, width
 from ai_platform.protection.rule import Rule
@@ -42,9 +43,10 @@ class Engine:
             (_fixed_width(trigger, probes), tuple(probes)) for (trigger, _), probes in expressions.items()
         ]
         self._unfinished: dict[frozenset[str], Unfinished] = {}
-        self._database = compiled(
-            [(trigger, hyperscan.HS_FLAG_CASELESS if nocase else 0) for trigger, nocase in expressions], keep=keep
-        )
+        flagged = [(trigger, hyperscan.HS_FLAG_CASELESS if nocase else 0) for trigger, nocase in expressions]
+        self.encoding = len(flagged)  # the number of the trigger that says "here may be an encoding"
+        self.dispatch.append((encoded.LEAD, ()))
+        self._database = compiled([*flagged, (encoded.TRIGGER, 0)], keep=keep)
 
     def unfinished(self, rules: frozenset[str]) -> Unfinished:
         """Where a value of these rules may have begun (compiled once per set of rules)."""
@@ -84,14 +86,17 @@ class Extended(Engine):
     def __init__(self, base: Engine, rules: Iterable[Rule]) -> None:
         super().__init__(rules)
         self._base = base
+        own = self.encoding
         self._first = len(base.dispatch)
         self.probes = base.probes | self.probes
-        self.dispatch = base.dispatch + self.dispatch
+        self.dispatch = base.dispatch + self.dispatch[:own]
+        self.encoding = base.encoding
+        self._own = own
 
     def triggers(self, data: bytes) -> list[Trigger]:
         own = super().triggers(data)
-        first = self._first
-        return self._base.triggers(data) + [(first + number, end) for number, end in own]
+        first, encoding = self._first, self._own
+        return self._base.triggers(data) + [(first + number, end) for number, end in own if number != encoding]
 
 
 @cache

@@ -154,6 +154,10 @@ class Guard:
         return _rewritten(result, [_settled(item) for item in result.located], tuple(fresh.values()), exchange.mint)
 
 
+_REST = b'"[REDACTED]"'
+"""Stands for the second half of a value that two text blocks share (an empty block would be refused upstream)."""
+
+
 def _settled(item: Located) -> Finding:
     """What was done in the end: a replay of a blocked value is redacted; what may not be changed is only reported."""
     action = Action.REDACT if item.finding.action is Action.BLOCK else item.finding.action
@@ -167,10 +171,10 @@ def _rewritten(result: Inspected, findings: list[Finding], fresh: tuple[Finding,
     for item, finding in zip(result.located, findings, strict=True):
         text = None if item.fixed else replacement(finding, item.value, mint)
         if text is not None:
-            new = msgspec.json.encode(text)
+            new = _REST if item.rest else msgspec.json.encode(text)
             edits.append((item.start, item.end, new[1:-1] if item.quoted else new))
     return Inspection(
-        findings=tuple(findings),
+        findings=tuple(finding for item, finding in zip(result.located, findings, strict=True) if not item.rest),
         body=splice(result.body, edits) if edits else result.body,
         bytes_checked=result.bytes_checked,
         leaves=result.leaves,

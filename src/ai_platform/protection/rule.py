@@ -83,8 +83,12 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Hit(msgspec.Struct, gc=False):
-    """A confirmed value before the plan decided what to do with it. Offsets in code points, end exclusive."""
+    """A confirmed value before the plan decided what to do with it. Offsets in code points, end exclusive.
+
+    encoded: it stands in an encoding (base64), which is only looked into on the way to the model.
+    """
 
     start: int
     end: int
     rule: Rule
+    encoded: bool = False

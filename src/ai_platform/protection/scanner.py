@@ -10,7 +10,8 @@ from fnmatch import translate
 from hashlib import blake2b
 from operator import attrgetter
 
-from ai_platform.domain.finding import Action, Direction, Finding, ProtectionPlan, Tier
+from ai_platform.domain.finding import Action, Direction, Finding, ProtectionPlan, Severity, Tier
+from ai_platform.protection import encoded
 from ai_platform.protection.actions import REWRITING, resolve, wanted
 from ai_platform.protection.checkdigits import digits_of
 from ai_platform.protection.custom import PREFIX, engine_for
@@ -20,6 +21,8 @@ from ai_platform.protection.unfinished import Unfinished
 from ai_platform.protection.view import View, is_plain
 
 _TIERS = {Tier.VERIFIED: 0, Tier.FORMAT: 1, Tier.CONTEXT: 2, Tier.GENERIC: 3}
+_SURE = frozenset({Tier.VERIFIED, Tier.FORMAT})
+_SERIOUS = frozenset({Severity.CRITICAL, Severity.HIGH})
 _SHORT_VALUE = 64
 _MOST_HASHES = 2_000
 """Replayed values come with every turn; only so many, and only short ones, are kept beside the hash."""
@@ -89,6 +92,8 @@ class Scanner:
 
     def settle(self, hits: list[Hit], direction: Direction, team: str | None) -> list[Hit]:
         """Sorted, non-overlapping: what changes the text wins over what is only recorded, then the surer tier."""
+        if direction is Direction.OUTPUT:
+            hits = [hit for hit in hits if not hit.encoded]
         if len(hits) == 1:
             return hits
         taken: list[Hit] = []
@@ -157,14 +162,31 @@ class Scanner:
     def confirm(self, text: str, triggers: Sequence[Trigger]) -> list[Hit]:
         """The hits behind triggers found in `text` (a view)."""
         hits: list[Hit] = []
-        dispatch = self.engine.dispatch
+        dispatch, encoding = self.engine.dispatch, self.engine.encoding
         for number, end in triggers:
+            if number == encoding:
+                hits += self._inside(text, end)
+                continue
             width, probes = dispatch[number]
             for probe in probes:
                 span = probe.locate(text, end - width, end)
                 if span is not None and self.accepts(probe.rule, text, *span):
                     hits.append(Hit(*span, probe.rule))
         return hits
+
+    def _inside(self, text: str, end: int) -> list[Hit]:
+        """What an encoded run holds: sure findings of what is worse than a warning, at the place of the whole run."""
+        run = encoded.decoded_at(text, end)
+        if run is None:
+            return []
+        start, stop, plain = run
+        triggers = self.engine.triggers(plain.encode("latin-1", "replace"))
+        inner = self.confirm(plain, [trigger for trigger in triggers if trigger[0] != self.engine.encoding])
+        return [
+            Hit(start, stop, hit.rule, encoded=True)
+            for hit in inner
+            if hit.rule.tier in _SURE and hit.rule.severity in _SERIOUS
+        ]
 
     def changing(self, direction: Direction, team: str | None) -> frozenset[str]:
         """The rules whose findings change the text."""

@@ -33,14 +33,14 @@ class Sessions:
         self, key: tuple[object, ...], inspector: BodyInspector, body: bytes, direction: Direction, team: str | None
     ) -> Iterator[Inspected | None]:
         """As BodyInspector.whole, remembering the result under `key`."""
-        before = self._nearest(key, body) if len(body) > _WORTH else None
+        before, shared = self._nearest(key, body) if len(body) > _WORTH else (None, 0)
         result: Inspected | None = None
         if before is not None:
-            if before.body == body:
+            if shared == len(body) == len(before.body):
                 self._last.move_to_end(key)
                 yield before
                 return
-            for result in _continued(before, inspector, body, direction, team):
+            for result in _continued(before, shared, inspector, body, direction, team):
                 if result is None:
                     yield None
         if result is None:
@@ -48,28 +48,28 @@ class Sessions:
                 if result is None:
                     yield None
         if result is not None:
-            self._remember(key, result, before)
+            self._remember(key, result, before if before and shared * 2 >= len(before.body) else None)
         yield result
 
-    def _nearest(self, key: tuple[object, ...], body: bytes) -> Inspected | None:
-        """The body that shares the longest beginning with this one, None when none shares enough to be its past."""
+    def _nearest(self, key: tuple[object, ...], body: bytes) -> tuple[Inspected | None, int]:
+        """(the body that shares the longest beginning with this one, how much); None when none shares enough."""
         found: Inspected | None = None
         longest = _WORTH
-        for known in self._last.get(key, ()):
+        for known in reversed(self._last.get(key, ())):
             shared = common_prefix(known.body, body)
             if shared > longest:
                 found, longest = known, shared
-        return found
+                if shared * 2 > len(known.body):
+                    break  # the turn before, most likely
+        return found, longest
 
     def _remember(self, key: tuple[object, ...], result: Inspected, before: Inspected | None) -> None:
-        """Keep the result, in the place of the body it continues (another one that only begins alike stays)."""
+        """Keep the result, in the place of `before`, the body it continues (one that only begins alike stays)."""
         if not _WORTH < len(result.body) <= self._limit:
             return
         bodies = self._last.setdefault(key, [])
         self._last.move_to_end(key)
         past = next((at for at, known in enumerate(bodies) if known is before), None)
-        if before is not None and common_prefix(before.body, result.body) * 2 < len(before.body):
-            past = None
         if past is None and len(bodies) >= _CONVERSATIONS:
             past = 0
         if past is not None:
@@ -82,10 +82,13 @@ class Sessions:
 
 
 def _continued(
-    before: Inspected, inspector: BodyInspector, body: bytes, direction: Direction, team: str | None
+    before: Inspected, shared: int, inspector: BodyInspector, body: bytes, direction: Direction, team: str | None
 ) -> Iterator[Inspected | None]:
-    """The result for `body` from that of `before`; yields no result when they share too little or misalign."""
-    head = _restart(before, common_prefix(before.body, body))
+    """The result for `body` from that of `before`; yields no result when they share too little or misalign.
+
+    shared: length of their common beginning.
+    """
+    head = _restart(before, shared)
     if head < 2:
         return
     tail = _resume(before, body, head)
@@ -138,7 +141,7 @@ def _append_tail(before: Inspected, result: Inspected, tail: int, shift: int) ->
         if places is not None:  # an array that grew before it gives it another number
             finding = msgspec.structs.replace(finding, path=places.path(index))
         place = (item.start + shift, item.end + shift)
-        result.located.append(Located(finding, *place, item.value, item.fixed, item.quoted, index))
+        result.located.append(Located(finding, *place, item.value, item.fixed, item.quoted, index, item.rest))
     result.unchecked += [(index + moved, size) for index, size in before.unchecked if index >= tail]
 
 
