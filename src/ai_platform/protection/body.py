@@ -125,9 +125,7 @@ class BodyInspector:
         yield from self.region(result, 0, len(body), direction, team)
         yield result
 
-    def region(
-        self, result: Inspected, begin: int, end: int, direction: Direction, team: str | None
-    ) -> Iterator[None]:
+    def region(self, result: Inspected, begin: int, end: int, direction: Direction, team: str | None) -> Iterator[None]:
         """Inspect body[begin:end], which starts and ends outside of strings, and add it to `result`."""
         body = result.body
         parts = segments(body if end - begin == len(body) else body[begin:end])
@@ -190,7 +188,9 @@ class BodyInspector:
                     continue
                 for index, side, rest in ((first, sides[0], False), (second, sides[1], True)):
                     located.append(
-                        Located(finding, *side, value, is_fixed(path, one), quoted=True, index=offset + index, rest=rest)
+                        Located(
+                            finding, *side, value, is_fixed(path, one), quoted=True, index=offset + index, rest=rest
+                        )
                     )
         if located:
             result.located = sorted(result.located + located, key=lambda item: item.start)
@@ -208,9 +208,7 @@ class BodyInspector:
             key = self._memo.key(leaf, self._version)
             yield leaf, key, self._memo.get(key)
 
-    def _leaf(
-        self, body: bytes, parts: Sequence[bytes], starts: Sequence[int], index: int, offset: int
-    ) -> Leaf:
+    def _leaf(self, body: bytes, parts: Sequence[bytes], starts: Sequence[int], index: int, offset: int) -> Leaf:
         part, start = parts[index], starts[index]
         raw = body[start : start + len(part)] if b"\1" in part else part
         key = _key_of(parts, index)
@@ -248,11 +246,7 @@ class BodyInspector:
         numbers: set[int] = set()
         if not text.isascii() or b"\\" in text or b"%" in text:
             skip = set(long)
-            short.update(
-                index
-                for index in range(1, len(parts), 2)
-                if index not in skip and _is_special(parts[index])
-            )
+            short.update(index for index in range(1, len(parts), 2) if index not in skip and _is_special(parts[index]))
         yield None
         for triggers in self.scanner.engine.sliced(text):
             for _, end in triggers:
@@ -341,9 +335,7 @@ def _numbers(parts: Sequence[bytes], starts: Sequence[int], index: int, offset: 
 
 def is_fixed(path: str, raw: bytes) -> bool:
     """Must the value at `path` stay as it is?"""
-    return _FIXED.fullmatch(path) is not None or (
-        path.startswith("system") and raw.startswith(BILLING_HEADER.encode())
-    )
+    return _FIXED.fullmatch(path) is not None or (path.startswith("system") and raw.startswith(BILLING_HEADER.encode()))
 
 
 def splice(body: bytes, edits: Sequence[tuple[int, int, bytes]]) -> bytes:

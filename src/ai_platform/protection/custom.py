@@ -59,12 +59,9 @@ def problems(rules: Iterable[CustomRule]) -> list[tuple[str, str]]:
         except ValueError as error:
             found.append((custom.name, str(error)))
             continue
-        for example in custom.examples:
-            if not _finds(engine, example):
-                found.append((custom.name, f"does not find its example {example!r}"))
-        for example in custom.counter_examples:
-            if _finds(engine, example):
-                found.append((custom.name, f"finds its counter-example {example!r}"))
+        wrong = [f"does not find its example {text!r}" for text in custom.examples if not _finds(engine, text)]
+        wrong += [f"finds its counter-example {text!r}" for text in custom.counter_examples if _finds(engine, text)]
+        found += [(custom.name, message) for message in wrong]
     return found
 
 

@@ -9,6 +9,7 @@ import hashlib
 import os
 import platform
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 
 import hyperscan
@@ -36,7 +37,7 @@ def compiled(expressions: Sequence[Expression], *, keep: bool = False) -> hypers
 
 
 def _cache_file(expressions: Sequence[Expression]) -> Path | None:
-    told = f"{hyperscan.__version__} {platform.machine()} {platform.processor()} {list(expressions)!r}"
+    told = f"{version('hyperscan')} {platform.machine()} {platform.processor()} {list(expressions)!r}"
     name = hashlib.sha256(told.encode()).hexdigest()[:32]
     try:
         base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")

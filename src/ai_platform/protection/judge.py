@@ -68,7 +68,10 @@ _BASE32 = re.compile(r"[A-Z2-7]{16,}={0,6}\Z")
 _LONG = re.compile(r"[A-Za-z0-9+/_-]{20,}={0,2}\Z")
 _OPERATORS = frozenset({"=", ":", "==", ":=", "=>", ",", "(", ">"})
 _UNQUOTED = frozenset({"url", "scheme", "flag", "user"})
-_KINDS = {code: "l" if chr(code).islower() else "u" if chr(code).isupper() else "d" if chr(code).isdigit() else "s" for code in range(128)}
+_KINDS = {
+    code: "l" if chr(code).islower() else "u" if chr(code).isupper() else "d" if chr(code).isdigit() else "s"
+    for code in range(128)
+}
 _COSTS = [0.0, *(count * log2(count) for count in range(1, 256))]
 
 

@@ -5,6 +5,7 @@ Above: body.py, watcher_json.py. Below: literals.py.
 """
 
 import re
+
 import msgspec
 
 from ai_platform.protection.literals import decode

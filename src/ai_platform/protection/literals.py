@@ -6,8 +6,11 @@ is interpreted. Above: leaves.py, body.py. Below: nothing.
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
-from json.decoder import scanstring
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from json import decoder
+
+scan_string: Callable[[str, int, bool], tuple[str, int]] = decoder.scanstring  # type: ignore[attr-defined]
+"""(JSON text, offset behind an opening quote, strict) -> (decoded content, offset behind the closing quote)."""
 
 _PIECE = re.compile(
     rb"[\x00-\x5b\x5d-\x7f]+"
@@ -36,7 +39,7 @@ def decode(raw: bytes) -> str:
     if "\\" not in text:
         return text
     try:
-        return scanstring(text + '"', 0, False)[0]
+        return scan_string(text + '"', 0, False)[0]
     except ValueError:
         return "".join(_decode_piece(piece.group()) for piece in _PIECE.finditer(raw))
 
@@ -46,7 +49,7 @@ def _decode_piece(piece: bytes) -> str:
     if len(text) < 2 or text[0] != "\\":
         return text
     try:
-        return scanstring(text + '"', 0, False)[0]
+        return scan_string(text + '"', 0, False)[0]
     except ValueError:
         return text[1]
 
@@ -81,7 +84,9 @@ class Places:
     walks over the same beginning, ascending; this one adds its own. An even segment asked for is a number.
     """
 
-    def __init__(self, body: bytes, starts: Sequence[int], wanted: Iterable[int], trail: list[tuple[int, Stack]]) -> None:
+    def __init__(
+        self, body: bytes, starts: Sequence[int], wanted: Iterable[int], trail: list[tuple[int, Stack]]
+    ) -> None:
         self._body = body
         self._starts = starts
         self._paths: dict[int, str] = {}

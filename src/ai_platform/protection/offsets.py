@@ -52,8 +52,10 @@ class Offsets(Sequence[int]):
 
     def end_with(self, former: "Offsets", index: int, shift: int) -> None:
         """Continue with former[index:], each `shift` greater."""
-        own = len(former._head)
-        if index >= own:
-            self._tail, self._shift = former._tail[index - own :], former._shift + shift
-        else:
-            self._tail, self._shift = former.plain()[index:], shift
+        self._tail, self._shift = former.since(index)
+        self._shift += shift
+
+    def since(self, index: int) -> "tuple[array[int], int]":
+        """(numbers from `index` on, what each counts more): the stored tail as it is when it reaches that far."""
+        own = len(self._head)
+        return (self._tail[index - own :], self._shift) if index >= own else (self.plain()[index:], 0)

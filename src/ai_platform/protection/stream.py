@@ -6,12 +6,12 @@ Above: guard.py, gateway. Below: watcher.py, watcher_json.py.
 """
 
 from collections import deque
-from json.decoder import scanstring
 
 import msgspec
 
 from ai_platform.domain.errors import Blocked
 from ai_platform.domain.finding import Action, Finding
+from ai_platform.protection.literals import scan_string
 from ai_platform.protection.scanner import Scanner
 from ai_platform.protection.vault import Exchange
 from ai_platform.protection.watcher import Edit, TextWatcher
@@ -212,6 +212,6 @@ def _with_text(item: _Held, new: str) -> bytes:
     decoded = item.event.decode("utf-8", "surrogateescape")
     at = decoded.rindex(f'"{item.name}"', decoded.index('"delta"')) + len(item.name) + 2
     opening = decoded.index('"', at) + 1
-    _, closing = scanstring(decoded, opening, False)
+    _, closing = scan_string(decoded, opening, False)
     literal = msgspec.json.encode(new).decode()
     return (decoded[: opening - 1] + literal + decoded[closing:]).encode("utf-8", "surrogateescape")

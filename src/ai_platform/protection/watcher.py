@@ -37,9 +37,7 @@ class TextWatcher:
     feed/close return the offset before which the text is final: it may be passed on with its edits.
     """
 
-    def __init__(
-        self, scanner: Scanner, team: str | None, *, lead: str = "", exchange: Exchange | None = None
-    ) -> None:
+    def __init__(self, scanner: Scanner, team: str | None, *, lead: str = "", exchange: Exchange | None = None) -> None:
         """lead: text that stands before the stream and is not part of it (a JSON key); offsets start behind it.
 
         exchange: mints tokens, and restores those that stand in the text when it holds any.
@@ -90,7 +88,7 @@ class TextWatcher:
                 for begun in (self._changing.start(shown), self._any.start(shown))
             )
             for item in self._open:
-                start = self._value_start(item, shown, view)
+                start = self._value_start(item, view)
                 recorded = min(recorded, start)
                 if item.rewrites:
                     limit = min(limit, start)
@@ -136,7 +134,7 @@ class TextWatcher:
                 self._hits.append(Hit(self._base + start, self._base + stop, probe.rule))
         self._open = still
 
-    def _value_start(self, item: _Open, shown: str, view: View | None) -> int:
+    def _value_start(self, item: _Open, view: View | None) -> int:
         end = item.end - self._base
         if view is not None:
             end = view.seen(end)

@@ -6,12 +6,12 @@ numbers outside of strings too; replacements are written so that the JSON stays 
 
 import re
 from bisect import bisect_right
-from json.decoder import scanstring
 
 import msgspec
 
 from ai_platform.domain.finding import Finding
 from ai_platform.protection.leaves import LONG_NUMBER, lead_of
+from ai_platform.protection.literals import scan_string
 from ai_platform.protection.scanner import Scanner
 from ai_platform.protection.vault import Exchange
 from ai_platform.protection.watcher import Edit, TextWatcher
@@ -93,7 +93,8 @@ class JsonWatcher:
             watcher = self._watcher(lead_of(key, quoted=False))
             watcher.feed(number.group().decode())
             watcher.close()
-            self._collect(watcher.found, [(*place, f'"{new}"') for *place, new in watcher.edits], number.start())
+            edits = [(begin, stop, f'"{new}"') for begin, stop, new in watcher.edits]
+            self._collect(watcher.found, edits, number.start())
 
     def _collect(self, found: list[Finding], edits: list[Edit], offset: int) -> None:
         start = self._base + offset
@@ -157,7 +158,7 @@ class _String:
         text = piece
         if piece[:1] == "\\" and not plain:
             try:
-                text = scanstring(piece + '"', 0, False)[0]
+                text = scan_string(piece + '"', 0, False)[0]
             except ValueError:
                 text = piece[1]
         self._pieces.append(text)

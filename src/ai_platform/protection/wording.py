@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 from ai_platform.domain.finding import Finding
 
+
 def listing(labels: Sequence[str]) -> str:
     unique = list(dict.fromkeys(labels))
     return unique[0] if len(unique) == 1 else ", ".join(unique[:-1]) + " and " + unique[-1]

@@ -8,7 +8,9 @@ import re
 from ai_platform.domain.finding import Action, DataClass, Severity, Tier
 from ai_platform.protection.rule import Anchor, Check, Rule
 
-_WORD_BACK = re.compile(r"[\"']?[\s:=#.-]{0,4}[\"']?(?:(?:rebmun|mun|rn|on|di)[_ ]?)?(?P<word>[A-Za-z]{2,12})(?![A-Za-z])")
+_WORD_BACK = re.compile(
+    r"[\"']?[\s:=#.-]{0,4}[\"']?(?:(?:rebmun|mun|rn|on|di)[_ ]?)?(?P<word>[A-Za-z]{2,12})(?![A-Za-z])"
+)
 
 
 def word_before(text: str, start: int) -> str:

@@ -23,10 +23,9 @@ RULES = (
         starts=("IQoJb3JpZ2lu", "FwoGZXIvYXdz", "FQoGZXIvYXdz"),
         then=r"[A-Za-z0-9/+]{4}",
         confirm=r"\b(?:IQoJb3JpZ2lu|F[wQ]oGZXIvYXdz)[A-Za-z0-9/+]{80,2000}={0,2}(?![A-Za-z0-9/+])",
-        examples=((
-            "FQoGZXIvYXdzVI34Zwh8Xms9bmOxojRlO8f2NxmZQqDGcwWdLLjTwr6ZQLikIubkNcFk2VUaIsdmk2Xty2Xa6BZN"
-            "brKIRaGSxo"
-        ),),
+        examples=(
+            ("FQoGZXIvYXdzVI34Zwh8Xms9bmOxojRlO8f2NxmZQqDGcwWdLLjTwr6ZQLikIubkNcFk2VUaIsdmk2Xty2Xa6BZNbrKIRaGSxo"),
+        ),
         counter_examples=("FQoGZXIvYXdzVI34Zwh8Xms9bmOxojRl",),
     ),
     vendor_token(
@@ -37,10 +36,12 @@ RULES = (
         then=r"[A-Za-z0-9+/]{4}",
         confirm=r"\bABSK[A-Za-z0-9+/]{109,269}={0,2}(?![A-Za-z0-9+/=])",
         check=has_letter_and_digit,
-        examples=((
-            "ABSKHYL9f6SN23dsP8KvZJLIke1qUFHqnb9REOSFHYPNxldN8s9WpnwKplr347a7tpDOe2U6qE1nbpbtRBePVPdB"
-            "NiiaP00ZklmCYkhkI7m07qBBsTDD8aG"
-        ),),
+        examples=(
+            (
+                "ABSKHYL9f6SN23dsP8KvZJLIke1qUFHqnb9REOSFHYPNxldN8s9WpnwKplr347a7tpDOe2U6qE1nbpbtRBePVPdB"
+                "NiiaP00ZklmCYkhkI7m07qBBsTDD8aG"
+            ),
+        ),
         counter_examples=("ABSKHYL9f6SN23dsP8KvZJLIke1qUFHqnb9REOS",),
     ),
     vendor_token(
@@ -133,10 +134,12 @@ RULES = (
         starts=("AAAA",),
         then=r"[A-Za-z0-9_-]{7}:",
         confirm=r"\bAAAA[A-Za-z0-9_-]{7}:[A-Za-z0-9_-]{134,140}(?![A-Za-z0-9_-])",
-        examples=((
-            "AAAAvi18aO4:EsFI67kcLdvWqb9E6K8WMsWK81Zg4eXEbT876iROusQjOG95A4GdkBAeGxWzFq1Csd652oVhJhff"
-            "BP48wexjc7zCrzcH96HeXZiPiqFTCA4SVM9ZwXnv31EsJe8HLAFB0TcyM8"
-        ),),
+        examples=(
+            (
+                "AAAAvi18aO4:EsFI67kcLdvWqb9E6K8WMsWK81Zg4eXEbT876iROusQjOG95A4GdkBAeGxWzFq1Csd652oVhJhff"
+                "BP48wexjc7zCrzcH96HeXZiPiqFTCA4SVM9ZwXnv31EsJe8HLAFB0TcyM8"
+            ),
+        ),
         counter_examples=("AAAAvi18aO4:EsFI67kcLdvWqb9E6K8WMsWK81Zg4eXEbT87",),
     ),
     vendor_token(
@@ -196,10 +199,9 @@ RULES = (
         starts=("t1.",),
         then=r"[A-Za-z0-9_-]{6}",
         confirm=r"\bt1\.[A-Za-z0-9_-]{1,200}\.?[A-Za-z0-9_-]{86}={0,2}(?![A-Za-z0-9_-])",
-        examples=((
-            "t1.Pl2yFX1dXozPL9cMoRKdTqIkOYcVeu9259xXEBxdcCHUv0dUnKIXrZ91TZlxIyROKK4ZPAVhoxpqNBgI9Gkvh"
-            "IJeuFW80"
-        ),),
+        examples=(
+            ("t1.Pl2yFX1dXozPL9cMoRKdTqIkOYcVeu9259xXEBxdcCHUv0dUnKIXrZ91TZlxIyROKK4ZPAVhoxpqNBgI9GkvhIJeuFW80"),
+        ),
         counter_examples=("t1.Pl2yFX1dXozPL9cMoRKdTqIkOYcVe",),
     ),
     vendor_token(

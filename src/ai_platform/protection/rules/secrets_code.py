@@ -30,7 +30,21 @@ RULES = (
         "gitlab-token",
         "a GitLab token",
         'GitLab Docs, "GitLab token overview": token prefixes',
-        starts=("glpat-", "gldt-", "glrt-", "glrtr-", "glcbt-", "glptt-", "glft-", "glimt-", "glagent-", "gloas-", "glsoat-", "glffct-", "glwt-"),
+        starts=(
+            "glpat-",
+            "gldt-",
+            "glrt-",
+            "glrtr-",
+            "glcbt-",
+            "glptt-",
+            "glft-",
+            "glimt-",
+            "glagent-",
+            "gloas-",
+            "glsoat-",
+            "glffct-",
+            "glwt-",
+        ),
         confirm=(
             r"\bgl(?:pat|dt|rtr?|cbt|ptt|ft|imt|agent|oas|soat|ffct|wt)-(?:[0-9a-f]{40}|[A-Za-z0-9_.=-"
             r"]{20,300})(?![A-Za-z0-9])"
@@ -67,10 +81,7 @@ RULES = (
         starts=("ATATT3",),
         then=r"[A-Za-z0-9_=-]{4}",
         confirm=r"\bATATT3[A-Za-z0-9_=-]{80,250}",
-        examples=((
-            "ATATT3VVlWaumGk4ZAzrdXuUBlj3BizStGdJlX7ERdJhXOjvP4OdKgt08H2z6zf6S1ODnyF0Q0qlT3L8IS6oQNXm"
-            "Zd0U"
-        ),),
+        examples=(("ATATT3VVlWaumGk4ZAzrdXuUBlj3BizStGdJlX7ERdJhXOjvP4OdKgt08H2z6zf6S1ODnyF0Q0qlT3L8IS6oQNXmZd0U"),),
         counter_examples=("ATATT3VVlWaumGk4ZAzrdXuUBlj3Bi",),
     ),
     vendor_token(
@@ -80,10 +91,12 @@ RULES = (
         starts=("ATBB", "ATCTT3"),
         then=r"[A-Za-z0-9_=-]{4}",
         confirm=r"\b(?:ATBB[A-Za-z0-9_=]{28,32}|ATCTT3[A-Za-z0-9_=-]{150,250})(?![A-Za-z0-9])",
-        examples=((
-            "ATCTT34Dq1V5xySsgP9oJQkhMRLygCzRURYHWMVH8Cj6ozJjzqUcpLkWBqxfwi4OPQklJCbJKCBZYBMir6gKDFMT"
-            "OunJEGorpig12pcd4K3wO7gcRcR2U15b2x2oYo63GnZ7GItRsOSM0qP6JVDpFabkzoW1XWzO8b"
-        ),),
+        examples=(
+            (
+                "ATCTT34Dq1V5xySsgP9oJQkhMRLygCzRURYHWMVH8Cj6ozJjzqUcpLkWBqxfwi4OPQklJCbJKCBZYBMir6gKDFMT"
+                "OunJEGorpig12pcd4K3wO7gcRcR2U15b2x2oYo63GnZ7GItRsOSM0qP6JVDpFabkzoW1XWzO8b"
+            ),
+        ),
         counter_examples=("ATCTT34Dq1V5xySsgP9oJQkhMRLygCzRURYHWMVH8Cj6ozJjzqUcpL",),
     ),
     vendor_token(

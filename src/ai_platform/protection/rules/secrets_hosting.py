@@ -22,10 +22,12 @@ RULES = (
         starts=("v1.0-",),
         then=r"[a-f0-9]{8}",
         confirm=r"\bv1\.0-[a-f0-9]{24}-[a-f0-9]{146}(?![A-Za-z0-9])",
-        examples=((
-            "v1.0-3442afd838c805a20a837678-fd75bcade010ea27f977c2da10d907e670460e2342ee826711e1654775"
-            "93095a4d87709f510bf396f029351e8e3d8c1c38a6537c2a09764c5fdc57b9bbd0976ee5ec0c5c40c70d04d4"
-        ),),
+        examples=(
+            (
+                "v1.0-3442afd838c805a20a837678-fd75bcade010ea27f977c2da10d907e670460e2342ee826711e1654775"
+                "93095a4d87709f510bf396f029351e8e3d8c1c38a6537c2a09764c5fdc57b9bbd0976ee5ec0c5c40c70d04d4"
+            ),
+        ),
         counter_examples=("v1.0-3442afd838c805a20a837678-fd75bcade010ea27f977c2da10d9",),
     ),
     vendor_token(
@@ -38,10 +40,7 @@ RULES = (
             r"\b(?:FlyV1 )?f(?:o1_[A-Za-z0-9_-]{43}|m(?:1[ar]|2)_[A-Za-z0-9+/_-]{80,4000}={0,3})(?![A-"
             r"Za-z0-9+/_])"
         ),
-        examples=((
-            "fm2_icaaAZxyHt1XzjoOUHeTxskhRk24tP7R4mEja9wMwkrNg7jHoI2KXHxzF0f7kKzIWOwlidPJyBsmdrV0zabO"
-            "QK"
-        ),),
+        examples=(("fm2_icaaAZxyHt1XzjoOUHeTxskhRk24tP7R4mEja9wMwkrNg7jHoI2KXHxzF0f7kKzIWOwlidPJyBsmdrV0zabOQK"),),
         counter_examples=("fm2_icaaAZxyHt1XzjoOUHeTxskhRk",),
     ),
     vendor_token(
@@ -202,10 +201,7 @@ RULES = (
         starts=("st.",),
         then=r"[a-f0-9]{8}",
         confirm=r"\bst\.[a-f0-9]{24}\.[a-f0-9]{32}\.[a-f0-9]{32}(?![A-Za-z0-9])",
-        examples=((
-            "st.a05de82b6474db7ebed64b08.5cdd6713316f1046256a736246f1ff00.4518d9021b30ead2a6a45b010a5"
-            "37a26"
-        ),),
+        examples=(("st.a05de82b6474db7ebed64b08.5cdd6713316f1046256a736246f1ff00.4518d9021b30ead2a6a45b010a537a26"),),
         counter_examples=("st.a05de82b6474db7ebed64b08.5cd",),
     ),
     vendor_token(

@@ -72,10 +72,12 @@ RULES = (
         then=r"\d-",
         confirm=r"\bxoxe(?:\.xox[bp]-\d-[A-Za-z0-9]{140,180}|-\d-[A-Za-z0-9]{140,160})(?![A-Za-z0-9])",
         type="SLACK_TOKEN",
-        examples=((
-            "xoxe-9-WGt6a77fOST4Y9rfwzOhJSCpm6xfbTgi774lMibnOp40YTzN6RozhL95F2Of3u9Cwh8R0VM5UlwMDi61A"
-            "3n73xlQbXr1omAISfCL0YhhJlbXw3PlstJKDqwBImfMD9FQBedK8oWeVgI0Ki"
-        ),),
+        examples=(
+            (
+                "xoxe-9-WGt6a77fOST4Y9rfwzOhJSCpm6xfbTgi774lMibnOp40YTzN6RozhL95F2Of3u9Cwh8R0VM5UlwMDi61A"
+                "3n73xlQbXr1omAISfCL0YhhJlbXw3PlstJKDqwBImfMD9FQBedK8oWeVgI0Ki"
+            ),
+        ),
         counter_examples=("xoxe-9-WGt6a77fOST4Y9rfwzOhJSCpm6xfbTgi774lMibnOp",),
     ),
     vendor_token(
@@ -93,7 +95,13 @@ RULES = (
         "discord-bot-token",
         "a Discord bot token",
         "Discord developer documentation, authentication",
-        triggers=(r"\b[MNO][A-Za-z0-9_-]{23}\.[A-Za-z0-9_-]{6}\.[A-Za-z0-9_-]", r"\b[MNO][A-Za-z0-9_-]{24}\.[A-Za-z0-9_-]{6}\.[A-Za-z0-9_-]", r"\b[MNO][A-Za-z0-9_-]{25}\.[A-Za-z0-9_-]{6}\.[A-Za-z0-9_-]", r"\b[MNO][A-Za-z0-9_-]{26}\.[A-Za-z0-9_-]{6}\.[A-Za-z0-9_-]", r"\b[MNO][A-Za-z0-9_-]{27}\.[A-Za-z0-9_-]{6}\.[A-Za-z0-9_-]"),
+        triggers=(
+            r"\b[MNO][A-Za-z0-9_-]{23}\.[A-Za-z0-9_-]{6}\.[A-Za-z0-9_-]",
+            r"\b[MNO][A-Za-z0-9_-]{24}\.[A-Za-z0-9_-]{6}\.[A-Za-z0-9_-]",
+            r"\b[MNO][A-Za-z0-9_-]{25}\.[A-Za-z0-9_-]{6}\.[A-Za-z0-9_-]",
+            r"\b[MNO][A-Za-z0-9_-]{26}\.[A-Za-z0-9_-]{6}\.[A-Za-z0-9_-]",
+            r"\b[MNO][A-Za-z0-9_-]{27}\.[A-Za-z0-9_-]{6}\.[A-Za-z0-9_-]",
+        ),
         confirm=r"\b[MNO][A-Za-z0-9_-]{23,27}\.[A-Za-z0-9_-]{6}\.[A-Za-z0-9_-]{27,38}(?![A-Za-z0-9_-])",
         examples=("Mv76JrqxiNS802o2ZK26Uot0.39Orh5.UFVjIbjta4bFa7Sdo39zzAOhwA4O",),
         counter_examples=("Mv76JrqxiNS802o2ZK26",),
@@ -106,10 +114,12 @@ RULES = (
         then=r"\d{4}",
         glued=True,
         confirm=r"discord(?:app)?\.com/api/webhooks/(?P<v>\d{17,20}/[A-Za-z0-9_-]{60,80})",
-        examples=((
-            "discord.com/api/webhooks/53576669348812261/440j4IQJXs4mi1FLKdmCTsX10HvY6uSEy3odxasmipf9G"
-            "obxmL9fm0oEUD5L9e"
-        ),),
+        examples=(
+            (
+                "discord.com/api/webhooks/53576669348812261/440j4IQJXs4mi1FLKdmCTsX10HvY6uSEy3odxasmipf9G"
+                "obxmL9fm0oEUD5L9e"
+            ),
+        ),
         counter_examples=("discord.com/api/webhooks/5357666934",),
     ),
     vendor_token(
@@ -122,11 +132,13 @@ RULES = (
             r"\.webhook\.office\.com/webhookb2/(?P<v>[a-f0-9-]{36}@[a-f0-9-]{36}/IncomingWebhook/[A-Za"
             r"-z0-9]{32}/[a-f0-9-]{36}(?:/[A-Za-z0-9_-]+)?)"
         ),
-        examples=((
-            ".webhook.office.com/webhookb2/ea7db0ed4b0283593a84d913d22d4030614b@0143921a6ee1ee49ab51e"
-            "5e5e90b7dd9af2c/IncomingWebhook/sqc0n9dgSH4LWUpan4kYxhU6HqMjP0jB/37f20cd044fc74ebd1abbe4"
-            "f2a47990dc5d7"
-        ),),
+        examples=(
+            (
+                ".webhook.office.com/webhookb2/ea7db0ed4b0283593a84d913d22d4030614b@0143921a6ee1ee49ab51e"
+                "5e5e90b7dd9af2c/IncomingWebhook/sqc0n9dgSH4LWUpan4kYxhU6HqMjP0jB/37f20cd044fc74ebd1abbe4"
+                "f2a47990dc5d7"
+            ),
+        ),
         counter_examples=(".webhook.office.com/webhookb2/ea7db0ed4b0283593a84d913d22d40306",),
     ),
     vendor_token(
@@ -205,10 +217,7 @@ RULES = (
         starts=("xkeysib-", "xsmtpsib-"),
         then=r"[a-f0-9]{4}",
         confirm=r"\bx(?:key|smtp)sib-[a-f0-9]{64}-[A-Za-z0-9]{16}(?![A-Za-z0-9])",
-        examples=((
-            "xsmtpsib-9250ae73f4b7450ca44dbcd4ad3b464850fd0b4a3d233ae228c16d20943040e9-9QHrQ0cSEHIymA"
-            "rv"
-        ),),
+        examples=(("xsmtpsib-9250ae73f4b7450ca44dbcd4ad3b464850fd0b4a3d233ae228c16d20943040e9-9QHrQ0cSEHIymArv"),),
         counter_examples=("xsmtpsib-9250ae73f4b7450ca44db",),
     ),
     vendor_token(
@@ -283,10 +292,7 @@ RULES = (
         triggers=(r"[a-f0-9]:[a-f0-9]{16}",),
         lead=23,
         confirm=r"\b[a-f0-9]{24}:[a-f0-9]{64}(?![A-Za-z0-9])",
-        examples=((
-            "bd668a03d78c18e421c24b54:b5084831b754c4268d36ef45b96202d74f3d6b0acd308caa818bf241cb7fd8a"
-            "9"
-        ),),
+        examples=(("bd668a03d78c18e421c24b54:b5084831b754c4268d36ef45b96202d74f3d6b0acd308caa818bf241cb7fd8a9"),),
         counter_examples=("bd668a03d78c18e421c24b54:b508",),
     ),
     vendor_token(
@@ -337,10 +343,9 @@ RULES = (
         starts=("00D",),
         then=r"[A-Za-z0-9]{9}",
         confirm=r"\b00D[A-Za-z0-9]{12,15}![A-Za-z0-9._]{80,200}",
-        examples=((
-            "00DLE3feo7yfjdk!7bZSwDqaxJOxBrQLPqy6YsdMMKjIWAXsnsU0Ai7ybfNlqRoc3D2RMcz5YiZFtMULcYdx9StR"
-            "nMRstcI1VXytAB"
-        ),),
+        examples=(
+            ("00DLE3feo7yfjdk!7bZSwDqaxJOxBrQLPqy6YsdMMKjIWAXsnsU0Ai7ybfNlqRoc3D2RMcz5YiZFtMULcYdx9StRnMRstcI1VXytAB"),
+        ),
         counter_examples=("00DLE3feo7yfjdk!7bZSwDqaxJOxBrQLPq",),
     ),
 )

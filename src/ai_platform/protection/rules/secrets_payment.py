@@ -32,7 +32,7 @@ RULES = (
         "Square documentation, access tokens",
         starts=("sq0atp-", "sq0csp-"),
         then=r"[0-9A-Za-z_^-]{2}",
-        confirm=r'''\bsq0(?:atp|csp)-[^\s"\'`\\]{22,64}''',
+        confirm=r"""\bsq0(?:atp|csp)-[^\s"\'`\\]{22,64}""",
         examples=("sq0atp-befd2628b3ab82b57a85a43ab49",),
         counter_examples=("sq0atp-befd",),
     ),

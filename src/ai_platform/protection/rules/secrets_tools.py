@@ -34,10 +34,12 @@ RULES = (
         starts=("sntrys_",),
         then=r"[A-Za-z0-9+/=_-]{4}",
         confirm=r"\bsntrys_eyJ[A-Za-z0-9+/=]{60,400}_[A-Za-z0-9+/]{43}(?![A-Za-z0-9+/])",
-        examples=((
-            "sntrys_eyJZ7dFJmUPmkV1MzcDYKnFUezyBReFpDpYWL0smymNdA9CVDNHJnv914enQoydKO93QO_qgkvlA176Xz"
-            "kIUjwqqx9eThCnhYZjZ7Uk1X5iJgfSF3"
-        ),),
+        examples=(
+            (
+                "sntrys_eyJZ7dFJmUPmkV1MzcDYKnFUezyBReFpDpYWL0smymNdA9CVDNHJnv914enQoydKO93QO_qgkvlA176Xz"
+                "kIUjwqqx9eThCnhYZjZ7Uk1X5iJgfSF3"
+            ),
+        ),
         counter_examples=("sntrys_eyJZ7dFJmUPmkV1MzcDYKnFUezyBReFpD",),
     ),
     vendor_token(
@@ -232,11 +234,13 @@ RULES = (
         starts=("ops_eyJ",),
         then=r"[A-Za-z0-9+/]{4}",
         confirm=r"\bops_eyJ[A-Za-z0-9+/_-]{240,4000}={0,3}(?![A-Za-z0-9+/_-])",
-        examples=((
-            "ops_eyJD1tP6EU7FkqvaqGQbAanWgUSqAxQT9azUdP0L9KpOmjnB8pEaXrZ5c9ctx5UoTgogP8pJmC06rxJwAO9B"
-            "Z9ibzmHG5cvIAdaruewbz2KGKTvoRlVP2KlS28V7uwJikdfDT3iC8uPnX4Jh0vuibgu0gRKEmdqy7HYtenZWgxf9"
-            "DWqBHjHqVqQGYlSehfZkhFKffvgbY4wLLQFKTQ8ZFVuGRD591SKbSO9Wi2Gsde5jxgUath5WKbju0"
-        ),),
+        examples=(
+            (
+                "ops_eyJD1tP6EU7FkqvaqGQbAanWgUSqAxQT9azUdP0L9KpOmjnB8pEaXrZ5c9ctx5UoTgogP8pJmC06rxJwAO9B"
+                "Z9ibzmHG5cvIAdaruewbz2KGKTvoRlVP2KlS28V7uwJikdfDT3iC8uPnX4Jh0vuibgu0gRKEmdqy7HYtenZWgxf9"
+                "DWqBHjHqVqQGYlSehfZkhFKffvgbY4wLLQFKTQ8ZFVuGRD591SKbSO9Wi2Gsde5jxgUath5WKbju0"
+            ),
+        ),
         counter_examples=("ops_eyJD1tP6EU7FkqvaqGQbAanWgUSqAxQT9azUdP0L9KpOmjnB8pEaXrZ5c9ctx5UoTgogP8pJmC06rxJw",),
     ),
     vendor_token(
@@ -314,10 +318,12 @@ RULES = (
         starts=("sl.",),
         then=r"[A-Za-z0-9_-]{4}",
         confirm=r"\bsl\.(?:u\.)?[A-Za-z0-9_=-]{130,1500}",
-        examples=((
-            "sl.Uk3LHdz3XZrM33If4o0k5HcAtga4a7jXLy0xXT0UZiYK1PLw0zf7Xvwfs16KoV7tXRpf63yWfv1wiEQikb3PG"
-            "3p8ifK7yazUJ882xHK6FbFOIaUaDri9k2jSwENuDQbhvW0Eevsw"
-        ),),
+        examples=(
+            (
+                "sl.Uk3LHdz3XZrM33If4o0k5HcAtga4a7jXLy0xXT0UZiYK1PLw0zf7Xvwfs16KoV7tXRpf63yWfv1wiEQikb3PG"
+                "3p8ifK7yazUJ882xHK6FbFOIaUaDri9k2jSwENuDQbhvW0Eevsw"
+            ),
+        ),
         counter_examples=("sl.Uk3LHdz3XZrM33If4o0k5HcAtga4a7jXLy0xXT0UZiY",),
     ),
     vendor_token(
@@ -347,10 +353,7 @@ RULES = (
         starts=("IGQV",),
         then=r"[A-Za-z0-9_-]{10}",
         confirm=r"\bIGQV[A-Za-z0-9_-]{80,250}",
-        examples=((
-            "IGQVNfDSc72pcmOBAX0SZPuB8spieuUBmkJgdSWR3R6LZSc0TQRDDlUI5sW65B9MWNs39598Yjz6UE4PcyMuhDwN"
-            "Xx"
-        ),),
+        examples=(("IGQVNfDSc72pcmOBAX0SZPuB8spieuUBmkJgdSWR3R6LZSc0TQRDDlUI5sW65B9MWNs39598Yjz6UE4PcyMuhDwNXx"),),
         counter_examples=("IGQVNfDSc72pcmOBAX0SZPuB8spieu",),
     ),
     vendor_token(

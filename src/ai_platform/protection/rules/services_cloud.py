@@ -98,7 +98,7 @@ RULES = (
         "snowflake",
         "Snowflake",
         keyword=r"snowflake[a-z_.]{0,12}(?:pass|pwd|token|secret)",
-        value=r'''[^\s"'`<>]{8,64}''',
+        value=r"""[^\s"'`<>]{8,64}""",
         example='snowflaketoken_token = "ad9fd5645b73b9"',
     ),
     service_key(
