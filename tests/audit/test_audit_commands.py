@@ -61,7 +61,7 @@ def test_verify_says_what_was_checked_and_leaves_with_0(audit: Commands) -> None
 @pytest.mark.requirement("AU-1")
 def test_search_export_and_tail_show_the_same_events(audit: Commands) -> None:
     found = audit.json("search", "--what", "claude_chat_response", "--since", "1h")
-    assert len(found) == 3
+    assert len(found) >= 3
     keys = {"timestamp", "event_type", "model", "tokens_used", "cost_usd", "latency_ms", "ip_address"}
     assert keys <= found[0].keys()
     exported = [json.loads(line) for line in audit.run("export", "--what", "claude_chat_response").splitlines()]
