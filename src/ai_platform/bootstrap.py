@@ -28,6 +28,7 @@ from ai_platform.entrypoints.admin.router import AdminRouter
 from ai_platform.entrypoints.admin.usage import endpoints as usage_endpoints
 from ai_platform.entrypoints.asgi import Application
 from ai_platform.entrypoints.errors import shape_of
+from ai_platform.entrypoints.gauges import register_door_gauges
 from ai_platform.entrypoints.messages import MessagesDoor
 from ai_platform.entrypoints.operations import Check, Operations
 from ai_platform.entrypoints.server import Server, bind
@@ -195,8 +196,9 @@ async def running_platform(
             *policy_endpoints(policies),
             *usage_endpoints(ledger, budget, clock, names=keys.names),
         ]
+        door = MessagesDoor(gateway, clock, settings.server)
         app = Application(
-            MessagesDoor(gateway, clock, settings.server),
+            door,
             AdminRouter(endpoints, identity=authenticator, trail=trail, clock=clock),
             Operations(
                 meter,
@@ -221,6 +223,7 @@ async def running_platform(
             ),
         )
         server = Server(app, settings.server)
+        register_door_gauges(meter, door.load, server.traffic)
         await _serving(stack, server, listener, reader)
         _write_run_file(stack, settings.data, url)
         yield Platform(

@@ -1,10 +1,12 @@
 """What the attacks need: a client that writes raw bytes, and an upstream that answers with raw bytes."""
 
+import contextlib
 import json
 import re
 import select
 import socket
 import socketserver
+import struct
 import threading
 import time
 from collections import deque
@@ -101,12 +103,19 @@ class Line:
 
     def rest(self) -> bytes:
         """Everything up to the end of the connection, which must come (orderly or not)."""
-        try:
-            while chunk := self.socket.recv(65536):
-                self.got += chunk
-        except ConnectionError:
-            pass
+        with contextlib.suppress(ConnectionError):
+            self.to_the_end()
         return self.got
+
+    def to_the_end(self) -> None:
+        """The same; raises ConnectionError when the end is not orderly."""
+        while chunk := self.socket.recv(65536):
+            self.got += chunk
+
+    def reset(self) -> None:
+        """Leave without a farewell."""
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.socket.close()
 
     def is_closed(self) -> bool:
         """Whether the other side ends the connection within the bound, discarding what comes before."""
@@ -119,8 +128,8 @@ class Line:
             return False
         return True
 
-    def answer(self) -> Answer:
-        """The next final answer."""
+    def answer(self, method: str = "POST") -> Answer:
+        """The next final answer, to a request of this method."""
         while True:
             self.until(b"\r\n\r\n")
             head, _, self.got = self.got.partition(b"\r\n\r\n")
@@ -128,11 +137,11 @@ class Line:
             fields = [(name.lower(), value) for name, _, value in (line.partition(": ") for line in lines)]
             status = int(start.split(" ")[1])
             if status >= 200:
-                return self._body(status, fields)
+                return self._body(status, fields, method)
 
-    def _body(self, status: int, fields: list[tuple[str, str]]) -> Answer:
+    def _body(self, status: int, fields: list[tuple[str, str]], method: str) -> Answer:
         names = dict(fields)
-        if status in {204, 304}:
+        if status in {204, 304} or method == "HEAD":
             return Answer(status, fields, b"", b"")
         if names.get("transfer-encoding") == "chunked":
             framed = text = b""
@@ -203,12 +212,16 @@ class RawUpstream:
         self.asked: list[Asked] = []
         self.scripts: deque[Script | bytes] = deque()
         self.usual: Script | bytes = REPLY
-        self.ended = threading.Event()
         self.port = 0
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
+
+    def reset(self) -> None:
+        self.scripts.clear()
+        self.asked.clear()
+        self.usual = REPLY
 
     def next(self, *scripts: Script | bytes) -> None:
         self.scripts.extend(scripts)

@@ -35,6 +35,7 @@ _list = msgspec.json.Decoder(list[msgspec.Raw])
 _value = msgspec.json.Decoder()
 _KEY = re.compile(rb'\s*("(?:[^"\\]|\\.)*")\s*:\s*')
 _SEPARATOR = re.compile(rb"\s*([,}])")
+_HALF = re.compile(rb"(?<!\\)(?:\\\\)*(\\u[dD][89abAB][0-9a-fA-F]{2})(?!\\u[dD][c-fC-F][0-9a-fA-F]{2})")
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 Object = Mapping[str, msgspec.Raw]
@@ -83,7 +84,7 @@ def _reading(operation: Operation, body: bytes) -> Iterator[Head | None]:
     except UnicodeDecodeError as error:
         raise _invalid(f"The body is not UTF-8: byte {error.start} cannot be read. Send JSON in UTF-8.") from error
     except (msgspec.DecodeError, RecursionError) as error:
-        raise _invalid(f"The request body is not a JSON object this API understands: {_plain(error)}.") from error
+        raise _invalid(f"The request body is not a JSON object this API understands: {_why(error, body)}.") from error
 
 
 def _head(fields: Object) -> Head:
@@ -182,8 +183,12 @@ def _repeated(text: bytes, fields: Object) -> str | None:
     return None
 
 
-def _plain(error: Exception) -> str:
-    return "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
+def _why(error: Exception, body: bytes) -> str:
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    if half := _HALF.search(body):  # JavaScript writes it when a text was cut within a character
+        return f"a text holds half of a character ({half[1].decode('ascii')} without its other half)"
+    return str(error)
 
 
 def _invalid(message: str) -> InvalidCall:

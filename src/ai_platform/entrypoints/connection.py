@@ -6,6 +6,8 @@ one at a time: what a client sends ahead of its turn waits unparsed. Above: serv
 
 import asyncio
 import math
+import socket
+import struct
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine
@@ -32,7 +34,11 @@ from ai_platform.entrypoints.strict import (
     BadRequest,
     Why,
     expects_continue,
+    without_upgrade,
 )
+
+RESET = struct.pack("ii", 1, 0)
+"""For SO_LINGER: closing resets the connection."""
 
 LINGER = 5.0
 """Seconds without news after which a connection that is to be closed is given up; six times that at the most."""
@@ -138,8 +144,9 @@ class Connection(asyncio.Protocol):
         self._progress = False
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._hear_no_more()  # an upgrade is not made (RFC 9110 7.8), and the parser goes no further
+        except httptools.HttpParserUpgrade as upgrade:
+            self._feed_without_upgrade(data[upgrade.args[0] :])
+            return
         except httptools.HttpParserError:
             self._refuse(self._why or NOT_HTTP)
             return
@@ -149,6 +156,16 @@ class Connection(asyncio.Protocol):
         self._barren += len(data)
         if self._barren > MAX_HEAD:
             self._refuse(TOO_LARGE if self._in_head else NOT_HTTP)
+
+    def _feed_without_upgrade(self, rest: bytes) -> None:
+        """An upgrade is not made (RFC 9110 7.8), but the parser stops at one: another reads the request without it."""
+        method = self._parser.get_method()
+        if method == b"CONNECT":
+            self._refuse(NOT_HTTP)
+            return
+        head = without_upgrade(method, self._url, self._parser.get_http_version(), self._headers)
+        self._parser = httptools.HttpRequestParser(self)
+        self._feed(head + rest)
 
     def on_message_begin(self) -> None:
         self._url = b""
@@ -176,7 +193,7 @@ class Connection(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         self._in_head = False
         self._progress = True
-        if self._closing:
+        if self._closing or self._parser.should_upgrade():
             return
         version = self._parser.get_http_version()
         keep = self._parser.should_keep_alive() and version == "1.1"
@@ -237,7 +254,7 @@ class Connection(asyncio.Protocol):
         if exchange.is_ended or self._transport is None:
             return
         if exchange.is_started or task.cancelled():
-            self.abort()  # what broke off must look broken off
+            self._break_off(exchange)
         elif exchange.is_broken:
             exchange.is_ended = True
             self.ended(exchange)
@@ -289,7 +306,16 @@ class Connection(asyncio.Protocol):
         if not self._exchanges:
             self._close(linger=False)
 
-    def abort(self) -> None:
+    def _break_off(self, exchange: Exchange) -> None:
+        """What broke off must look broken off: a missing end does, unless the connection's end is the answer's."""
+        if exchange.ends_by_closing and self._transport is not None:
+            found: Any = self._transport.get_extra_info("socket")
+            found.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+            self._transport.abort()
+        else:
+            self._close(linger=False)
+
+    def _abort(self) -> None:
         if self._transport is not None:
             self._transport.abort()
 
@@ -357,9 +383,9 @@ class Connection(asyncio.Protocol):
             self._arm()
         elif now >= self._stall:
             self._traffic.stalled += 1
-            self.abort()
+            self._abort()
         elif self._give_up < math.inf:
-            self.abort()
+            self._abort()
         elif self._in_head:
             self._traffic.slow += 1
             self._refuse(TOO_SLOW)

@@ -80,6 +80,11 @@ class Exchange:
         """The client closed its connection, or the rest of its request cannot be read."""
         return self._carrier.is_gone or self.is_broken
 
+    @property
+    def ends_by_closing(self) -> bool:
+        """The answer has neither a length nor chunks: an older client takes the connection's end for its end."""
+        return self.is_started and not self._chunked and self._left is None
+
     # -- the connection's side
 
     def feed(self, data: bytes) -> bool:

@@ -58,10 +58,20 @@ def check_fields(fields: Fields) -> None:
         raise _misplaced(f"the header `{fields.misplaced.decode('latin-1')[:60]}`")
 
 
-def check_target(scope: Scope) -> None:
-    """Raises InvalidCall for a platform key in the path or the query, where logs and the upstream would see it."""
-    if b"aip_" in scope["query_string"] or b"aip_" in scope["raw_path"]:
+def check_target(scope: Scope, credentials: Credentials) -> None:
+    """Raises InvalidCall for a platform key in the path or the query, where logs and the upstream would see it, and
+    for a token of the caller's anywhere but in its place.
+    """
+    address = scope["raw_path"] + b"?" + scope["query_string"]
+    if b"aip_" in address and _KEY.search(address):
         raise _misplaced("the address")
+    if is_token(credentials):
+        token = (credentials.secret or "").encode("latin-1")
+        if token in address:
+            raise _misplaced("the address")
+        for name, value in scope["headers"]:
+            if token in value and name not in _SINGLE:
+                raise _misplaced(f"the header `{name.decode('latin-1')[:60]}`")
 
 
 def as_json(headers: Headers, fields: Fields) -> Headers:
@@ -115,8 +125,8 @@ def _short(fields: Fields, name: bytes, most: int) -> str | None:
 
 def _misplaced(place: str) -> InvalidCall:
     return _invalid(
-        f"A platform key stands in {place}, from where it would reach the upstream and logs. Send it as `Authorization:"
-        " Bearer` or `x-api-key` only, and replace that key: it may have been seen."
+        f"A credential of the platform stands in {place}, from where it would reach the upstream and logs. Send it as `Authorization:"
+        " Bearer` or `x-api-key` only, and replace it: it may have been seen."
     )
 
 

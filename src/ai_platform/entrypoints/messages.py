@@ -110,7 +110,7 @@ class MessagesDoor:
             facts["credentials"] = credentials = credentials_of(fields)
             facts["client"] = client = client_of(scope, fields)
             check_fields(fields)
-            check_target(scope)
+            check_target(scope, credentials)
             check_coding(fields)
             if not (is_small(scope) or await self._gateway.knows(credentials, client)):
                 raise Refused(Refusal.OVERLOADED, "Your key could not be checked in time. Try again.")

@@ -60,3 +60,12 @@ def expects_continue(headers: Headers, version: str) -> bool:
     if hosts > 1 or (version == "1.1" and not hosts):
         raise BadRequest(NO_HOST)
     return expects
+
+
+def without_upgrade(method: bytes, url: bytes, version: str, headers: Headers) -> bytes:
+    """The same head, as a client sends it that asks for no other protocol."""
+    closes = any(name == b"connection" and b"close" in value.lower() for name, value in headers)
+    fields = [field for field in headers if field[0] not in {b"connection", b"upgrade", b"http2-settings"}]
+    fields += [(b"connection", b"close")] if closes else []
+    lines = [b"%b %b HTTP/%b" % (method, url, version.encode()), *(b": ".join(field) for field in fields)]
+    return b"\r\n".join(lines) + b"\r\n\r\n"

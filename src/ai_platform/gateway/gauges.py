@@ -12,6 +12,11 @@ def register_gauges(
 ) -> None:
     meter.gauge("aip_calls_in_flight", "Calls between authentication and their record.", lambda: book.in_flight)
     meter.gauge("aip_late_outcomes", "Outcomes that wait for a trail that is down.", lambda: len(book.late_outcomes))
+    meter.counter(
+        "aip_sign_in_failures_unrecorded_total",
+        "Failed sign-ins beyond what the audit log takes one by one.",
+        lambda: book.failures.skipped,
+    )
     meter.counter("aip_audit_refused_total", "Events the audit trail could not take.", lambda: trail.writer.refused)
     meter.gauge(
         "aip_policy_invalid", "1 while the policy file is not valid.", lambda: int(policies.last_error is not None)

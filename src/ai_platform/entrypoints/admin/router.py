@@ -37,6 +37,8 @@ from ai_platform.identity import Authenticator
 
 MAX_BODY = 4 * 1024 * 1024
 BODY_SECONDS = 30.0
+MOST_PARAMS = 32
+LONGEST_PARAM = 1000
 _PARAMETER = re.compile(r"\{(\w+)\}")
 
 
@@ -68,7 +70,7 @@ class AdminRouter:
         fields = Fields(scope["headers"])
         client = client_of(scope, fields)
         check_fields(fields)
-        check_target(scope)
+        check_target(scope, credentials_of(fields))
         caller = await self._caller(fields, client, request_id)
         found = self._find(scope["method"], scope["path"])
         if found is None:
@@ -85,7 +87,8 @@ class AdminRouter:
                 rule=endpoint.permission.value,
             )
         body = await read_body(scope, receive, limit=MAX_BODY, timeout=BODY_SECONDS)
-        params = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)) | path_params
+        params = _params(scope["query_string"]) | path_params
+        _check_params(params)
         request = AdminRequest(principal=caller, params=params, body=_object(body))
         if endpoint.changes:
             facts = _action(endpoint, caller) | {"target": params.get("id", "")[:200] or None}
@@ -157,6 +160,25 @@ def _action(endpoint: Endpoint, caller: Principal) -> dict[str, Any]:
         "permission": endpoint.permission.value,
         "key_id": caller.key_id,
     }
+
+
+def _params(query: bytes) -> dict[str, str]:
+    try:
+        return dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True, max_num_fields=MOST_PARAMS))
+    except ValueError as error:
+        message = f"At most {MOST_PARAMS} parameters are taken."
+        raise InvalidCall(Refusal.INVALID_REQUEST, message) from error
+
+
+def _check_params(params: dict[str, str]) -> None:
+    """Raises InvalidCall for what no database takes and nobody means."""
+    for name, value in params.items():
+        if len(value) > LONGEST_PARAM or any(letter < " " for letter in value):
+            raise InvalidCall(
+                Refusal.INVALID_REQUEST,
+                f"The parameter {name[:60]!r} must be text of at most {LONGEST_PARAM} characters, without control"
+                " characters.",
+            )
 
 
 def _pattern(path: str) -> re.Pattern[str]:
