@@ -125,8 +125,8 @@ def _short(fields: Fields, name: bytes, most: int) -> str | None:
 
 def _misplaced(place: str) -> InvalidCall:
     return _invalid(
-        f"A credential of the platform stands in {place}, from where it would reach the upstream and logs. Send it as `Authorization:"
-        " Bearer` or `x-api-key` only, and replace it: it may have been seen."
+        f"A credential of the platform stands in {place}, from where it would reach the upstream and logs. Send it as"
+        " `Authorization: Bearer` or `x-api-key` only, and replace it: it may have been seen."
     )
 
 

@@ -72,7 +72,7 @@ class ClaudeCode:
         try:
             fields = Fields(scope["headers"])
             check_fields(fields)
-            check_target(scope)
+            check_target(scope, credentials_of(fields))
             caller = await self._identity.authenticate(credentials_of(fields), client_of(scope, fields))
             await read_body(scope, receive, limit=MAX_TELEMETRY, timeout=BODY_SECONDS)
             status, headers, body = await reply(caller, scope)
