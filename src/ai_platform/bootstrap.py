@@ -155,8 +155,7 @@ async def running_platform(
         )
         admin_key, is_new = await _admin_key(keys, settings.data)
         ledger, budget = await _spend(stack, settings, database, happenings, clock)
-        guard = await _protection(settings, secret, database, clock)
-        guard.prepare(policies.current.plan)
+        guard = await _protection(settings, secret, database, policies, clock)
         upstreams, upstream = await _upstreams(stack, settings, environ, clock)
 
         prices = load_price_book(settings.pricing)
@@ -190,16 +189,20 @@ async def running_platform(
             book=book,
         )
         reader = AuditReader.open(database, settings.data, settings.audit, clock)
-        endpoints = [
-            *audit_endpoints(reader),
-            *key_endpoints(keys),
-            *policy_endpoints(policies),
-            *usage_endpoints(ledger, budget, clock, names=keys.names),
-        ]
         door = MessagesDoor(gateway, clock, settings.server)
         app = Application(
             door,
-            AdminRouter(endpoints, identity=authenticator, trail=trail, clock=clock),
+            AdminRouter(
+                [
+                    *audit_endpoints(reader),
+                    *key_endpoints(keys),
+                    *policy_endpoints(policies),
+                    *usage_endpoints(ledger, budget, clock, names=keys.names),
+                ],
+                identity=authenticator,
+                trail=trail,
+                clock=clock,
+            ),
             Operations(
                 meter,
                 _checks(database, trail, upstream),
@@ -290,11 +293,15 @@ async def _spend(
     return ledger, budget
 
 
-async def _protection(settings: Settings, secret: Secret, database: Database, clock: Clock) -> Guard:
+async def _protection(
+    settings: Settings, secret: Secret, database: Database, policies: PolicyStore, clock: Clock
+) -> Guard:
     """The guard, knowing the values that were blocked before: they are redacted from now on."""
     seen = PostgresSeen(settings.protection.seen_values)
     await seen.load(database)
-    return Guard(settings.protection, clock, secret=secret.derive("protection"), seen=seen)
+    guard = Guard(settings.protection, clock, secret=secret.derive("protection"), seen=seen)
+    guard.prepare(policies.current.plan)
+    return guard
 
 
 def _checks(database: Database, trail: PostgresTrail, upstream: Upstream) -> dict[str, Check]:
