@@ -147,11 +147,7 @@ async def running_platform(
         )
         await _in_background(stack, authenticator.run(), "key watch")
         keys = Keys(
-            database,
-            pepper=secret.derive(KEY_PEPPER),
-            roles=policies,
-            clock=clock,
-            forget=authenticator.forget,
+            database, pepper=secret.derive(KEY_PEPPER), roles=policies, clock=clock, forget=authenticator.forget
         )
         admin_key, is_new = await _admin_key(keys, settings.data)
         ledger, budget = await _spend(stack, settings, database, happenings, clock)
