@@ -62,7 +62,7 @@ from ai_platform.upstream.settings import UpstreamSettings
 
 SIMULATED = "simulated"
 SIMULATOR_KEY = "SIMULATOR_KEY"
-KEY_PEPPER = "platform keys"
+PEPPER = "platform keys"
 
 
 class Platform:
@@ -139,16 +139,14 @@ async def running_platform(
         )
         authenticator = Authenticator(
             database,
-            pepper=secret.derive(KEY_PEPPER),
+            pepper=secret.derive(PEPPER),
             roles=policies,
             clock=clock,
             settings=settings.identity,
             tokens=signon.tokens if signon else None,
         )
         await _in_background(stack, authenticator.run(), "key watch")
-        keys = Keys(
-            database, pepper=secret.derive(KEY_PEPPER), roles=policies, clock=clock, forget=authenticator.forget
-        )
+        keys = Keys(database, pepper=secret.derive(PEPPER), roles=policies, clock=clock, forget=authenticator.forget)
         admin_key, is_new = await _admin_key(keys, settings.data)
         ledger, budget = await _spend(stack, settings, database, happenings, clock)
         guard = await _protection(settings, secret, database, policies, clock)
@@ -304,9 +302,8 @@ def _checks(database: Database, trail: PostgresTrail, upstream: Upstream) -> dic
     """What /readyz depends on."""
 
     def breakers() -> str | None:
-        health = upstream.health()
-        closed = [one for one in health if one.breaker is not BreakerState.OPEN]
-        return None if closed else "every upstream's circuit breaker is open"
+        is_open = all(one.breaker is BreakerState.OPEN for one in upstream.health())
+        return "every upstream's circuit breaker is open" if is_open else None
 
     return {
         "postgresql": lambda: None if database.healthy else "PostgreSQL does not answer",
