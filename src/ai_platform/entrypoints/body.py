@@ -23,8 +23,11 @@ MOST_MODELS = 64
 MOST_REQUESTS = 100_000
 """Of one batch (platform.claude.com, "Batch processing")."""
 
-MOST_QUOTES = 4_000_000
-"""Quotation marks in a body: millions of tiny values would cost memory and time out of proportion to their bytes."""
+MOST_TEXTS = 500_000
+"""Texts in a body, four times as many in a batch: tiny values cost time and memory out of proportion to their bytes."""
+
+MOST_KEYS = 256
+"""Of the body itself, and of each request in a batch and its params."""
 
 _LARGE = 1024 * 1024
 _SLICE = 500
@@ -71,8 +74,9 @@ def _reading(operation: Operation, body: bytes) -> Iterator[Head | None]:
     if not body:
         raise _invalid("This request needs a body, in JSON; none came with it.")
     try:
-        if len(body) > _LARGE and body.count(b'"') > MOST_QUOTES:
-            raise _invalid(f"The body holds more than {MOST_QUOTES // 2} texts. Send fewer in one request.")
+        most = 4 * MOST_TEXTS if operation is Operation.BATCHES_CREATE else MOST_TEXTS
+        if len(body) > _LARGE and body.count(b'"') > 2 * most:
+            raise _invalid(f"The body holds more than {most} texts. Send fewer in one request.")
         if not body.isascii():
             body.decode()
         fields = _object.decode(body)
@@ -159,6 +163,8 @@ def _check_once(text: bytes, fields: Object, where: str) -> None:
     size = 1
     for key, raw in fields.items():
         size += len(key) + len(raw) + 4  # `"key":value,`
+    if len(fields) > MOST_KEYS:
+        raise _invalid(f"There are more than {MOST_KEYS} keys in {where}. No request of this API has so many.")
     if size == len(text) or not fields:
         return  # compact, and every byte is accounted for: nothing is there twice
     if (key := _repeated(text, fields)) is not None:
