@@ -114,7 +114,7 @@ UNEVENTFUL = {
 @pytest.mark.parametrize("start", UNEVENTFUL.values(), ids=UNEVENTFUL.keys())
 def test_events_of_compatible_servers_are_known_by_what_they_hold(gate: Gate, start: bytes) -> None:
     """The type last in the object, no `event:` line."""
-    usage = b'data: {"usage": {"output_tokens": 9}, "delta": {}, "type": "message_delta"}\n\n'
+    usage = b'data: {"usage": {"output_tokens": 9}, "delta": {"stop_reason": "end_turn"}, "type": "message_delta"}\n\n'
     words = (
         b'{"delta": {"text": "%b", "type": "text_delta"}, "index": 0, "type": "content_block_delta"}\n\n'
         % LEAK.encode()
