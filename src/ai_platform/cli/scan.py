@@ -1,56 +1,181 @@
-"""`ai-platform scan`: the platform's data-protection engine on files, folders and standard input. Needs no platform."""
+"""`ai-platform scan`: the platform's data-protection engine on files, folders, standard input and git diffs.
+
+Needs no platform. scan_sources.py reads, scan_report.py prints.
+"""
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
 import typer
+from rich.console import Console
+from rich.progress import Progress
+from typer.core import TyperCommand
 
-from ai_platform.cli.output import Json, emit_json, emit_table, fail
-from ai_platform.domain.finding import Finding, ProtectionPlan
+from ai_platform.cli.output import Json, emit_json, fail
+from ai_platform.cli.scan_report import Row, brief, emit_rows, row, sarif, shown_name
+from ai_platform.cli.scan_sources import Source, Unread, changes, files_of, read
+from ai_platform.domain.errors import PlatformError
+from ai_platform.domain.finding import Action, Finding, ProtectionPlan, Severity
+from ai_platform.policy import Policy
+from ai_platform.policy.plan import Catalogue
 from ai_platform.protection import Scanner
+from ai_platform.protection.explain import explain
+from ai_platform.protection.rules import ALL
+
+ALLOW = "ai-platform: allow"
+"""Findings on a line of a file that says this are left out."""
+
+_SEVERITIES = tuple(Severity)
 
 Paths = Annotated[list[str] | None, typer.Argument(help="Files or folders; `-` is standard input.", show_default=False)]
 Jsonl = Annotated[bool, typer.Option("--jsonl", help='Lines {"id","text"} in, lines {"id","findings"} out.')]
+Sarif = Annotated[bool, typer.Option("--sarif", help="Print SARIF 2.1.0, for code-scanning pages.")]
+Diff = Annotated[
+    str | None,
+    typer.Option(
+        "--diff",
+        metavar="[REV]",
+        help="Only lines that were added since the git revision REV (default: HEAD). PATHs narrow it down.",
+        show_default=False,
+    ),
+]
+Staged = Annotated[bool, typer.Option("--staged", help="Only lines that the next git commit adds.")]
+Explain = Annotated[bool, typer.Option("--explain", help="Say which rule, validator and context decided.")]
+PolicyFile = Annotated[
+    Path | None,
+    typer.Option("--policy", help="Own detectors, allow list and actions of this policy file.", show_default=False),
+]
+Team = Annotated[str | None, typer.Option("--team", help="Actions for this team.", show_default=False)]
+FailOn = Annotated[
+    Severity, typer.Option("--fail-on", help="The least severity of a finding that makes the exit code 1.")
+]
 
-_SKIPPED = {".git", "node_modules", ".venv", "__pycache__"}
+
+class ScanCommand(TyperCommand):
+    """`--diff` may stand without a revision."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        options = args[: args.index("--")] if "--" in args else args
+        if "--diff" in options:
+            place = args.index("--diff")
+            following = "".join(args[place + 1 : place + 2])
+            if not following or following.startswith("-") or Path(following).exists():
+                args = [*args[:place], "--diff=HEAD", *args[place + 1 :]]
+        return super().parse_args(ctx, args)
 
 
-def scan(paths: Paths = None, *, jsonl: Jsonl = False, as_json: Json = False) -> None:
+def scan(
+    paths: Paths = None,
+    *,
+    jsonl: Jsonl = False,
+    as_json: Json = False,
+    as_sarif: Sarif = False,
+    diff: Diff = None,
+    staged: Staged = False,
+    with_explanation: Explain = False,
+    policy: PolicyFile = None,
+    team: Team = None,
+    fail_on: FailOn = Severity.INFO,
+) -> None:
     """Look for personal data, payment data and secrets. Exit code 0: nothing found, 1: findings, 2: used wrongly."""
-    scanner = Scanner(ProtectionPlan())
-    sources = paths or ["-"]
+    if sum((jsonl, as_json, as_sarif)) > 1:
+        fail("--jsonl, --json and --sarif exclude one another.", code=2)
+    if diff is not None and staged:
+        fail("--diff and --staged exclude one another.", code=2)
+    scanner = Scanner(_plan(policy))
     if jsonl:
-        raise typer.Exit(_jsonl(scanner, sources))
-    rows: list[dict[str, Any]] = []
-    for name, text in _texts(sources):
-        rows += [_row(finding, text, name) for finding in scanner.scan(text)]
-    if as_json:
-        emit_json(rows)
+        raise typer.Exit(_jsonl(scanner, paths or ["-"], team, fail_on))
+    names: Sequence[str] = ()
+    if staged or diff is not None:
+        sources: Iterable[Source | Unread] = changes(None if staged else diff, paths or ())
     else:
-        columns = ("file", "line", "type", "rule", "tier", "severity", "action", "value")
-        emit_table(f"{len(rows)} findings", columns, rows, empty="Nothing found.", right=("line",))
-    raise typer.Exit(1 if rows else 0)
+        names = files_of(paths or ["-"])
+        sources = (source for name in names for source in read(name))
+    rows: list[Row] = []
+    seen: set[str] = set()
+    unread = 0
+    with _progress(names) as advance:
+        for source in sources:
+            advance(source.name)
+            if isinstance(source, Unread):
+                Console(stderr=True).print(
+                    f"{shown_name(source.name)} cannot be read: {source.reason}.", soft_wrap=True
+                )
+                unread += 1
+                continue
+            seen.add(source.name)
+            rows += _rows(scanner, source, team, explained=with_explanation)
+    if as_json:
+        emit_json([each.json() for each in rows])
+    elif as_sarif:
+        emit_json(sarif(rows, [scanner.rule(each) for each in {each.finding.rule for each in rows}]))
+    else:
+        emit_rows(rows, files=len(seen))
+    raise typer.Exit(2 if unread else int(any(_counts(each.finding, fail_on) for each in rows)))
 
 
-def brief(finding: Finding) -> dict[str, Any]:
-    """The finding as `--jsonl` prints it: offsets in code points, never the value."""
-    return {
-        "start": finding.start,
-        "end": finding.end,
-        "class": finding.data_class,
-        "type": finding.type,
-        "rule": finding.rule,
-        "tier": finding.tier,
-        "severity": finding.severity,
-        "action": finding.action,
-    }
+def _plan(policy: Path | None) -> ProtectionPlan:
+    if policy is None:
+        return ProtectionPlan()
+    if not policy.is_file():
+        fail(f"{policy} does not exist.", code=2)
+    known = Catalogue(types=frozenset(rule.type for rule in ALL), rules=frozenset(rule.id for rule in ALL))
+    try:
+        plan = Policy.load(policy, catalogue=known).plan
+    except PlatformError as error:
+        fail(str(error), code=2)
+    if not plan.enabled:
+        Console(stderr=True).print(f"{policy} switches inspection off: nothing is looked for.", soft_wrap=True)
+    return plan
 
 
-def _jsonl(scanner: Scanner, sources: list[str]) -> int:
+def _rows(scanner: Scanner, source: Source, team: str | None, *, explained: bool) -> Iterator[Row]:
+    text = source.text
+    for finding in scanner.scan(text, team=team):
+        if not source.own[0] <= finding.start < source.own[1] or _allowed(text, finding):
+            continue
+        found = row(source, finding, explain(scanner, text, finding, team=team) if explained else ())
+        touched = range(found.line, found.end_line + 1)
+        if source.lines is None or not source.lines.isdisjoint(touched):
+            yield found
+
+
+def _allowed(text: str, finding: Finding) -> bool:
+    begin = text.rfind("\n", 0, finding.start) + 1
+    end = text.find("\n", finding.end)
+    return text.find(ALLOW, begin, end if end >= 0 else len(text)) >= 0
+
+
+def _counts(finding: Finding, least: Severity) -> bool:
+    return finding.action is not Action.ALLOW and _SEVERITIES.index(finding.severity) <= _SEVERITIES.index(least)
+
+
+@contextmanager
+def _progress(names: Sequence[str]) -> Generator[Callable[[str], None]]:
+    """A bar on a person's terminal while many files are read."""
+    if len(names) < 2 or not sys.stderr.isatty():
+        yield _nowhere
+        return
+    place = {name: number for number, name in enumerate(names)}
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("Scanning", total=len(names))
+
+        def advance(name: str) -> None:
+            progress.update(task, completed=place.get(name, 0))
+
+        yield advance
+
+
+def _nowhere(name: str) -> None:
+    """Progress nobody watches."""
+
+
+def _jsonl(scanner: Scanner, sources: Sequence[str], team: str | None, least: Severity) -> int:
     """One line out for each line in, whatever stands in it; the exit code. A line that is not {"id","text"} gets an
     `error` in place of findings, and the others are still scanned.
     """
@@ -60,26 +185,43 @@ def _jsonl(scanner: Scanner, sources: list[str]) -> int:
             for number, line in enumerate(lines, 1):
                 if not line.strip():
                     continue
-                answer = _answer(scanner, line)
+                answer, counts = _answer(scanner, line, team, least)
                 if "error" in answer:
                     answer["line"] = number
                     code = 2
-                elif answer["findings"] and code == 0:
+                elif counts and code == 0:
                     code = 1
-                sys.stdout.buffer.write(msgspec.json.encode(answer) + b"\n")
+                sys.stdout.buffer.write(_encoded(answer) + b"\n")
     sys.stdout.buffer.flush()
     return code
 
 
-def _answer(scanner: Scanner, line: bytes) -> dict[str, Any]:
+def _answer(scanner: Scanner, line: bytes, team: str | None, least: Severity) -> tuple[dict[str, Any], bool]:
+    """(what to print, does it hold a finding that counts)."""
     try:
-        record = json.loads(line)  # takes lone surrogates, which real logs contain
+        record = _decoded(line)
     except (ValueError, RecursionError) as error:
-        return {"id": None, "error": f"not JSON: {error}"[:200]}
+        return {"id": None, "error": f"not JSON: {error}"[:200]}, False
     text = record.get("text") if isinstance(record, dict) else None
     if not isinstance(text, str):
-        return {"id": None, "error": 'not an object with "id" and a "text" string'}
-    return {"id": record.get("id"), "findings": [brief(finding) for finding in scanner.scan(text)]}
+        return {"id": None, "error": 'not an object with "id" and a "text" string'}, False
+    findings = scanner.scan(text, team=team)
+    answer = {"id": record.get("id"), "findings": [brief(finding) for finding in findings]}
+    return answer, any(_counts(finding, least) for finding in findings)
+
+
+def _decoded(line: bytes) -> Any:
+    try:
+        return json.loads(line)  # takes lone surrogates, which real logs contain
+    except UnicodeDecodeError:
+        return json.loads(line.decode("utf-8", "replace"))
+
+
+def _encoded(answer: dict[str, Any]) -> bytes:
+    try:
+        return msgspec.json.encode(answer)
+    except (ValueError, OverflowError, RecursionError):  # lone surrogates, huge numbers
+        return json.dumps(answer).encode()
 
 
 def _open(source: str) -> Any:
@@ -87,24 +229,3 @@ def _open(source: str) -> Any:
         return Path(source).open("rb")
     except OSError as error:
         fail(f"{source} cannot be read: {error.strerror}.", code=2)
-
-
-def _texts(sources: list[str]) -> Iterator[tuple[str, str]]:
-    for source in sources:
-        if source == "-":
-            yield "-", sys.stdin.buffer.read().decode("utf-8", "replace")
-            continue
-        path = Path(source)
-        if not path.exists():
-            fail(f"{source} does not exist.", code=2)
-        files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
-        for file in files:
-            if _SKIPPED.isdisjoint(file.parts):
-                data = file.read_bytes()
-                if b"\0" not in data[:8192]:
-                    yield str(file), data.decode("utf-8", "replace")
-
-
-def _row(finding: Finding, text: str, name: str) -> dict[str, Any]:
-    value = text[finding.start : finding.end]
-    return {"file": name, "line": text.count("\n", 0, finding.start) + 1, **brief(finding), "value": value[:1] + "***"}

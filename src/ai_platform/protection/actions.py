@@ -19,18 +19,27 @@ def wanted(rule: Rule, plan: ProtectionPlan) -> bool:
 
 
 def resolve(rule: Rule, plan: ProtectionPlan, direction: Direction, team: str | None) -> Action:
-    for entry in plan.actions:
+    return decide(rule, plan, direction, team)[0]
+
+
+def decide(rule: Rule, plan: ProtectionPlan, direction: Direction, team: str | None) -> tuple[Action, str]:
+    """(the action, why)."""
+    for number, entry in enumerate(plan.actions, 1):
         if _applies(entry, rule, direction, team):
-            return entry.action
+            return entry.action, f"entry {number} of the policy's actions"
     if rule.action is not None and not (plan.patterns and _named(rule, plan.patterns)):
-        return rule.action
+        return rule.action, "the detector's own default"
     match rule.severity:
+        case Severity.CRITICAL if not plan.block_on_match:
+            return Action.REDACT, "the default for critical findings where the policy does not block"
+        case Severity.CRITICAL if direction is Direction.INPUT:
+            return Action.BLOCK, "the default for critical findings on the way to the model"
         case Severity.CRITICAL:
-            return Action.BLOCK if plan.block_on_match and direction is Direction.INPUT else Action.REDACT
+            return Action.REDACT, "the default for critical findings in answers"
         case Severity.HIGH:
-            return Action.ALERT
+            return Action.ALERT, "the default for findings of high severity"
         case _:
-            return Action.LOG
+            return Action.LOG, f"the default for findings of severity {rule.severity.value}"
 
 
 def _named(rule: Rule, patterns: frozenset[str]) -> bool:
@@ -41,9 +50,10 @@ def _named(rule: Rule, patterns: frozenset[str]) -> bool:
 
 
 def _applies(entry: RuleAction, rule: Rule, direction: Direction, team: str | None) -> bool:
+    """An own detector is known by its name as a type too."""
     return (
         (entry.rule is None or fnmatchcase(rule.id, entry.rule))
-        and (entry.type is None or fnmatchcase(rule.type, entry.type))
+        and (entry.type is None or fnmatchcase(rule.type, entry.type) or fnmatchcase(rule.id, entry.type))
         and entry.data_class in (None, rule.data_class)
         and entry.severity in (None, rule.severity)
         and entry.direction in (None, direction)

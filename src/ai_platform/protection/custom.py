@@ -23,15 +23,19 @@ _NOT_TYPE = re.compile(r"[^A-Z0-9]+")
 
 def engine_for(rules: Sequence[CustomRule]) -> Engine:
     """The catalogue with these detectors. Raises ValueError (see `problems`) for a pattern that cannot be used."""
-    return Extended(builtin(), [as_rule(rule) for rule in rules]) if rules else builtin()
+    base = builtin()
+    return Extended(base, [as_rule(rule, taken=rule.name in base.probes) for rule in rules]) if rules else base
 
 
-def as_rule(custom: CustomRule) -> Rule:
-    """Raises ValueError for a pattern that cannot be used; the message says why."""
+def as_rule(custom: CustomRule, *, taken: bool = False) -> Rule:
+    """Its id is its name, or `custom-` and its name when a rule of the catalogue has that name (`taken`).
+
+    Raises ValueError for a pattern that cannot be used; the message says why.
+    """
     find = _Finder(custom.pattern)
     run, _, _ = _reach(custom.pattern)
     return Rule(
-        id=PREFIX + custom.name,
+        id=PREFIX + custom.name if taken else custom.name,
         type=_NOT_TYPE.sub("_", custom.name.upper()).strip("_") or "CUSTOM",
         label=custom.message or f"what the rule {custom.name!r} looks for",
         data_class=custom.data_class,

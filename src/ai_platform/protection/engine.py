@@ -29,8 +29,10 @@ Trigger = tuple[int, int]
 class Engine:
     """The compiled triggers of a set of rules. Immutable after construction; one per process is enough.
 
-    dispatch[trigger number] = (width, probes to confirm with).
+    dispatch[trigger number] = (width, probes to confirm with). added: the ids of an organisation's own rules.
     """
+
+    added: frozenset[str] = frozenset()
 
     def __init__(self, rules: Iterable[Rule], *, keep: bool = False) -> None:
         """keep: keep the compiled form on disk for the next start."""
@@ -88,6 +90,7 @@ class Extended(Engine):
         self._base = base
         own = self.encoding
         self._first = len(base.dispatch)
+        self.added = frozenset(self.probes)
         self.probes = base.probes | self.probes
         self.dispatch = base.dispatch + self.dispatch[:own]
         self.encoding = base.encoding

@@ -14,7 +14,7 @@ from ai_platform.domain.finding import Action, Direction, Finding, ProtectionPla
 from ai_platform.protection import encoded
 from ai_platform.protection.actions import REWRITING, resolve, wanted
 from ai_platform.protection.checkdigits import digits_of
-from ai_platform.protection.custom import PREFIX, engine_for
+from ai_platform.protection.custom import engine_for
 from ai_platform.protection.engine import SLICE, Trigger
 from ai_platform.protection.rule import Hit, Rule
 from ai_platform.protection.unfinished import Unfinished
@@ -45,7 +45,7 @@ class Scanner:
         self._off = frozenset(
             rule_id
             for rule_id, probe in self.engine.probes.items()
-            if not (rule_id.startswith(PREFIX) or wanted(probe.rule, plan))
+            if not (rule_id in self.engine.added or wanted(probe.rule, plan))
         )
         self._allow = re.compile("|".join(translate(value) for value in plan.allow)) if plan.allow else None
         self._unfinished: dict[tuple[Direction, str | None], tuple[Unfinished, Unfinished]] = {}
@@ -205,9 +205,13 @@ class Scanner:
             self._unfinished[direction, team] = known
         return known
 
+    def rule(self, rule_id: str) -> Rule:
+        """The record behind a finding's `rule`."""
+        return self.engine.probes[rule_id].rule
+
     def label(self, rule_id: str) -> str:
         """How a message names what the rule finds."""
-        return self.engine.probes[rule_id].rule.label
+        return self.rule(rule_id).label
 
     def looks_for(self, rule: Rule) -> bool:
         """Does the plan want this rule?"""

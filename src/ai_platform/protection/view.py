@@ -2,7 +2,7 @@ r"""The text as a rule should read it: escapes, look-alike characters and invisi
 
 Most texts are their own view. Otherwise `View.text` is scanned and offsets are mapped back, so that `\n536-22-8491` in
 JSON inside JSON, full-width digits, zero-width joiners and `%34%31...` are found where they stand. Encodings of whole
-values (base64) are not a matter of characters: see rules/encoded.py. Above: scanner.py, watcher.py. Below: nothing.
+values (base64) are not a matter of characters: see encoded.py. Above: scanner.py, watcher.py. Below: nothing.
 """
 
 import re

@@ -41,6 +41,19 @@ def _api_key_at(text: str, start: int, end: int) -> Span | None:
     return candidate.start, candidate.end
 
 
+_READERS: dict[str, Reader] = {"api-key": place.assigned}
+
+
+def judged(rule_id: str, text: str, start: int, end: int) -> tuple[str, float] | None:
+    """(the name a value is assigned to, how likely it is a secret), if a rule of this family found it."""
+    read = _READERS.get(rule_id)
+    for stop in range(start + 3, min(end, start + 12) + 1) if read else ():
+        candidate = read(text, stop, stop) if read else None
+        if candidate is not None and candidate.start == start:
+            return candidate.name, _JUDGE.score(candidate)
+    return None
+
+
 def _generic(
     rule_id: str,
     kind: str,
@@ -55,6 +68,7 @@ def _generic(
     examples: tuple[str, ...],
     counter_examples: tuple[str, ...],
 ) -> Rule:
+    _READERS[rule_id] = read
     return Rule(
         id=rule_id,
         type=kind,

@@ -1,0 +1,170 @@
+"""How `ai-platform scan` reports: a table or explanations for people, JSON and SARIF 2.1.0 for programs.
+
+Never a value: its first character at most.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from hashlib import sha256
+from pathlib import PurePath
+from typing import Any
+from urllib.parse import quote
+
+import msgspec
+from rich.console import Console
+from rich.markup import escape
+from rich.text import Text
+
+from ai_platform import __version__
+from ai_platform.cli.output import emit_table
+from ai_platform.cli.scan_sources import Source
+from ai_platform.domain.finding import Finding, Severity
+from ai_platform.protection.rule import Rule
+
+_LEVELS = {Severity.CRITICAL: "error", Severity.HIGH: "error", Severity.WARNING: "warning", Severity.INFO: "note"}
+_SCORES = {Severity.CRITICAL: "9.0", Severity.HIGH: "7.0", Severity.WARNING: "4.0", Severity.INFO: "1.0"}
+"""What code-scanning pages rank by (`security-severity`)."""
+
+_COLUMNS = ("file", "line", "type", "rule", "severity", "action", "value")
+
+
+class Row(msgspec.Struct):
+    """A finding in a file. Lines and columns from 1, columns in code points; the end is exclusive.
+
+    mask: the first character of the value. explanation: (what, how), if asked for.
+    """
+
+    file: str
+    line: int
+    column: int
+    end_line: int
+    end_column: int
+    mask: str
+    finding: Finding
+    explanation: Sequence[tuple[str, str]] = ()
+
+    def json(self) -> dict[str, Any]:
+        record = {
+            "file": self.file,
+            "line": self.line,
+            "column": self.column,
+            **brief(self.finding),
+            "value": self.mask,
+        }
+        return record | {"explanation": dict(self.explanation)} if self.explanation else record
+
+
+def brief(finding: Finding) -> dict[str, Any]:
+    """The finding as `--jsonl` prints it: offsets in code points, never the value."""
+    return {
+        "start": finding.start,
+        "end": finding.end,
+        "class": finding.data_class,
+        "type": finding.type,
+        "rule": finding.rule,
+        "tier": finding.tier,
+        "severity": finding.severity,
+        "action": finding.action,
+    }
+
+
+def row(source: Source, finding: Finding, explanation: Sequence[tuple[str, str]]) -> Row:
+    text = source.text
+    value = text[finding.start : finding.end]
+    line = source.line + text.count("\n", 0, finding.start)
+    return Row(
+        file=source.name,
+        line=line,
+        column=finding.start - text.rfind("\n", 0, finding.start),
+        end_line=line + value.count("\n"),
+        end_column=finding.end - text.rfind("\n", 0, finding.end),
+        mask=(value[:1] if value[:1].isprintable() else "") + "***",
+        finding=msgspec.structs.replace(finding, start=source.offset + finding.start, end=source.offset + finding.end),
+        explanation=explanation,
+    )
+
+
+def emit_rows(rows: Sequence[Row], *, files: int) -> None:
+    """The table, or one paragraph per finding when they are explained."""
+    what = f"{len(rows)} finding{'s' if len(rows) != 1 else ''} in {len({each.file for each in rows})} of {files} files"
+    if not any(each.explanation for each in rows):
+        shown = [{**each.json(), "file": shown_name(each.file), "value": escape(each.mask)} for each in rows]
+        emit_table(what, _COLUMNS, shown, empty=f"Nothing found in {files} files.", right=("line",))
+        return
+    console = Console(soft_wrap=True)
+    for each in rows:
+        finding = each.finding
+        place = f"{_plain(each.file)}:{each.line}:{each.column}"
+        console.print(Text.assemble((place, "bold"), f" {finding.type} {each.mask}"))
+        for name, how in each.explanation:
+            console.print(Text(f"  {name:14} {_plain(how)}"))
+    console.print(what)
+
+
+def shown_name(name: str) -> str:
+    """A file's name that can be printed: no control characters, no markup."""
+    return escape(_plain(name))
+
+
+def _plain(text: str) -> str:
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
+
+
+def sarif(rows: Iterable[Row], rules: Iterable[Rule]) -> dict[str, Any]:
+    """SARIF 2.1.0. Fingerprints are of places, not of values: a hash of a short number gives the number away."""
+    found = list(rows)
+    used = {each.finding.rule for each in found}
+    records = sorted((rule for rule in rules if rule.id in used), key=lambda rule: rule.id)
+    index = {rule.id: number for number, rule in enumerate(records)}
+    count: Counter[tuple[str, str]] = Counter()
+    results: list[dict[str, Any]] = []
+    for each in found:
+        count[each.file, each.finding.rule] += 1
+        results.append(_result(each, index[each.finding.rule], count[each.file, each.finding.rule], records))
+    driver = {
+        "name": "ai-platform scan",
+        "semanticVersion": __version__,
+        "rules": [_descriptor(rule) for rule in records],
+    }
+    run = {"tool": {"driver": driver}, "columnKind": "unicodeCodePoints", "results": results}
+    return {"$schema": "https://json.schemastore.org/sarif-2.1.0.json", "version": "2.1.0", "runs": [run]}
+
+
+def _descriptor(rule: Rule) -> dict[str, Any]:
+    return {
+        "id": rule.id,
+        "name": rule.type,
+        "shortDescription": {"text": rule.label[:1].upper() + rule.label[1:]},
+        "fullDescription": {"text": f"{rule.data_class}, {rule.tier}. Documented by: {rule.source}"},
+        "defaultConfiguration": {"level": _LEVELS[rule.severity]},
+        "properties": {"tags": ["security", rule.data_class], "security-severity": _SCORES[rule.severity]},
+    }
+
+
+def _result(each: Row, rule_index: int, number: int, rules: Sequence[Rule]) -> dict[str, Any]:
+    finding = each.finding
+    uri = quote(PurePath(each.file).as_posix().removeprefix("./"), errors="surrogatepass")
+    place = f"{uri}\0{finding.rule}\0{number}".encode()
+    label = rules[rule_index].label
+    return {
+        "ruleId": finding.rule,
+        "ruleIndex": rule_index,
+        "level": _LEVELS[finding.severity],
+        "message": {
+            "text": f"{label[:1].upper()}{label[1:]} ({finding.type}); the platform's action: {finding.action}."
+        },
+        "locations": [
+            {
+                "physicalLocation": {
+                    "artifactLocation": {"uri": uri},
+                    "region": {
+                        "startLine": each.line,
+                        "startColumn": each.column,
+                        "endLine": each.end_line,
+                        "endColumn": each.end_column,
+                    },
+                }
+            }
+        ],
+        "partialFingerprints": {"placeOfRule/v1": sha256(place).hexdigest()[:32]},
+    }

@@ -1,0 +1,175 @@
+"""What `ai-platform scan` reads: files, folders, standard input, and what a git diff adds."""
+
+import codecs
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+
+from ai_platform.cli.output import fail
+
+PIECE = 8 * 1024 * 1024
+"""A large file is read and scanned this many bytes at a time."""
+
+_OVERLAP = 20_000
+"""Longer than any value, in characters: one that two pieces share is found in the first."""
+
+_SKIPPED = frozenset({".git", ".hg", ".svn", "node_modules", ".venv", "venv", "__pycache__", ".tox", ".mypy_cache"})
+_BOMS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+_HUNK = re.compile(rb"@@ -\d+(?:,(\d+))? \+(\d+)(?:,(\d+))? @@")
+_QUOTED = re.compile(r"\\([0-7]{3}|.)")
+_CONTROL = {"n": "\n", "t": "\t", "r": "\r", "a": "\a", "b": "\b", "f": "\f", "v": "\v"}
+
+
+class Source(msgspec.Struct):
+    """A text to scan. line, offset: where it begins in its file (line number from 1, characters).
+
+    own: only findings that begin in this range of the text belong to it. lines: if given, only findings that touch one
+    of these lines count.
+    """
+
+    name: str
+    text: str
+    own: tuple[int, int]
+    line: int = 1
+    offset: int = 0
+    lines: frozenset[int] | None = None
+
+
+class Unread(msgspec.Struct):
+    """A file that could not be read, and why."""
+
+    name: str
+    reason: str
+
+
+def files_of(paths: Sequence[str]) -> list[str]:
+    """The files behind PATHS (`-` stays); ends the program when one does not exist."""
+    found: list[str] = []
+    for given in paths:
+        path = Path(given)
+        if given == "-" or path.is_file():
+            found.append(given)
+        elif path.is_dir():
+            found += _walk(given)
+        elif path.exists():
+            fail(f"{given} is neither a file nor a folder.", code=2)
+        else:
+            fail(f"{given} does not exist.", code=2)
+    return found
+
+
+def _walk(folder: str) -> Iterator[str]:
+    for parent, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if name not in _SKIPPED)
+        yield from (str(Path(parent, name)) for name in sorted(names))
+
+
+def read(name: str) -> Iterator[Source | Unread]:
+    """The text of a file, or of standard input (`-`), in pieces. Nothing for a file that holds no text."""
+    try:
+        if name == "-":
+            yield from _pieces(name, sys.stdin.buffer)
+        elif Path(name).is_file():  # not a pipe or device, which a folder may hold
+            with Path(name).open("rb") as stream:
+                yield from _pieces(name, stream)
+    except OSError as error:
+        yield Unread(name, error.strerror or str(error))
+
+
+def _pieces(name: str, stream: BinaryIO) -> Iterator[Source]:
+    first = stream.read(PIECE)
+    encoding = next((encoding for bom, encoding in _BOMS if first.startswith(bom)), "utf-8")
+    if encoding == "utf-8" and name != "-" and b"\0" in first[:8192]:
+        return
+    decoder = codecs.getincrementaldecoder(encoding)("replace")
+    before = ""
+    current = decoder.decode(first)
+    line, offset = 1, 0
+    while current:
+        more = stream.read(PIECE)
+        following = decoder.decode(more, final=not more)
+        own = len(before), len(before) + len(current)
+        yield Source(name, before + current + following[:_OVERLAP], own, line, offset)
+        if not more:
+            return
+        text = before + current
+        before = text[-_OVERLAP:]
+        line += text.count("\n", 0, len(text) - len(before))
+        offset += len(text) - len(before)
+        current = following
+
+
+def changes(revision: str | None, paths: Sequence[str]) -> Iterator[Source]:
+    """The new side of every file that differs from `revision` (None: what is staged), with the lines that are added.
+
+    The whole file is scanned, as what stands before a line often says what is in it.
+    """
+    if revision is not None and revision.startswith("-"):
+        fail(f"{revision!r} is not a revision.", code=2)
+    what = ["--cached"] if revision is None else [revision]
+    command = ["git", "-c", "core.quotePath=false", "diff", *what, "--unified=999999999", "--no-color", "--no-renames"]
+    command += [
+        "--no-ext-diff",
+        "--no-textconv",
+        "--src-prefix=a/",
+        "--dst-prefix=b/",
+        "--ignore-submodules",
+        "--relative",
+    ]
+    try:
+        done = subprocess.run([*command, "--", *paths], capture_output=True, check=False)  # noqa: S603 - a list
+    except FileNotFoundError:
+        fail("git is not installed.", code=2)
+    if done.returncode:
+        reason = done.stderr.decode("utf-8", "replace").strip().removeprefix("fatal: ").split("\n")[0]
+        fail(f"git diff failed: {reason}", code=2)
+    yield from _new_sides(done.stdout.split(b"\n"))
+
+
+def _new_sides(lines: Iterable[bytes]) -> Iterator[Source]:
+    name = ""
+    rows = iter(lines)
+    for row in rows:
+        if row.startswith(b"+++ "):
+            name = _path(row[4:].decode("utf-8", "replace"))
+        elif (hunk := _HUNK.match(row)) is not None:
+            old, new, number = int(hunk[1] or 1), int(hunk[3] or 1), int(hunk[2])
+            text: list[bytes] = []
+            added: set[int] = set()
+            while old > 0 or new > 0:
+                line = next(rows, b"")
+                if line[:1] == b"+":
+                    added.add(number)
+                if line[:1] in b"+ ":
+                    text.append(line[1:])
+                    number += 1
+                    new -= 1
+                if line[:1] in b"- ":
+                    old -= 1
+            if added:
+                shown = b"\n".join(text).decode("utf-8", "replace")
+                yield Source(name, shown, (0, len(shown)), int(hunk[2]), 0, frozenset(added))
+
+
+def _path(written: str) -> str:
+    """The path of a `+++` line; git quotes names with quotes, backslashes or control characters."""
+    name = written.rstrip("\t")
+    if name.startswith('"'):
+        name = _QUOTED.sub(lambda match: _unquoted(match[1]), name[1:-1])
+    return name.removeprefix("b/")
+
+
+def _unquoted(escape: str) -> str:
+    return chr(int(escape, 8)) if escape.isdigit() else _CONTROL.get(escape, escape)
