@@ -182,6 +182,7 @@ def test_a_redirect_is_not_passed_on_because_keys_would_follow_it(gate: Gate, st
     answer = ask(gate, reply(b"moved", "location: http://127.0.0.1:9/thief", status=status, kind="text/plain"))
     assert answer.status == 502
     assert answer.field("location") is None
+    assert answer.field("x-should-retry") == "false"
     assert "redirect" in answer.says
     assert "`url`" in answer.says
 

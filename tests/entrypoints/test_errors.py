@@ -18,7 +18,7 @@ from ai_platform.domain.errors import (
     UpstreamTimeout,
     UpstreamUnreachable,
 )
-from ai_platform.entrypoints.errors import answer_to, shape_of
+from ai_platform.entrypoints.errors import answer_to, sentence, shape_of
 
 CASES: list[tuple[PlatformError, int, str, str]] = [
     (Unauthenticated(Refusal.KEY_REVOKED, "revoked"), 401, "authentication_error", "false"),
@@ -50,7 +50,7 @@ def test_each_error_has_the_status_clients_show_and_says_whether_a_retry_helps(
     fields = dict(headers)
     envelope = msgspec.json.decode(body)
     assert found == status
-    assert envelope == {"type": "error", "error": {"type": kind, "message": str(error)}, "request_id": "call_1"}
+    assert envelope == {"type": "error", "error": {"type": kind, "message": sentence(error)}, "request_id": "call_1"}
     assert fields[b"x-should-retry"].decode() == retry
     assert fields[b"content-length"] == str(len(body)).encode()
 
@@ -66,3 +66,13 @@ def test_no_refusal_by_policy_uses_a_status_claude_code_sends_again_or_hides() -
 def test_a_wait_is_whole_seconds_and_never_zero() -> None:
     headers = dict(answer_to(RateLimited(Refusal.RATE_LIMIT, "slow", retry_after=0.2), "c")[1])
     assert headers[b"retry-after"] == b"1"
+
+
+@pytest.mark.requirement("CC-6")
+def test_a_failure_of_the_upstream_is_a_sentence_that_says_what_to_do() -> None:
+    told = sentence(UpstreamBroken("upstream 'one' closed the connection before it answered"))
+    assert told.startswith("Upstream 'one' closed the connection before it answered. Try again;")
+    assert "whoever runs this gateway" in told
+    own = "The upstream redirects. Whoever runs this gateway sets its `url`."
+    assert sentence(UpstreamBroken(own)) == own
+    assert sentence(Denied(Refusal.MODEL_NOT_ALLOWED, "no")) == "no"

@@ -24,6 +24,7 @@ from ai_platform.domain.errors import (
     StoreUnavailable,
     Unauthenticated,
     UpstreamBroken,
+    UpstreamError,
     UpstreamTimeout,
     UpstreamUnreachable,
 )
@@ -89,10 +90,19 @@ def internal_answer(error: BaseException | None, request_id: str) -> tuple[int, 
     return answer_to(defect(error, request_id), request_id)
 
 
+def sentence(error: PlatformError) -> str:
+    """What the caller reads: for a failure of the other side also what to do about it."""
+    text = str(error)
+    if not isinstance(error, UpstreamError):
+        return text
+    advice = "" if "hoever runs" in text else " Try again; if it stays so, tell whoever runs this gateway."
+    return f"{text[:1].upper()}{text[1:]}{'' if text.endswith('.') else '.'}{advice}"
+
+
 def answer_to(error: PlatformError, request_id: str) -> tuple[int, Headers, bytes]:
     """Status, headers and body for a call that ends in this error."""
     shape = shape_of(error)
-    body = envelope(shape.type, str(error), request_id)
+    body = envelope(shape.type, sentence(error), request_id)
     headers: Headers = [
         (b"content-type", b"application/json"),
         (b"content-length", str(len(body)).encode()),

@@ -19,6 +19,8 @@ from ai_platform.policy import Policy
 from ai_platform.protection import Guard, StreamGuard
 
 MAX_ANSWER = 64 * 1024 * 1024
+MISCONFIGURED = 300.0
+"""Seconds that a client is told to stay away: somebody has to change a setting first."""
 BUDGET_LOOK = 64
 """A stream is held against its budget each so many deltas (about 10 us a look)."""
 
@@ -70,6 +72,7 @@ def watch(answer: Answer, call: Call, record: Record, protection: Guard, policy:
             f"The upstream answered with a redirect ({answer.status}). It is not followed, and not passed on, because"
             " your key would travel with it. Whoever runs this gateway sets the upstream's `url` to where it leads.",
             target=record.target_name,
+            retry_after=MISCONFIGURED,
         )
     kind = (answer.header(b"content-type") or b"").lower()
     if is_good(answer) and kind.startswith(b"text/event-stream"):
@@ -217,6 +220,7 @@ async def _nothing(answer: Answer, record: Record) -> AsyncGenerator[bytes]:
             " events, so that it could not be inspected. It is probably not the API that was asked: whoever runs this"
             " gateway checks the upstream's `url`.",
             target=record.target_name,
+            retry_after=MISCONFIGURED,
         )
     await record.finished()
     return
