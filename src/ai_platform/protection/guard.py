@@ -34,6 +34,7 @@ class Inspection:
     """body: the bytes to send on, the same object when nothing changed. leaves: string literals looked at.
 
     new_incidents: critical findings whose value this person has not shown before (each becomes one incident).
+    restored: how many tokens of an answer were replaced by the values they stand for.
     """
 
     findings: tuple[Finding, ...]
@@ -43,6 +44,7 @@ class Inspection:
     changed: bool = False
     new_incidents: tuple[Finding, ...] = ()
     bytes_unchecked: int = 0
+    restored: int = 0
 
 
 class Guard:
@@ -112,7 +114,7 @@ class Guard:
             return inspection
         body = restore_body(inspection.body, exchange)
         changed = inspection.changed or body is not inspection.body
-        return replace(inspection, body=body, changed=changed)
+        return replace(inspection, body=body, changed=changed, restored=exchange.restored)
 
     def _steps(self, principal: Principal, call: Call, inspector: BodyInspector) -> Iterator[Inspected | None]:
         if call.body.lstrip()[:1] in {b"{", b"["}:

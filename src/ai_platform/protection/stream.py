@@ -77,6 +77,11 @@ class StreamGuard:
         self._exchange = exchange
         self._blocks: dict[int, _Block] = {}
 
+    @property
+    def restored(self) -> int:
+        """How many tokens were replaced by the values they stand for."""
+        return self._exchange.restored if self._exchange is not None else 0
+
     def feed(self, event: bytes) -> bytes:
         """One complete raw event with its blank line -> the bytes to pass on now (none or several events)."""
         out = self._feed(event) if self._scanner is not None else event
@@ -131,7 +136,7 @@ class StreamGuard:
         assert self._scanner is not None
         exchange = self._exchange
         if name == "partial_json":
-            return JsonWatcher(self._scanner, self._team, exchange=exchange and exchange.for_tools())
+            return JsonWatcher(self._scanner, self._team, exchange=exchange)
         return TextWatcher(self._scanner, self._team, exchange=None if name == "thinking" else exchange)
 
     def _finish(self, index: int) -> bytes:
@@ -189,7 +194,9 @@ def _parsed(event: bytes) -> _Event | None:
         return None
     try:
         return _DECODER.decode(event[data + 5 :])
-    except msgspec.DecodeError:
+    except UnicodeDecodeError:
+        return _parsed(event.decode("utf-8", "replace").encode())
+    except (msgspec.DecodeError, RecursionError):
         return None
 
 

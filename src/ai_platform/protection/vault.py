@@ -23,6 +23,8 @@ Scope = tuple[str, str, str]
 TOKEN = re.compile(r"(?<![A-Za-z0-9_])[A-Z][A-Z0-9_]{1,38}_[A-Z2-7]{9}(?![A-Za-z0-9_])")
 """`EMAIL_ADDRESS_7QK3ZD2AX`: the type, eight characters of a keyed hash, and a check character."""
 
+_SWEEP = 256
+
 _ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
 
 
@@ -62,9 +64,8 @@ class Vault:
         kept[token] = _Kept(nonce, self._sealing.encrypt(nonce, value.encode("utf-8", "surrogatepass"), None), expires)
         self.minted += 1
         self._size += 1
-        while self._size > self._limit and len(self._scopes) > 1:
-            _, dropped = self._scopes.popitem(last=False)
-            self._size -= len(dropped)
+        if self._size > self._limit or not self.minted % _SWEEP:
+            self._forget(kept)
         return token
 
     def restore(self, scope: Scope, token: str) -> str | None:
@@ -79,29 +80,49 @@ class Vault:
         self.restored += 1
         return self._sealing.decrypt(kept.nonce, kept.sealed, None).decode("utf-8", "surrogatepass")
 
+    def _forget(self, current: dict[str, _Kept]) -> None:
+        """Drop what has expired; above the limit also the scopes used longest ago (a tenth more, so not at each mint),
+        and at last the oldest tokens of the only scope.
+        """
+        limit = self._limit - self._limit // 10 if self._size > self._limit else self._limit
+        now = self._clock.monotonic()
+        for scope, kept in list(self._scopes.items()):
+            for token in [token for token, value in kept.items() if value.expires < now]:
+                del kept[token]
+            if not kept and kept is not current:
+                del self._scopes[scope]
+        self._size = sum(map(len, self._scopes.values()))
+        while self._size > limit and len(self._scopes) > 1:
+            self._size -= len(self._scopes.popitem(last=False)[1])
+        while self._size > limit:
+            del current[next(iter(current))]
+            self._size -= 1
+
     def exchange(self, scope: Scope, *, tools: bool) -> "Exchange":
         """For one answer. tools: may values be restored in tool arguments?"""
         return Exchange(self, scope, holds=bool(self._scopes.get(scope)), tools=tools)
 
 
 class Exchange:
-    """A vault seen from one scope. holds: it has tokens to restore. tools: also in tool arguments."""
+    """A vault seen from one scope. holds: it has tokens to restore. tools: also in tool arguments.
+
+    restored: how many values were put back.
+    """
 
     def __init__(self, vault: Vault, scope: Scope, *, holds: bool, tools: bool) -> None:
         self.holds = holds
         self.tools = tools
+        self.restored = 0
         self._vault = vault
         self._scope = scope
-
-    def for_tools(self) -> "Exchange":
-        """The same for tool arguments: it restores only where that is allowed."""
-        return Exchange(self._vault, self._scope, holds=self.holds and self.tools, tools=self.tools)
 
     def mint(self, kind: str, value: str) -> str:
         return self._vault.mint(self._scope, kind, value)
 
     def restore(self, token: str) -> str | None:
-        return self._vault.restore(self._scope, token)
+        value = self._vault.restore(self._scope, token)
+        self.restored += value is not None
+        return value
 
 
 def is_token(text: str) -> bool:

@@ -37,10 +37,18 @@ class TextWatcher:
     feed/close return the offset before which the text is final: it may be passed on with its edits.
     """
 
-    def __init__(self, scanner: Scanner, team: str | None, *, lead: str = "", exchange: Exchange | None = None) -> None:
+    def __init__(
+        self,
+        scanner: Scanner,
+        team: str | None,
+        *,
+        lead: str = "",
+        exchange: Exchange | None = None,
+        restores: bool = True,
+    ) -> None:
         """lead: text that stands before the stream and is not part of it (a JSON key); offsets start behind it.
 
-        exchange: mints tokens, and restores those that stand in the text when it holds any.
+        exchange: mints tokens and, if it `restores`, puts values back for those that stand in the text.
         """
         self.edits: list[Edit] = []
         self.found: list[Finding] = []
@@ -56,7 +64,7 @@ class TextWatcher:
         self._hits: list[Hit] = []  # confirmed, not yet final; offsets of the stream
         self._end = 0
         self._exchange = exchange
-        self._restores = exchange is not None and exchange.holds
+        self._restores = restores and exchange is not None and exchange.holds
 
     def feed(self, text: str) -> int:
         self._text += text

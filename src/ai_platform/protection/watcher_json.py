@@ -85,7 +85,9 @@ class JsonWatcher:
         return True
 
     def _watcher(self, lead: str) -> TextWatcher:
-        return TextWatcher(self._scanner, self._team, lead=lead, exchange=self._exchange)
+        exchange = self._exchange
+        restores = exchange is not None and exchange.tools
+        return TextWatcher(self._scanner, self._team, lead=lead, exchange=exchange, restores=restores)
 
     def _numbers(self, outside: str) -> None:
         key = self._last_string if self._outside[:1] == ":" else ""

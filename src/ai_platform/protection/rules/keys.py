@@ -70,7 +70,7 @@ def _jwt(value: str) -> bool:
     """The first part decodes to a JSON object with `alg`."""
     try:
         msgspec.json.decode(_decoded(value.partition(".")[0]), type=_Header)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return False
     return True
 
