@@ -1,6 +1,7 @@
 """Floods, slow clients and clients that take nothing: every wait ends, every buffer is bounded, others are served."""
 
 import os
+import select
 import threading
 from contextlib import ExitStack
 from pathlib import Path
@@ -220,14 +221,40 @@ def test_a_client_that_never_reads_is_hung_up_on_and_the_upstream_is_not_read_ah
 
 
 def test_a_client_that_does_not_read_a_whole_answer_does_not_keep_its_connection(gate: Gate) -> None:
-    page = b"x" * (8 * MIB)
-    gate.upstream.next(
-        b"HTTP/1.1 400 No\r\ncontent-type: text/plain\r\ncontent-length: %d\r\n\r\n%b" % (len(page), page)
-    )
+    gate.upstream.next(page(8 * MIB))
     stalled = gate.metric("aip_clients_stalled_total")
     with gate.line(receive_buffer=4096) as line:
         line.send(request("POST", "/v1/messages", message(), JSON, key=gate.key))
         eventually(lambda: gate.metric("aip_clients_stalled_total") > stalled)
+
+
+def page(size: int) -> bytes:
+    head = b"HTTP/1.1 400 No\r\ncontent-type: text/plain\r\ncontent-length: %d\r\n\r\n" % size
+    return head + b"x" * size
+
+
+def test_a_client_that_reads_slowly_but_steadily_gets_everything(gate: Gate) -> None:
+    """It takes longer than the patience with one that takes nothing."""
+    gate.upstream.next(page(12 * MIB))
+    pause, got = select.poll(), 0
+    with gate.line(receive_buffer=65536) as line:
+        line.send(request("POST", "/v1/messages", message(), JSON, "connection: close", key=gate.key))
+        while chunk := line.socket.recv(300_000):
+            got += len(chunk)
+            pause.poll(40)
+    assert got > 12 * MIB
+
+
+def test_answers_to_a_client_that_reads_none_do_not_pile_up(gate: Gate) -> None:
+    gate.upstream.usual = page(8 * MIB)
+    ask = request("POST", "/v1/messages", message(), JSON, key=gate.key)
+    with gate.line(receive_buffer=4096) as line:
+        line.send(ask * 6)
+        eventually(lambda: gate.metric("claude_requests_total") and len(gate.upstream.asked) >= 1)
+        assert [gate.get("/healthz").status for _ in range(40)] == [200] * 40
+        assert len(gate.upstream.asked) <= 2
+        answers = [line.answer() for _ in range(6)]
+    assert [len(answer.text) for answer in answers] == [8 * MIB] * 6
 
 
 def test_what_is_sent_ahead_of_its_turn_is_bounded_and_hanging_up_is_still_noticed(gate: Gate) -> None:

@@ -5,7 +5,6 @@ one at a time: what a client sends ahead of its turn waits unparsed. Above: serv
 """
 
 import asyncio
-import math
 import socket
 import struct
 import time
@@ -22,6 +21,7 @@ from ai_platform.domain.identifiers import new_id
 from ai_platform.entrypoints.errors import internal_answer
 from ai_platform.entrypoints.exchange import Exchange
 from ai_platform.entrypoints.http import CONNECTION, Receive, Scope, Send
+from ai_platform.entrypoints.patience import Patience
 from ai_platform.entrypoints.settings import ServerSettings
 from ai_platform.entrypoints.strict import (
     FULL,
@@ -40,8 +40,8 @@ from ai_platform.entrypoints.strict import (
 RESET = struct.pack("ii", 1, 0)
 """For SO_LINGER: closing resets the connection."""
 
-LINGER = 5.0
-"""Seconds without news after which a connection that is to be closed is given up; six times that at the most."""
+LINGER = 30.0
+"""Seconds in which a client that was refused may go on sending, so that it reads the refusal instead of an error."""
 
 App = Callable[[Scope, Receive, Send], Coroutine[Any, Any, None]]
 
@@ -82,10 +82,11 @@ class Connection(asyncio.Protocol):
         self._closing = False  # nothing that still comes is looked at
         self._shut = False
         self._drained: asyncio.Future[None] | None = None
+        self._is_due = False  # the next exchange, once the last answer is taken
         self._client: tuple[str, int] | None = None
         self._server: tuple[str, int] | None = None
-        self._deadline = self._stall = self._give_up = self._timer_at = math.inf
-        self._timer: asyncio.TimerHandle | None = None
+        self._is_left = False  # hung up on; what is still written is on its way
+        self._patience = Patience(self, for_taking=settings.write_timeout)
 
     # -- asyncio.Protocol
 
@@ -94,15 +95,15 @@ class Connection(asyncio.Protocol):
         self._client = _address(transport.get_extra_info("peername"))
         self._server = _address(transport.get_extra_info("sockname"))
         self._state.connections.add(self)  # type: ignore[arg-type]
-        self._expire_in(self._settings.head_timeout)
+        self._patience.hear_within(self._settings.head_timeout)
         if len(self._state.connections) > self._most:
             self._traffic.refused += 1
             self._refuse(FULL)
 
     def data_received(self, data: bytes) -> None:
         if self._closing:
-            self._discard()
-        elif self._exchanges and (len(self._exchanges) > 1 or self._exchanges[0].whole):
+            return
+        if self._is_due or (self._exchanges and (len(self._exchanges) > 1 or self._exchanges[0].whole)):
             self._ahead += data
             if len(self._ahead) > MAX_HEAD:  # refused, not paused: a paused connection does not notice a hang-up
                 self._refuse(NO_FURTHER)
@@ -117,9 +118,7 @@ class Connection(asyncio.Protocol):
         del exc
         self._transport = None
         self._state.connections.discard(self)  # type: ignore[arg-type]
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._patience.end()
         self.resume_writing()
         if self._exchanges:
             self._exchanges[0].lost()
@@ -128,15 +127,17 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self._drained = self._loop.create_future()
-        self._stall = self._loop.time() + self._settings.write_timeout
-        self._arm()
+        self._patience.watch_taking()
 
     def resume_writing(self) -> None:
-        self._stall = math.inf
+        self._patience.taken()
         if self._drained is not None:
             if not self._drained.done():
                 self._drained.set_result(None)
             self._drained = None
+        if self._is_due:
+            self._is_due = False
+            self._next()
 
     # -- parsing
 
@@ -173,7 +174,7 @@ class Connection(asyncio.Protocol):
         self._head_bytes = 0
         self._in_head = self._progress = True
         if not self._exchanges:
-            self._expire_in(self._settings.head_timeout)
+            self._patience.hear_within(self._settings.head_timeout)
 
     def on_url(self, url: bytes) -> None:
         self._url += url
@@ -241,7 +242,7 @@ class Connection(asyncio.Protocol):
     # -- answering
 
     def _begin(self, exchange: Exchange) -> None:
-        self._deadline = math.inf
+        self._patience.rest()
         exchange.scope["extensions"][CONNECTION] = exchange
         task = self._loop.create_task(self._app(exchange.scope, exchange.receive, exchange.send))
         self._state.tasks.add(task)
@@ -270,10 +271,17 @@ class Connection(asyncio.Protocol):
         if not exchange.keep or self._shut or (self._closing and not self._exchanges):
             self._close(linger=self._closing or not exchange.whole)
             return
+        if self._drained is None:
+            self._next()
+        else:
+            self._is_due = True  # when this answer is taken, or answers to a client that takes none would pile up
+
+    def _next(self) -> None:
         if self._exchanges:
             self._begin(self._exchanges[0])
         else:
-            self._expire_in(self._settings.head_timeout if self._in_head else self._settings.idle_timeout)
+            patience = self._settings.head_timeout if self._in_head else self._settings.idle_timeout
+            self._patience.hear_within(patience)
         self.read_on()
         if self._ahead and not (self._exchanges and self._exchanges[0].whole):
             ahead = bytes(self._ahead)
@@ -350,41 +358,28 @@ class Connection(asyncio.Protocol):
                 % (self._why.status, len(text), text)
             )
             self._why = None
-        self._give_up = self._loop.time() + 6 * LINGER
-        self._expire_in(LINGER)
+        self._is_left = True
+        self._patience.rest()
         if linger:
+            self._patience.hear_within(LINGER)
             self.read_on()
             transport.write_eof()
         else:
             transport.close()
+        if self.unsent():
+            self._patience.watch_taking()
 
-    def _discard(self) -> None:
-        if self._give_up < math.inf:
-            self._expire_in(LINGER)
+    # -- patience
 
-    # -- deadlines: one timer; moving a deadline later costs an assignment
+    def unsent(self) -> int:
+        return 0 if self._transport is None else self._transport.get_write_buffer_size()
 
-    def _expire_in(self, seconds: float) -> None:
-        self._deadline = min(self._loop.time() + seconds, self._give_up)
-        self._arm()
+    def took_nothing(self) -> None:
+        self._traffic.stalled += 1
+        self._abort()
 
-    def _arm(self) -> None:
-        when = min(self._deadline, self._stall)
-        if when < self._timer_at:
-            if self._timer is not None:
-                self._timer.cancel()
-            self._timer_at = when
-            self._timer = self._loop.call_at(when, self._ring)
-
-    def _ring(self) -> None:
-        now = self._loop.time()
-        self._timer, self._timer_at = None, math.inf
-        if now < min(self._deadline, self._stall):
-            self._arm()
-        elif now >= self._stall:
-            self._traffic.stalled += 1
-            self._abort()
-        elif self._give_up < math.inf:
+    def said_nothing(self) -> None:
+        if self._is_left:
             self._abort()
         elif self._in_head:
             self._traffic.slow += 1

@@ -144,8 +144,10 @@ class Exchange:
         if not self.is_started:
             self._begin(message["status"], message["headers"])
             return
-        self._content(message.get("body", b""), last=not message.get("more_body"))
-        await self._carrier.drain()
+        more = message.get("more_body", False)
+        self._content(message.get("body", b""), last=not more)
+        if more:
+            await self._carrier.drain()
 
     def answer(self, status: int, headers: Headers, body: bytes) -> None:
         """A whole answer, when there is no application to send it."""
