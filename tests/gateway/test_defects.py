@@ -43,7 +43,7 @@ def platform(tmp_path: Path) -> Assembled:
 async def served(platform: Assembled) -> AsyncIterator[httpx2.AsyncClient]:
     """The gateway behind its door on a real socket."""
     door = MessagesDoor(platform.gateway, platform.clock, ServerSettings())
-    application = Application(door, Broken(), NoPages())  # type: ignore[arg-type] - only the door is used
+    application = Application(door, NoPages(), handlers={}, mounts={"/admin/": Broken()})  # type: ignore[arg-type] - only the door is used
     server = Server(application, ServerSettings(shutdown_seconds=1))
     listener = bind("127.0.0.1", 0)
     task = asyncio.create_task(server.serve(sockets=[listener]))

@@ -26,7 +26,6 @@ from urllib.parse import unquote_to_bytes
 
 from ai_platform.domain.call import Operation
 from ai_platform.domain.identifiers import new_id
-from ai_platform.entrypoints.admin.router import AdminRouter
 from ai_platform.entrypoints.errors import envelope
 from ai_platform.entrypoints.http import Handler, Receive, Scope, Send, send_whole
 from ai_platform.entrypoints.messages import MessagesDoor
@@ -59,21 +58,25 @@ _DOUBTFUL = re.compile(rb"[\x00-\x20\x7f%\\;?#]|(?:^|/)\.{0,2}(?:/|$)")
 
 
 class Application:
-    """The ASGI application: looks the route up and hands over. signin: the routes of sign-in, by method and path."""
+    """The ASGI application: looks the route up and hands over.
+
+    handlers: further routes, by method and path. mounts: who answers every path that begins so (`/admin/`).
+    """
 
     def __init__(
         self,
         door: MessagesDoor,
-        admin: AdminRouter,
         operations: Operations,
-        signin: Mapping[tuple[str, str], Handler] | None = None,
+        *,
+        handlers: Mapping[tuple[str, str], Handler],
+        mounts: Mapping[str, Handler],
     ) -> None:
-        self._admin = admin
+        self._mounts = tuple(mounts.items())
         self._handlers: dict[tuple[str, str], Handler] = {
             route: partial(door.serve, operation) for route, operation in EXACT.items()
         }
         self._handlers |= operations.handlers()
-        self._handlers |= signin or {}
+        self._handlers |= handlers
         self._below = [
             (before, behind, methods, partial(door.serve, operation)) for before, behind, methods, operation in BELOW
         ]
@@ -89,8 +92,9 @@ class Application:
         await handler(scope, receive, send)
 
     def _find(self, method: str, path: str) -> Handler:
-        if path.startswith("/admin/"):
-            return self._admin
+        for mount, handler in self._mounts:
+            if path.startswith(mount):
+                return handler
         allowed = list(self._methods.get(path, ()))
         for before, behind, methods, handler in self._below:
             if path.startswith(before) and path.endswith(behind):
