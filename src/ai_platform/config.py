@@ -14,9 +14,11 @@ import msgspec
 from ai_platform.audit.settings import AuditSettings
 from ai_platform.budget.settings import BudgetSettings
 from ai_platform.documents import load
+from ai_platform.domain.breaker import BreakerSettings
 from ai_platform.domain.errors import ConfigError
 from ai_platform.entrypoints.settings import ServerSettings
 from ai_platform.identity.settings import IdentitySettings
+from ai_platform.mcp.settings import McpSettings
 from ai_platform.policy.settings import PolicySettings
 from ai_platform.pricing.settings import PricingSettings
 from ai_platform.protection import ProtectionSettings
@@ -24,7 +26,7 @@ from ai_platform.simulator import SimulatorSettings
 from ai_platform.sso.settings import SsoSettings
 from ai_platform.stores.settings import StoresSettings
 from ai_platform.telemetry.settings import AlertSettings, LogSettings, MetricsSettings
-from ai_platform.upstream.settings import BreakerSettings, RetrySettings, UpstreamSettings
+from ai_platform.upstream.settings import RetrySettings, UpstreamSettings
 
 DEFAULT_FILES = ("ai-platform.yaml", "ai-platform.yml")
 ANTHROPIC_URL = "https://api.anthropic.com"
@@ -49,6 +51,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     upstreams: tuple[UpstreamSettings, ...] = ()
     retry: RetrySettings = RetrySettings()
     breaker: BreakerSettings = BreakerSettings()
+    mcp: McpSettings = McpSettings()
     simulator: SimulatorSettings = SimulatorSettings()
     metrics: MetricsSettings = MetricsSettings()
     logs: LogSettings = LogSettings()

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
+from ai_platform.domain.breaker import BreakerSettings
 from ai_platform.domain.call import Answer, Call, Door, Head, Operation
 from ai_platform.domain.errors import UpstreamError
 from ai_platform.domain.principal import Credentials
@@ -14,7 +15,7 @@ from ai_platform.domain.route import Route, Target
 from ai_platform.testing import FakeClock
 from ai_platform.testing.eventually import eventually
 from ai_platform.upstream import Upstream, UpstreamsSettings
-from ai_platform.upstream.settings import BreakerSettings, RetrySettings, UpstreamSettings
+from ai_platform.upstream.settings import RetrySettings, UpstreamSettings
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}"
 CHUNKED = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"

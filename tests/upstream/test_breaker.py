@@ -4,9 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ai_platform.domain.breaker import Breaker, BreakerSettings, BreakerState
 from ai_platform.testing import FakeClock
-from ai_platform.upstream.breaker import Breaker, BreakerState
-from ai_platform.upstream.settings import BreakerSettings
 
 pytestmark = pytest.mark.requirement("UP-3")
 

@@ -7,13 +7,14 @@ from collections.abc import Awaitable, Callable
 import pytest
 from scripted import CHUNKED, END, Wire, answer, call, chunk, fetch, pace, route, serving, spec, until, upstreams
 
+from ai_platform.domain.breaker import BreakerSettings
 from ai_platform.domain.errors import UpstreamError
 from ai_platform.upstream import Upstream
 from ai_platform.upstream.connection import SLICE, Connection
 from ai_platform.upstream.errors import Closing
 from ai_platform.upstream.framing import read_answer_head
 from ai_platform.upstream.pool import Pool
-from ai_platform.upstream.settings import BreakerSettings, RetrySettings
+from ai_platform.upstream.settings import RetrySettings
 from ai_platform.upstream.wire import Limits, Outgoing
 
 pytestmark = pytest.mark.anyio

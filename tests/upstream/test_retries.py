@@ -26,12 +26,13 @@ from scripted import (
     upstreams,
 )
 
+from ai_platform.domain.breaker import BreakerSettings
 from ai_platform.domain.call import Operation
 from ai_platform.domain.errors import UpstreamBroken, UpstreamError, UpstreamTimeout, UpstreamUnreachable
 from ai_platform.testing import FakeClock
 from ai_platform.upstream.errors import Attempt
 from ai_platform.upstream.retry import retry_after
-from ai_platform.upstream.settings import BreakerSettings, RetrySettings
+from ai_platform.upstream.settings import RetrySettings
 
 pytestmark = [pytest.mark.anyio, pytest.mark.requirement("UP-3")]
 

@@ -9,12 +9,13 @@ import pytest
 import yaml
 from scripted import OK, Wire, answer, fetch, get, serving, spec, upstreams
 
+from ai_platform.domain.breaker import BreakerSettings
 from ai_platform.domain.errors import ConfigError
 from ai_platform.domain.route import Target
 from ai_platform.testing import FakeClock
 from ai_platform.upstream import Upstream, UpstreamsSettings
 from ai_platform.upstream.adapters.anthropic import AnthropicAdapter
-from ai_platform.upstream.settings import Auth, BreakerSettings, RetrySettings, UpstreamSettings
+from ai_platform.upstream.settings import Auth, RetrySettings, UpstreamSettings
 
 pytestmark = [pytest.mark.anyio, pytest.mark.requirement("UP-1")]
 

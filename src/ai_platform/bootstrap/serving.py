@@ -10,11 +10,11 @@ import msgspec
 
 from ai_platform.audit.reader import AuditReader
 from ai_platform.audit.trail import PostgresTrail
+from ai_platform.domain.breaker import BreakerState
 from ai_platform.entrypoints.operations import Check
 from ai_platform.entrypoints.server import Server
 from ai_platform.stores.postgres import Database
 from ai_platform.upstream import Upstream
-from ai_platform.upstream.breaker import BreakerState
 
 
 def checks_of(database: Database, trail: PostgresTrail, upstream: Upstream) -> dict[str, Check]:

@@ -4,12 +4,13 @@ The body is kept as the bytes the client sent; `head` holds the few fields that 
 change the body returns a new Call (`call.with_body`); nothing else ever edits it.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from enum import StrEnum
 from typing import Any
 
 import msgspec
 
+from ai_platform.domain.peer import Peer
 from ai_platform.domain.principal import Credentials
 
 Headers = list[tuple[bytes, bytes]]
@@ -33,7 +34,10 @@ class Operation(StrEnum):
     FILES = "files"
     TOOLS_CALL = "tools.call"
     RESOURCES_READ = "resources.read"
+    RESOURCES_SUBSCRIBE = "resources.subscribe"
+    RESOURCES_COMPLETE = "resources.complete"
     PROMPTS_GET = "prompts.get"
+    PROMPTS_COMPLETE = "prompts.complete"
     MCP_LIST = "mcp.list"
 
 
@@ -51,6 +55,9 @@ class Head(msgspec.Struct, frozen=True):
     """The fields of the body that the platform acts on. None = absent or of the wrong type (the upstream judges).
 
     models: every model a batch names; empty for anything but a batch.
+    server, tool: of a call through the MCP door: the server's name, and the name of its tool or prompt or the URI of
+    its resource, each as the server itself calls it.
+    tool_use_id: the `tool_use` of the model's answer that asked for the call, when the client says so.
     """
 
     model: str | None = None
@@ -58,7 +65,9 @@ class Head(msgspec.Struct, frozen=True):
     max_tokens: int | None = None
     speed: str | None = None
     inference_geo: str | None = None
+    server: str | None = None
     tool: str | None = None
+    tool_use_id: str | None = None
     models: tuple[str, ...] = ()
 
 
@@ -68,6 +77,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     id: `call_` + ULID, the key that joins audit, ledger, trace and log lines.
     path, query: as received, query without `?`.
     received_at: seconds since the epoch, UTC.
+    body: of the MCP door: the parameters of the request as a JSON object, without `_meta`.
+    meta, peer: of the MCP door: the request's `_meta`, and the client while the call is under way.
     """
 
     id: str
@@ -82,6 +93,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     credentials: Credentials = Credentials(None)
     client: Client = Client()
     received_at: float = 0.0
+    meta: Mapping[str, Any] = {}
+    peer: Peer | None = None
 
     def with_body(self, body: bytes) -> "Call":
         return msgspec.structs.replace(self, body=body)

@@ -16,6 +16,7 @@ class Refusal(StrEnum):
     KEY_REVOKED = "key_revoked"
     PERMISSION_MISSING = "permission_missing"
     MODEL_NOT_ALLOWED = "model_not_allowed"
+    TOOL_NOT_ALLOWED = "tool_not_allowed"
     MODEL_UNKNOWN = "model_unknown"
     CONTENT_FILTER = "content_filter"
     SENSITIVE_DATA = "sensitive_data"

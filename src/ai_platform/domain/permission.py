@@ -11,6 +11,11 @@ class Permission(StrEnum):
     CLAUDE_MODELS = "claude:models:read"
     CLAUDE_FILES = "claude:files:use"
     CLAUDE_BATCHES = "claude:batches:use"
+    TOOLS_CALL = "mcp:tools:call"
+    RESOURCES_READ = "mcp:resources:read"
+    PROMPTS_GET = "mcp:prompts:get"
+    SERVERS_READ = "mcp:servers:read"
+    SERVERS_WRITE = "mcp:servers:write"
     CODE_READ = "code:repository:read"
     CODE_WRITE = "code:repository:write"
     BRANCH_CREATE = "code:branch:create"
@@ -32,10 +37,13 @@ class Permission(StrEnum):
 
 EVERYTHING = "*"
 
+_TOOLS = frozenset({Permission.TOOLS_CALL, Permission.RESOURCES_READ, Permission.PROMPTS_GET})
+
 ALIASES: dict[str, frozenset[Permission]] = {
     "read_code": frozenset(
         {Permission.CODE_READ, Permission.CLAUDE_INVOKE, Permission.CLAUDE_MODELS, Permission.USAGE_READ_OWN}
-    ),
+    )
+    | _TOOLS,
     "write_code": frozenset(
         {
             Permission.CODE_WRITE,
@@ -45,7 +53,8 @@ ALIASES: dict[str, frozenset[Permission]] = {
             Permission.CLAUDE_BATCHES,
             Permission.USAGE_READ_OWN,
         }
-    ),
+    )
+    | _TOOLS,
     "create_branch": frozenset({Permission.BRANCH_CREATE}),
     "create_pr": frozenset({Permission.PR_CREATE}),
     "comment_pr": frozenset({Permission.PR_COMMENT, Permission.CLAUDE_INVOKE, Permission.CLAUDE_MODELS}),
@@ -53,4 +62,4 @@ ALIASES: dict[str, frozenset[Permission]] = {
     "read_logs": frozenset({Permission.LOGS_READ, Permission.METRICS_READ}),
     "read_audit_trail": frozenset({Permission.AUDIT_READ, Permission.AUDIT_EXPORT, Permission.POLICY_READ}),
 }
-"""Short name -> what it grants. Who may read or write code may also ask Claude about it."""
+"""Short name -> what it grants. Who may read or write code may also ask Claude about it, and use tools for it."""

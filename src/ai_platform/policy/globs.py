@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 
 LONGEST_NAME = 256
 
@@ -26,6 +27,16 @@ class Globs:
 
     def __str__(self) -> str:
         return ", ".join(self.patterns)
+
+
+@lru_cache(maxsize=1024)
+def _globs(patterns: tuple[str, ...]) -> Globs:
+    return Globs(patterns)
+
+
+def may_name(patterns: tuple[str, ...], name: str) -> bool:
+    """Whether a credential limited to these globs may use `name`; no globs = no limit."""
+    return not patterns or _globs(patterns).match(name.lower())
 
 
 def plain_model(model: str) -> str:

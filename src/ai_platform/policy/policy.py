@@ -9,12 +9,13 @@ from types import MappingProxyType
 from typing import Any
 
 from ai_platform.documents import read_text
-from ai_platform.domain.call import Call, Operation
+from ai_platform.domain.call import Call, Door, Operation
 from ai_platform.domain.decision import Decision, Limits, Refusal
 from ai_platform.domain.errors import Denied
 from ai_platform.domain.permission import Permission
 from ai_platform.domain.principal import Principal
 from ai_platform.policy.compile import Parts, compile_policy
+from ai_platform.policy.globs import may_name
 from ai_platform.policy.models import Verdict
 from ai_platform.policy.notices import Line
 from ai_platform.policy.plan import Catalogue
@@ -30,13 +31,16 @@ PERMISSION_FOR: MappingProxyType[Operation, Permission | None] = MappingProxyTyp
         Operation.MODELS: Permission.CLAUDE_MODELS,
         Operation.FILES_CREATE: Permission.CLAUDE_FILES,
         Operation.FILES: Permission.CLAUDE_FILES,
-        Operation.TOOLS_CALL: None,
-        Operation.RESOURCES_READ: None,
-        Operation.PROMPTS_GET: None,
+        Operation.TOOLS_CALL: Permission.TOOLS_CALL,
+        Operation.RESOURCES_READ: Permission.RESOURCES_READ,
+        Operation.RESOURCES_SUBSCRIBE: Permission.RESOURCES_READ,
+        Operation.RESOURCES_COMPLETE: Permission.RESOURCES_READ,
+        Operation.PROMPTS_GET: Permission.PROMPTS_GET,
+        Operation.PROMPTS_COMPLETE: Permission.PROMPTS_GET,
         Operation.MCP_LIST: None,
     }
 )
-"""What a caller needs for each operation. None = nobody may (the second door has no permissions yet)."""
+"""What a caller needs for each operation. None = nobody may (lists show what each caller may use, see `may_reach`)."""
 
 _NAMES_A_MODEL = frozenset({Operation.MESSAGES_CREATE, Operation.COUNT_TOKENS, Operation.BATCHES_CREATE})
 
@@ -94,7 +98,8 @@ class Policy:
         """The call is allowed, within these limits, inspected by this plan.
 
         Raises:
-            Denied: PERMISSION_MISSING or MODEL_NOT_ALLOWED; the message names the rule, the reason and the remedy.
+            Denied: PERMISSION_MISSING, MODEL_NOT_ALLOWED, TOOL_NOT_ALLOWED; the message names the rule, the reason
+            and the remedy.
 
         """
         known = self._reasons.get(call.operation)
@@ -106,6 +111,8 @@ class Policy:
             if not verdict.permitted:
                 raise self._model_denied(call.head.model, verdict)
             rule = f"{rule}, {verdict.rule}"
+        elif call.door is Door.MCP:
+            self._check_reach(principal, call)
         return Decision(
             rule=rule,
             reason=reason,
@@ -121,6 +128,11 @@ class Policy:
         """Whether the caller may use this model, for lists of models."""
         return self._models.judge(principal, model).permitted
 
+    def may_reach(self, principal: Principal, operation: Operation, server: str, tool: str) -> bool:
+        """Whether the caller may use this tool, prompt or resource (URI) of a server, for lists of them."""
+        permission = PERMISSION_FOR.get(operation)
+        return permission is not None and principal.may(permission) and may_name(principal.tools, f"{server}/{tool}")
+
     def check_model(self, principal: Principal, model: str) -> None:
         """Raises Denied: MODEL_NOT_ALLOWED."""
         verdict = self._models.judge(principal, model)
@@ -130,6 +142,14 @@ class Policy:
     def summary(self) -> list[dict[str, Any]]:
         """Rows {rule, effect, status, where}: everything the policy says and what becomes of it."""
         return summary(self._parts)
+
+    def _check_reach(self, principal: Principal, call: Call) -> None:
+        name = f"{call.head.server}/{call.head.tool}"
+        if not may_name(principal.tools, name):
+            message = (
+                f"Your key may not use '{name[:200]}'. It is limited to: {', '.join(principal.tools)}. {self.contact}"
+            )
+            raise Denied(Refusal.TOOL_NOT_ALLOWED, message, rule="tools of the key")
 
     def _missing(self, principal: Principal, operation: Operation) -> Denied:
         permission = PERMISSION_FOR.get(operation)

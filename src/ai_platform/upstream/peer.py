@@ -5,10 +5,10 @@ from collections.abc import Mapping
 
 import msgspec
 
+from ai_platform.domain.breaker import Breaker, BreakerState
 from ai_platform.domain.clock import Clock
 from ai_platform.domain.errors import UpstreamError
 from ai_platform.upstream.adapters import make_adapter
-from ai_platform.upstream.breaker import Breaker, BreakerState
 from ai_platform.upstream.credential import read_secret
 from ai_platform.upstream.dial import Dialler, Origin
 from ai_platform.upstream.pool import Pool

@@ -1,18 +1,48 @@
-"""A circuit breaker: leaves an upstream alone after failures, then lets one probe through. No input or output.
+"""A circuit breaker: leaves an upstream or an MCP server alone after failures, then lets one probe through.
 
 States (mission, MC-3): closed -> open after failures -> half-open after `open_seconds` -> closed or open again.
 """
 
 from enum import StrEnum
 
+import msgspec
+
 from ai_platform.domain.clock import Clock
-from ai_platform.upstream.settings import BreakerSettings
 
 
 class BreakerState(StrEnum):
     CLOSED = "closed"
     OPEN = "open"
     HALF_OPEN = "half_open"
+
+
+class BreakerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When an upstream is left alone.
+
+    failures: consecutive failed calls that open it; calls that failed together count once.
+    failure_rate: share (0 to 1) of failed calls within `window` that opens it too; absent = off.
+    minimum_calls: calls within the window below which the rate says nothing.
+    window: over how long the rate is taken.
+    open_seconds: how long before one probe is let through.
+    statuses: answers that count as failures; only 5xx can.
+    """
+
+    failures: int = 3
+    failure_rate: float | None = None
+    minimum_calls: int = 20
+    window: float = 30.0
+    open_seconds: float = 60.0
+    statuses: tuple[int, ...] = (500, 502, 503, 504, 529)
+
+    def __post_init__(self) -> None:
+        if self.failures < 1 or self.minimum_calls < 1:
+            raise ValueError("failures and minimum_calls must be at least 1")
+        if self.failure_rate is not None and not 0 < self.failure_rate <= 1:
+            raise ValueError("failure_rate must be above 0 and at most 1")
+        if not self.open_seconds > 0 or not self.window > 0:
+            raise ValueError("open_seconds and window must be greater than 0")
+        if not all(500 <= status <= 599 for status in self.statuses):
+            raise ValueError("statuses: only 5xx answers can count as failures (429 and other 4xx never do)")
 
 
 class Breaker:

@@ -1,0 +1,255 @@
+"""What an operator writes about MCP servers and the door to them. Times are seconds, sizes are bytes.
+
+Secrets never stand here: settings name the environment variables that hold them. Needs no MCP SDK, so that a mistake
+is told before anything else.
+"""
+
+import re
+from decimal import Decimal, InvalidOperation
+from enum import StrEnum
+from fnmatch import fnmatchcase
+from urllib.parse import urlsplit
+
+import msgspec
+
+from ai_platform.domain.breaker import BreakerSettings
+from ai_platform.domain.money import Micros, from_usd
+
+MIB = 1024 * 1024
+NAME = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*")
+LONGEST_NAME = 32
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_HEADER = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]+")
+_VALUE = re.compile(r"[\t\x20-\x7e]*")
+_FRAMING = frozenset(
+    {
+        "accept",
+        "connection",
+        "content-length",
+        "content-type",
+        "host",
+        "mcp-method",
+        "mcp-name",
+        "mcp-protocol-version",
+        "mcp-session-id",
+        "transfer-encoding",
+        "upgrade",
+    }
+)
+
+
+class Protocol(StrEnum):
+    """auto: the newest that both sides speak; a client of 2025-11-25 gets a session of that version where one is
+    offered, so that nothing needs translating.
+    """
+
+    AUTO = "auto"
+    SESSIONS = "2025-11-25"
+    STATELESS = "2026-07-28"
+
+
+class Sharing(StrEnum):
+    """shared: all callers use one connection (one process); what the server asks of a client mid-call is refused
+    where it could not be told whose call it belongs to. caller: each caller has an own one.
+    """
+
+    AUTO = "auto"
+    SHARED = "shared"
+    CALLER = "caller"
+
+
+class CredentialMode(StrEnum):
+    """server: the platform's own, the same for all callers. person: each caller's own, which they connected."""
+
+    SERVER = "server"
+    PERSON = "person"
+
+
+class McpServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One MCP server: either `command` (standard input and output) or `url` (streamable HTTP).
+
+    name: how tools (`NAME__TOOL`), policies (`NAME/TOOL`), metrics and the audit log call it: lower-case letters,
+    digits and single `-`.
+    title: what people read; "" = the name.
+    command: the program and its arguments; no shell reads them.
+    cwd: the folder it runs in; "" = one of its own under the data folder.
+    env: environment variables with fixed values; the platform's own environment is not passed on.
+    env_from: environment variables taken from the platform's (name there -> name here).
+    url: address of the server's MCP endpoint.
+    headers: sent with every request.
+    headers_env: headers with values from environment variables (name of the header -> name of the variable).
+    credentials: whose credential the server gets: `server` or `person`.
+    protocol: `auto`, or the one version to speak.
+    sharing: whether callers share a connection: `auto` (HTTP sessions are per caller, processes are shared), `shared`
+    or `caller`.
+    enabled: false takes it out of service without forgetting it.
+    teams: who may see it; empty = all teams.
+    regions: callers of which regions may see it; empty = all.
+    tenants: whose callers may see it; empty = all.
+    connect_timeout: for the start of the process or connection, with the first exchange.
+    timeout: for one call.
+    idle_timeout: how long a caller's own connection is kept unused.
+    retries: how often a call marked idempotent is tried again.
+    idempotent: globs of tools that may be tried again after a failure; reading resources and prompts always may.
+    price_usd: glob of tools -> dollars per call; the first that matches counts.
+    max_concurrency: calls under way at once.
+    max_waiting: calls that may wait for that.
+    max_connections: connections of callers' own.
+    max_message_bytes: largest message taken from the server.
+    refresh: how long lists are kept when the server does not say.
+    """
+
+    name: str
+    title: str = ""
+    command: tuple[str, ...] = ()
+    cwd: str = ""
+    env: dict[str, str] = {}
+    env_from: dict[str, str] = {}
+    url: str = ""
+    headers: dict[str, str] = {}
+    headers_env: dict[str, str] = {}
+    credentials: CredentialMode = CredentialMode.SERVER
+    protocol: Protocol = Protocol.AUTO
+    sharing: Sharing = Sharing.AUTO
+    enabled: bool = True
+    teams: tuple[str, ...] = ()
+    regions: tuple[str, ...] = ()
+    tenants: tuple[str, ...] = ()
+    connect_timeout: float = 15.0
+    timeout: float = 300.0
+    idle_timeout: float = 900.0
+    retries: int = 2
+    idempotent: tuple[str, ...] = ()
+    price_usd: dict[str, str] = {}
+    max_concurrency: int = 64
+    max_waiting: int = 256
+    max_connections: int = 256
+    max_message_bytes: int = 16 * MIB
+    refresh: float = 300.0
+
+    def __post_init__(self) -> None:
+        if not NAME.fullmatch(self.name) or len(self.name) > LONGEST_NAME:
+            raise ValueError(
+                f"name {self.name[:60]!r}: up to {LONGEST_NAME} lower-case letters, digits and single `-`, beginning"
+                " with a letter"
+            )
+        if bool(self.command) == bool(self.url):
+            raise ValueError(f"server {self.name}: give either `command` or `url`")
+        if self.url:
+            self._check_url()
+        for variable in (*self.env, *self.env_from, *self.env_from.values(), *self.headers_env.values()):
+            if not _VARIABLE.fullmatch(variable):
+                raise ValueError(f"server {self.name}: {variable[:60]!r} is no name of an environment variable")
+        self._check_headers()
+        self._check_numbers()
+        for amount in self.price_usd.values():
+            _price(self.name, amount)
+
+    def price_of(self, tool: str) -> Micros:
+        """What one call of this tool costs; 0 when it has no price."""
+        for glob, amount in self.price_usd.items():
+            if fnmatchcase(tool, glob):
+                return _price(self.name, amount)
+        return Micros(0)
+
+    def may_repeat(self, tool: str) -> bool:
+        return any(fnmatchcase(tool, glob) for glob in self.idempotent)
+
+    def _check_url(self) -> None:
+        parts = urlsplit(self.url)
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise ValueError(f"server {self.name}: write url as https://host/path or http://host:port/path")
+        if parts.username is not None or parts.password is not None:
+            raise ValueError(f"server {self.name}: url holds a password; send it with headers_env")
+        if parts.fragment:
+            raise ValueError(f"server {self.name}: url has a fragment (#), which no server sees")
+        if self.env or self.env_from or self.cwd:
+            raise ValueError(f"server {self.name}: env, env_from and cwd are for a `command`")
+
+    def _check_headers(self) -> None:
+        if (self.headers or self.headers_env) and not self.url:
+            raise ValueError(f"server {self.name}: headers are for a `url`; a `command` gets env_from")
+        for header in (*self.headers, *self.headers_env):
+            if not _HEADER.fullmatch(header):
+                raise ValueError(f"server {self.name}: header {header[:60]!r}: lower-case letters, digits and `-`")
+            if header in _FRAMING:
+                raise ValueError(f"server {self.name}: header {header!r} is set by the protocol")
+        for header, value in self.headers.items():
+            if not _VALUE.fullmatch(value):
+                raise ValueError(f"server {self.name}: the value of {header!r} must be printable ASCII on one line")
+
+    def _check_numbers(self) -> None:
+        positive = (
+            "connect_timeout",
+            "timeout",
+            "idle_timeout",
+            "max_concurrency",
+            "max_connections",
+            "max_message_bytes",
+        )
+        for field in positive:
+            if not getattr(self, field) > 0:
+                raise ValueError(f"server {self.name}: {field} must be greater than 0")
+        if min(self.retries, self.max_waiting, self.refresh) < 0:
+            raise ValueError(f"server {self.name}: retries, max_waiting and refresh must not be negative")
+
+
+class McpSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The door to tools at `/mcp` and `/mcp/NAME`, and the servers behind it.
+
+    servers: none = the door is open and shows nothing.
+    breaker: when a server is left alone.
+    allowed_origins: origins of web pages that may call the door besides its own, e.g. `https://inspector.example`.
+    max_message_bytes: largest message taken from a client.
+    max_requests: requests and streams under way at the door, all clients together.
+    max_sessions: sessions of clients of 2025-11-25, all callers together.
+    max_sessions_each: the same of one caller.
+    session_timeout: how long such a session is kept unused.
+    list_timeout: how long a list waits for servers that are slow or down; what is not there by then is left out.
+    longest_name: of `SERVER__TOOL`; longer ones are shortened, and told apart by a hash.
+    max_suspended: calls that wait for an answer of their client between two requests.
+    suspended_timeout: how long they wait.
+    """
+
+    servers: tuple[McpServerSettings, ...] = ()
+    breaker: BreakerSettings = BreakerSettings()
+    allowed_origins: tuple[str, ...] = ()
+    max_message_bytes: int = 4 * MIB
+    max_requests: int = 4_000
+    max_sessions: int = 5_000
+    max_sessions_each: int = 100
+    session_timeout: float = 1800.0
+    list_timeout: float = 10.0
+    longest_name: int = 64
+    max_suspended: int = 1_000
+    suspended_timeout: float = 600.0
+
+    def __post_init__(self) -> None:
+        names = [server.name for server in self.servers]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"names of MCP servers must be unique: {', '.join(twice)} stands twice")
+        if not LONGEST_NAME + 16 <= self.longest_name <= 128:
+            raise ValueError(f"longest_name must be {LONGEST_NAME + 16} to 128")
+        for field in (
+            "max_message_bytes",
+            "max_requests",
+            "max_sessions",
+            "max_sessions_each",
+            "session_timeout",
+            "list_timeout",
+            "max_suspended",
+            "suspended_timeout",
+        ):
+            if not getattr(self, field) > 0:
+                raise ValueError(f"{field} must be greater than 0")
+
+
+def _price(name: str, amount: str) -> Micros:
+    try:
+        price = from_usd(Decimal(amount))
+    except InvalidOperation as error:
+        raise ValueError(f"server {name}: price_usd {amount[:40]!r} is no amount such as 0.002") from error
+    if not 0 <= price <= from_usd(1_000_000):
+        raise ValueError(f"server {name}: price_usd {amount[:40]!r} is out of range")
+    return price
