@@ -12,8 +12,9 @@ from scripted_provider import ScriptedProvider, scripted
 
 from ai_platform.domain.errors import ConfigError, Denied, Unauthenticated, UpstreamBroken, UpstreamUnreachable
 from ai_platform.sso.fetch import Fetcher, _is_allowed
+from ai_platform.sso.keyring import KEYS_PAUSE
 from ai_platform.sso.mapping import person_of
-from ai_platform.sso.provider import KEYS_PAUSE, Provider
+from ai_platform.sso.provider import Provider
 from ai_platform.sso.settings import ClaimNames, GroupRule, ProviderSettings
 from ai_platform.testing import FakeClock
 

@@ -11,6 +11,9 @@ SIGNED_IN = "signin_"
 fresh after every sign-in.
 """
 
+FEDERATED = "federated_"
+"""The same of a service account that came with a token of another issuer."""
+
 
 class PrincipalKind(StrEnum):
     PERSON = "person"
@@ -22,13 +25,16 @@ class Credentials(msgspec.Struct, frozen=True):
 
     secret: the bearer token or API key, None when there was none.
     source: the header it came in, e.g. `authorization` or `x-api-key`.
+    resource: the path of the protected resource they were presented to (RFC 8707), `/mcp/NAME`; "" = the API. A
+    token that was issued for one is not taken at another; a platform key is good at all.
     """
 
     secret: str | None
     source: str = ""
+    resource: str = ""
 
     def __repr__(self) -> str:
-        return f"Credentials(secret={'***' if self.secret else None}, source={self.source!r})"
+        return f"Credentials(secret={'***' if self.secret else None}, source={self.source!r}, {self.resource!r})"
 
 
 class Principal(msgspec.Struct, frozen=True, kw_only=True):

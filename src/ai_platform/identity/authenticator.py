@@ -35,8 +35,8 @@ TOKEN = "eyJ"
 class SignedTokens(Protocol):
     """What this room needs of sign-in."""
 
-    def principal(self, text: str) -> Principal:
-        """Raises Unauthenticated, StoreUnavailable."""
+    def principal(self, text: str, resource: str) -> Principal:
+        """resource: as in Credentials. Raises Unauthenticated, StoreUnavailable."""
         ...
 
 
@@ -106,7 +106,7 @@ class Authenticator:
         text = credentials.secret
         if text is None or not has_shape(text):
             if text is not None and self._tokens is not None and text.startswith(TOKEN):
-                return self._signed_in(self._tokens, text, client.ip)
+                return self._signed_in(self._tokens, text, credentials.resource, client.ip)
             self._malformed(text, client.ip)
         key_id = key_id_of(text)
         entry = self._entries.get(key_id)
@@ -236,9 +236,9 @@ class Authenticator:
         entry.principal = principal_of(entry.key, reach)
         return entry.principal
 
-    def _signed_in(self, tokens: SignedTokens, text: str, ip: str) -> Principal:
+    def _signed_in(self, tokens: SignedTokens, text: str, resource: str, ip: str) -> Principal:
         try:
-            return tokens.principal(text)
+            return tokens.principal(text, resource)
         except Unauthenticated as error:
             if error.reason is Refusal.UNAUTHENTICATED:
                 self.attempts.failed(ip)

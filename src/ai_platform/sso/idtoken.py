@@ -21,6 +21,8 @@ LONGEST = 64 * 1024
 OLDEST = 600.0
 """Seconds since it was issued: it is checked right after it was asked for."""
 
+CLOCKS = "Compare the clocks of this machine and of the provider."
+
 _KINDS = {"RS": "RSA", "PS": "RSA", "ES": "EC", "Ed": "OKP"}
 
 
@@ -80,22 +82,34 @@ def choose(keys: dict[str | None, list[PublicKey]], head: Head) -> PublicKey | N
 
 def verified(token: str, head: Head, key: PublicKey, expected: Expected, *, now: float, skew: float) -> dict[str, Any]:
     """The claims. Raises Unauthenticated: forged, expired, or not meant for this platform and this sign-in."""
-    try:
-        claims: dict[str, Any] = jwt.decode(token, key, algorithms=[head.algorithm]).claims
-    except (JoseError, ValueError) as error:
-        raise refused("its signature is wrong") from error
+    claims = signed_claims(token, head, key)
     if claims.get("iss") != expected.issuer:
         raise refused("another issuer made it")
     _check_audience(claims, expected)
-    _check_times(claims, now, skew, is_new=expected.nonce is not None)
+    check_times(claims, now, skew)
+    if expected.nonce is not None and moment_in(claims, "iat") + OLDEST + skew < now:
+        raise refused(f"it is too old. {CLOCKS}")
     if expected.nonce is not None:
         nonce = claims.get("nonce")
         if not isinstance(nonce, str) or not hmac.compare_digest(nonce.encode(), expected.nonce.encode()):
             raise refused("it belongs to another sign-in")
+    subject_of(claims)
+    return claims
+
+
+def signed_claims(token: str, head: Head, key: PublicKey) -> dict[str, Any]:
+    """Only the signature is checked. Raises Unauthenticated."""
+    try:
+        return jwt.decode(token, key, algorithms=[head.algorithm]).claims
+    except (JoseError, ValueError) as error:
+        raise refused("its signature is wrong") from error
+
+
+def subject_of(claims: dict[str, Any]) -> str:
     subject = claims.get("sub")
     if not isinstance(subject, str) or not 0 < len(subject) <= 255 or not subject.isprintable():
         raise refused("it names nobody")
-    return claims
+    return subject
 
 
 def _check_audience(claims: dict[str, Any], expected: Expected) -> None:
@@ -108,25 +122,30 @@ def _check_audience(claims: dict[str, Any], expected: Expected) -> None:
         raise refused("it was issued to another application")
 
 
-def _check_times(claims: dict[str, Any], now: float, skew: float, *, is_new: bool) -> None:
-    expires, issued, starts = (_moment(claims, name) for name in ("exp", "iat", "nbf"))
-    clocks = "Compare the clocks of this machine and of the provider."
+def check_times(claims: dict[str, Any], now: float, skew: float) -> None:
+    """Raises Unauthenticated: expired, or not valid yet."""
+    expires, issued, starts = (moment_in(claims, name) for name in ("exp", "iat", "nbf"))
     if expires + skew <= now:
-        raise refused(f"it has expired. {clocks}")
+        raise refused(f"it has expired. {CLOCKS}")
     if issued - skew > now or starts - skew > now:
-        raise refused(f"it is from the future. {clocks}")
-    if is_new and issued + OLDEST + skew < now:
-        raise refused(f"it is too old. {clocks}")
+        raise refused(f"it is from the future. {CLOCKS}")
 
 
-def _moment(claims: dict[str, Any], name: str) -> float:
+def moment_in(claims: dict[str, Any], name: str) -> float:
     value = claims.get(name, 0 if name == "nbf" else None)
     if not isinstance(value, int | float) or isinstance(value, bool):
         raise refused("it does not say when it is valid")
     return value
 
 
-def refused(why: str) -> Unauthenticated:
-    """Never carries anything of the token."""
-    message = f"The identity provider's answer cannot be used: {why.rstrip('.')}. Sign in again."
-    return Unauthenticated(Refusal.UNAUTHENTICATED, message, rule="id token")
+class BadTokenError(Unauthenticated):
+    """why: half a sentence that carries nothing of the token."""
+
+    def __init__(self, why: str) -> None:
+        self.why = why.rstrip(".")
+        message = f"The identity provider's answer cannot be used: {self.why}. Sign in again."
+        super().__init__(Refusal.UNAUTHENTICATED, message, rule="id token")
+
+
+def refused(why: str) -> BadTokenError:
+    return BadTokenError(why)

@@ -10,6 +10,7 @@ import msgspec
 
 from ai_platform.domain.decision import Refusal
 from ai_platform.domain.errors import Denied
+from ai_platform.sso.claims import claim_at
 from ai_platform.sso.settings import GroupRule, ProviderSettings
 
 MOST_GROUPS = 2000
@@ -39,7 +40,7 @@ def person_of(
     """
     names = settings.claims
     email = _email(claims, settings, contact)
-    groups = _texts(_at(claims, names.groups))
+    groups = _texts(claim_at(claims, names.groups))
     rules = [rule for rule in settings.groups if rule.group == "*" or rule.group in groups]
     roles = tuple(dict.fromkeys(role for rule in rules for role in rule.roles))
     who = email or str(claims["sub"])
@@ -51,20 +52,20 @@ def person_of(
     return Person(
         provider=settings.name,
         subject=str(claims["sub"]),
-        name=(_text(_at(claims, names.name)) or who)[:100],
+        name=(_text(claim_at(claims, names.name)) or who)[:100],
         email=email,
         groups=tuple(group for group in sorted(groups) if group in kept),
         roles=roles,
-        team=_text(_at(claims, names.team)) or _first(rules, "team"),
-        region=_text(_at(claims, names.region)) or _first(rules, "region"),
+        team=_text(claim_at(claims, names.team)) or _first(rules, "team"),
+        region=_text(claim_at(claims, names.region)) or _first(rules, "region"),
     )
 
 
 def _email(claims: Mapping[str, Any], settings: ProviderSettings, contact: str) -> str | None:
     """The address in lower case, when the provider vouches for it."""
     names = settings.claims
-    email = (_text(_at(claims, names.email)) or "").lower()
-    vouched = not names.email_verified or _at(claims, names.email_verified) in (True, "true")
+    email = (_text(claim_at(claims, names.email)) or "").lower()
+    vouched = not names.email_verified or claim_at(claims, names.email_verified) in (True, "true")
     usable = email.count("@") == 1 and vouched and not any(letter.isspace() for letter in email) and len(email) <= 254
     if not settings.email_domains:
         return email if usable else None
@@ -77,16 +78,6 @@ def _email(claims: Mapping[str, Any], settings: ProviderSettings, contact: str) 
         message = f"Addresses of {domain} may not sign in here. {contact}"
         raise Denied(Refusal.PERMISSION_MISSING, message, rule="sso.providers.email_domains")
     return email
-
-
-def _at(claims: Mapping[str, Any], path: str) -> Any:
-    """The claim of that name, else the one that the dots lead to."""
-    if not path or path in claims:
-        return claims.get(path)
-    value: Any = claims
-    for step in path.split("."):
-        value = value.get(step) if isinstance(value, Mapping) else None
-    return value
 
 
 def _text(value: Any) -> str | None:

@@ -21,7 +21,11 @@ TENANT = "default"
 
 
 class Account(msgspec.Struct, frozen=True, kw_only=True):
-    """A person with the rights of their last word from the provider; what sessions and tokens are for."""
+    """A person with the rights of their last word from the provider; what sessions and tokens are for.
+
+    For a service account, provider and subject are the issuer's name and what it calls the caller.
+    scopes: narrow the roles, as those of a key do.
+    """
 
     id: str
     name: str
@@ -33,6 +37,9 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     team: str | None = None
     region: str | None = None
     tenant: str = TENANT
+    kind: PrincipalKind = PrincipalKind.PERSON
+    project: str | None = None
+    scopes: tuple[str, ...] = ()
 
 
 class People:

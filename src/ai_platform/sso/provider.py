@@ -1,10 +1,8 @@
 """One OpenID provider: its metadata and keys, and the two ways to ask it about a person (code, refresh token).
 
-Metadata and keys are kept; an unknown key id has them read again, but not more often than KEYS_PAUSE, so that forged
-tokens cannot make this process flood the provider. Above: signon. Below: fetch, idtoken.
+Its metadata is kept for an hour. Above: signon. Below: fetch, idtoken, keyring.
 """
 
-import asyncio
 import base64
 import hashlib
 from typing import Any, NamedTuple
@@ -15,12 +13,11 @@ import msgspec
 from ai_platform.domain.clock import Clock
 from ai_platform.domain.errors import ConfigError, UpstreamBroken
 from ai_platform.sso.fetch import Answered, Fetcher
-from ai_platform.sso.idtoken import Expected, Head, PublicKey, choose, head_of, keys_of, refused, verified
+from ai_platform.sso.idtoken import Expected, head_of, refused, verified
+from ai_platform.sso.keyring import KeyRing
 from ai_platform.sso.settings import ProviderSettings
 
 METADATA_SECONDS = 3600.0
-KEYS_SECONDS = 3600.0
-KEYS_PAUSE = 10.0
 
 
 class Told(NamedTuple):
@@ -58,9 +55,7 @@ class Provider:
         )
         self._metadata: _Metadata | None = None
         self._metadata_at = 0.0
-        self._keys: dict[str | None, list[PublicKey]] = {}
-        self._keys_at = float("-inf")
-        self._reading = asyncio.Lock()
+        self._keys = KeyRing(self._read_keys, name=settings.name, clock=clock)
 
     async def close(self) -> None:
         await self._fetcher.close()
@@ -149,28 +144,13 @@ class Provider:
         """The claims of an ID token of this provider for this platform. Raises Unauthenticated."""
         expected = Expected(self.settings.issuer, self.settings.client_id, nonce, self.settings.algorithms)
         head = head_of(token, expected)
-        key = await self._key(head)
+        key = await self._keys.key(head)
         return verified(token, head, key, expected, now=self._clock.now(), skew=self._skew)
 
-    async def _key(self, head: Head) -> PublicKey:
-        age = self._clock.monotonic() - self._keys_at
-        key = choose(self._keys, head) if age < KEYS_SECONDS else None
-        if key is None and age >= KEYS_PAUSE:
-            async with self._reading:
-                if self._clock.monotonic() - self._keys_at >= min(age, KEYS_PAUSE):
-                    await self._read_keys()
-        key = key or choose(self._keys, head)
-        if key is None:
-            raise refused("the provider has no key of that id")
-        return key
-
-    async def _read_keys(self) -> None:
+    async def _read_keys(self) -> dict[str, Any]:
         metadata = await self._described()
         answer = await self._fetcher.get(metadata.jwks_uri)
-        if answer.status != 200 or not (keys := keys_of(answer.body)):
-            raise UpstreamBroken(f"The identity provider '{self.settings.name}' shows no keys.", target="jwks")
-        self._keys = keys
-        self._keys_at = self._clock.monotonic()
+        return answer.body if answer.status == 200 else {}
 
     async def _described(self) -> _Metadata:
         """OpenID Connect Discovery 1.0."""

@@ -18,8 +18,8 @@ from ai_platform.domain.clock import Clock
 from ai_platform.domain.decision import Refusal
 from ai_platform.domain.errors import StoreUnavailable, Unauthenticated
 from ai_platform.domain.identifiers import new_id
-from ai_platform.domain.principal import SIGNED_IN, Principal
-from ai_platform.identity.scopes import RoleBook
+from ai_platform.domain.principal import FEDERATED, SIGNED_IN, Principal, PrincipalKind
+from ai_platform.identity.scopes import RoleBook, reach_of
 from ai_platform.sso.grants import Grants
 from ai_platform.sso.people import Account
 
@@ -27,8 +27,8 @@ BLIND_SECONDS = 45.0
 MOST_SEEN = 20_000
 
 
-class Claims(msgspec.Struct, frozen=True, kw_only=True):
-    """The payload. gid: the grant it was made from."""
+class Claims(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The payload. gid: the grant it was made from. aud: the resource that it is for."""
 
     iss: str
     aud: str
@@ -44,6 +44,9 @@ class Claims(msgspec.Struct, frozen=True, kw_only=True):
     team: str | None = None
     region: str | None = None
     tenant: str = "default"
+    kind: PrincipalKind = PrincipalKind.PERSON
+    project: str | None = None
+    scopes: tuple[str, ...] = ()
 
 
 class _Seen:
@@ -67,8 +70,17 @@ class AccessTokens:
     """hits: tokens known from before. checked: signatures computed."""
 
     def __init__(
-        self, *, key: bytes, issuer: str, clock: Clock, roles: RoleBook, seconds: float, grants: Grants
+        self,
+        *,
+        key: bytes,
+        issuer: str,
+        clock: Clock,
+        roles: RoleBook,
+        seconds: float,
+        grants: Grants,
+        longest: float = 0.0,
     ) -> None:
+        """seconds: how long a token is good where `mint` is told nothing else. longest: the most that it is told."""
         self._key = key
         self._issuer = issuer
         self._clock = clock
@@ -78,17 +90,19 @@ class AccessTokens:
         self._revoked: dict[str, float] = {}
         self._watched_at = float("-inf")
         self.seconds = int(seconds)
+        self._remembered = max(seconds, longest) + 2 * BLIND_SECONDS
         self.hits = 0
         self.checked = 0
         self.blind = 0
 
-    def mint(self, grant: str, account: Account) -> str:
+    def mint(self, grant: str, account: Account, *, resource: str = "", seconds: float | None = None) -> str:
+        """resource: the path of what it is for, "" = the API. seconds: how long it is good, None = as configured."""
         now = self._clock.now()
         claims = Claims(
             iss=self._issuer,
-            aud=self._issuer,
+            aud=self._issuer + resource,
             sub=account.id,
-            exp=int(now) + self.seconds,
+            exp=int(now) + (self.seconds if seconds is None else int(seconds)),
             iat=int(now),
             jti=new_id("tok", now),
             gid=grant,
@@ -99,15 +113,18 @@ class AccessTokens:
             team=account.team,
             region=account.region,
             tenant=account.tenant,
+            kind=account.kind,
+            project=account.project,
+            scopes=account.scopes,
         )
         body = f"{HEAD}.{_part(msgspec.json.encode(claims))}"
         return f"{body}.{self._signature(body)}"
 
-    def principal(self, text: str) -> Principal:
-        """Who holds this token.
+    def principal(self, text: str, resource: str = "") -> Principal:
+        """Who holds this token. resource: the path of what it was presented to, "" = the API.
 
         Raises:
-            Unauthenticated: forged, expired or revoked; how to sign in again stands in the message.
+            Unauthenticated: forged, expired, revoked or issued for another resource; what to do stands in the message.
             StoreUnavailable: revocations could not be looked for lately.
 
         """
@@ -120,6 +137,9 @@ class AccessTokens:
         else:
             self.hits += 1
         claims = seen.claims
+        if not _covers(claims.aud[len(self._issuer) :], resource):
+            message = f"This token is for {claims.aud} and good nowhere else (RFC 8707). Ask for one for this address."
+            raise Unauthenticated(Refusal.UNAUTHENTICATED, message)
         if claims.exp <= self._clock.now():
             del self._seen[text]
             raise Unauthenticated(Refusal.KEY_EXPIRED, "This sign-in has expired. Sign in again (/login).")
@@ -146,7 +166,7 @@ class AccessTokens:
             claims = msgspec.json.decode(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)), type=Claims)
         except (binascii.Error, ValueError, msgspec.DecodeError) as error:
             raise wrong from error
-        if claims.iss != self._issuer or claims.aud != self._issuer:
+        if claims.iss != self._issuer or not claims.aud.startswith(self._issuer):
             raise wrong
         return claims
 
@@ -157,26 +177,36 @@ class AccessTokens:
     async def watch(self) -> None:
         """Look for grants that ended, here or elsewhere. Raises StoreUnavailable."""
         began = self._clock.monotonic()
-        rows: list[Any] = await self._grants.revoked_since(self.seconds + 2 * BLIND_SECONDS)
+        rows: list[Any] = await self._grants.revoked_since(self._remembered)
         for row in rows:
             self._revoked.setdefault(row["id"], began)
-        kept = began - self.seconds - 2 * BLIND_SECONDS
+        kept = began - self._remembered
         self._revoked = {grant: at for grant, at in self._revoked.items() if at > kept}
         self._watched_at = began
 
     def _principal(self, claims: Claims) -> Principal:
+        reach = reach_of(claims.roles, claims.scopes, self._roles)
         return Principal(
             id=claims.sub,
             name=claims.name,
+            kind=claims.kind,
             email=claims.email,
             roles=claims.roles,
-            permissions=self._roles.permissions(claims.roles),
+            permissions=reach.permissions,
             team=claims.team,
+            project=claims.project,
             tenant=claims.tenant,
             region=claims.region,
-            key_id=SIGNED_IN + claims.sub,
+            key_id=(SIGNED_IN if claims.kind is PrincipalKind.PERSON else FEDERATED) + claims.sub,
+            models=reach.models,
+            tools=reach.tools,
             groups=claims.groups,
         )
 
     def _signature(self, body: str) -> str:
         return _part(hmac.digest(self._key, body.encode("utf-8", "replace"), "sha256"))
+
+
+def _covers(audience: str, resource: str) -> bool:
+    """Both are paths below the platform's address: a token for `/mcp` is good at `/mcp/NAME` too, not at the API."""
+    return audience == resource or (audience != "" and resource.startswith(f"{audience}/"))
