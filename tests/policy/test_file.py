@@ -181,7 +181,6 @@ def test_what_is_written_and_not_carried_out_is_named_with_its_place():
         "audit.export_format",
         "audit.compliance_frameworks",
         "teams.batch.region",
-        "roles: deploy:web:staging",
     }
     assert all(notice.status == NOT_ENFORCED and notice.says for notice in notices.values())
     assert re.search(r"enterprise\.yaml:16:3$", notices["security.data_residency"].where)

@@ -4,6 +4,7 @@ from enum import StrEnum
 
 import msgspec
 
+from ai_platform.domain.approval import ApprovalDemand
 from ai_platform.domain.finding import ProtectionPlan
 from ai_platform.domain.money import Micros
 
@@ -25,6 +26,8 @@ class Refusal(StrEnum):
     TOKEN_LIMIT = "token_limit"
     BUDGET = "budget"
     APPROVAL_REQUIRED = "approval_required"
+    APPROVAL_DENIED = "approval_denied"
+    CONDITION = "condition"
     INVALID_REQUEST = "invalid_request"
     TOO_LARGE = "too_large"
     INSPECTION_FAILED = "inspection_failed"
@@ -48,10 +51,14 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
-    """An allowed call: which rule allowed it, under which version of the policy, within which limits."""
+    """An allowed call: which rule allowed it, under which version of the policy, within which limits.
+
+    approval: somebody has to agree first.
+    """
 
     rule: str
     reason: str
     policy_version: str
     limits: Limits = Limits()
     plan: ProtectionPlan = ProtectionPlan()
+    approval: ApprovalDemand | None = None

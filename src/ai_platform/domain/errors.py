@@ -55,7 +55,10 @@ class Blocked(Refused):
 
 
 class ApprovalNeeded(Refused):
-    pass
+    """Nobody has agreed yet. id: of the request, which lives until expires_at (epoch seconds)."""
+
+    id = ""
+    expires_at = 0.0
 
 
 class RateLimited(Refused):

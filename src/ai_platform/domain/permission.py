@@ -1,9 +1,13 @@
 """Every permission of the platform, `scope:resource:action`, and the short names roles.yaml may use for them.
 
-Default deny: a principal may do what its roles list and nothing else; `*` is every permission.
+Default deny: a principal may do what its roles list and nothing else; `*` is every permission. What the servers
+behind the MCP door offer is granted by pattern: `tools:SERVER/TOOL:call`, where `*` is any text.
 """
 
+import re
+from collections.abc import Iterable
 from enum import StrEnum
+from functools import lru_cache
 
 
 class Permission(StrEnum):
@@ -11,9 +15,6 @@ class Permission(StrEnum):
     CLAUDE_MODELS = "claude:models:read"
     CLAUDE_FILES = "claude:files:use"
     CLAUDE_BATCHES = "claude:batches:use"
-    TOOLS_CALL = "mcp:tools:call"
-    RESOURCES_READ = "mcp:resources:read"
-    PROMPTS_GET = "mcp:prompts:get"
     SERVERS_READ = "mcp:servers:read"
     SERVERS_WRITE = "mcp:servers:write"
     CODE_READ = "code:repository:read"
@@ -33,17 +34,74 @@ class Permission(StrEnum):
     POLICY_READ = "policy:document:read"
     POLICY_WRITE = "policy:document:write"
     PLATFORM_OPERATE = "platform:process:operate"
+    APPROVALS_USE = "approvals:request:use"
+    APPROVALS_READ = "approvals:request:read"
 
 
 EVERYTHING = "*"
 
-_TOOLS = frozenset({Permission.TOOLS_CALL, Permission.RESOURCES_READ, Permission.PROMPTS_GET})
 
-ALIASES: dict[str, frozenset[Permission]] = {
-    "read_code": frozenset(
-        {Permission.CODE_READ, Permission.CLAUDE_INVOKE, Permission.CLAUDE_MODELS, Permission.USAGE_READ_OWN}
+class Offer(StrEnum):
+    """What an MCP server offers. The value is the permission's scope; names are tools', URIs, prompts'."""
+
+    TOOL = "tools"
+    RESOURCE = "resources"
+    PROMPT = "prompts"
+
+    def permission(self, server: str, name: str) -> str:
+        """What a caller needs for it: `tools:kb/search_kb:call`, `resources:kb/kb://docs/7:read`."""
+        return f"{self.value}:{server}/{name}:{_ACTIONS[self]}"
+
+
+_ACTIONS = {Offer.TOOL: "call", Offer.RESOURCE: "read", Offer.PROMPT: "get"}
+OFFERED = re.compile(
+    r"tools:(?=\S*[/*])\S{1,250}:call|resources:(?=\S*[/*])\S{1,500}:read|prompts:(?=\S*[/*])\S{1,250}:get"
+)
+"""A permission of the MCP door, with or without `*`."""
+
+
+def covers(granted: str, wanted: str) -> bool:
+    """Whether one permission includes another; either may hold `*`. `tools:*:call` includes `tools:kb/*:call`."""
+    if granted in {wanted, EVERYTHING}:
+        return True
+    return "*" in granted and _pattern(granted).fullmatch(wanted) is not None
+
+
+def grants(permissions: Iterable[str], wanted: str) -> bool:
+    """Whether one of the permissions covers the wanted one."""
+    return any(covers(granted, wanted) for granted in permissions)
+
+
+@lru_cache(maxsize=4096)
+def _pattern(granted: str) -> re.Pattern[str]:
+    """Linear: each `*` with the fixed text after it is atomic, so that the first place that fits is the only one."""
+    head, *rest = (re.escape(part) for part in re.split(r"\*+", granted))
+    middle = "".join(f"(?>.*?{part})" for part in rest[:-1])
+    return re.compile(f"{head}{middle}.*{rest[-1]}", re.DOTALL)
+
+
+READING = frozenset(
+    offer.permission(server, "*")
+    for server, offer in (
+        ("knowledge-base", Offer.TOOL),
+        ("knowledge-base", Offer.RESOURCE),
+        ("knowledge-base", Offer.PROMPT),
+        ("prompts", Offer.PROMPT),
     )
-    | _TOOLS,
+)
+"""The bundled servers that only read. Every other server is closed until a role names it."""
+
+ALIASES: dict[str, frozenset[str]] = {
+    "read_code": frozenset(
+        {
+            Permission.CODE_READ,
+            Permission.CLAUDE_INVOKE,
+            Permission.CLAUDE_MODELS,
+            Permission.USAGE_READ_OWN,
+            Permission.APPROVALS_USE,
+            *READING,
+        }
+    ),
     "write_code": frozenset(
         {
             Permission.CODE_WRITE,
@@ -53,13 +111,17 @@ ALIASES: dict[str, frozenset[Permission]] = {
             Permission.CLAUDE_BATCHES,
             Permission.USAGE_READ_OWN,
         }
-    )
-    | _TOOLS,
+    ),
     "create_branch": frozenset({Permission.BRANCH_CREATE}),
     "create_pr": frozenset({Permission.PR_CREATE}),
-    "comment_pr": frozenset({Permission.PR_COMMENT, Permission.CLAUDE_INVOKE, Permission.CLAUDE_MODELS}),
+    "comment_pr": frozenset(
+        {Permission.PR_COMMENT, Permission.CLAUDE_INVOKE, Permission.CLAUDE_MODELS, Permission.APPROVALS_USE}
+    ),
     "approve_pr": frozenset({Permission.PR_APPROVE}),
     "read_logs": frozenset({Permission.LOGS_READ, Permission.METRICS_READ}),
-    "read_audit_trail": frozenset({Permission.AUDIT_READ, Permission.AUDIT_EXPORT, Permission.POLICY_READ}),
+    "read_audit_trail": frozenset(
+        {Permission.AUDIT_READ, Permission.AUDIT_EXPORT, Permission.POLICY_READ, Permission.APPROVALS_READ}
+    ),
+    "use_tools": frozenset(offer.permission("*", "*") for offer in Offer),
 }
 """Short name -> what it grants. Who may read or write code may also ask Claude about it, and use tools for it."""

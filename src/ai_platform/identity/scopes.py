@@ -12,7 +12,7 @@ import msgspec
 from ai_platform.documents import suggest
 from ai_platform.domain.decision import Refusal
 from ai_platform.domain.errors import InvalidCall
-from ai_platform.domain.permission import ALIASES, EVERYTHING, Permission
+from ai_platform.domain.permission import ALIASES, EVERYTHING, OFFERED, Permission, grants
 
 _PERMISSIONS = frozenset(permission.value for permission in Permission)
 
@@ -69,13 +69,14 @@ def check_names(roles: Iterable[str], scopes: Iterable[str], book: RoleBook) -> 
         kind, _, glob = scope.partition(":")
         if kind in {"model", "tool"} and glob:
             continue
-        if scope not in _PERMISSIONS and scope not in ALIASES and scope not in known and scope != EVERYTHING:
+        names = scope in _PERMISSIONS or scope in ALIASES or scope in known or scope == EVERYTHING
+        if not names and not OFFERED.fullmatch(scope):
             raise _unknown("scope", scope, (*_PERMISSIONS, *ALIASES, *known))
 
 
 def exceeds(wanted: Reach, own: Reach) -> str:
     """What `wanted` has and `own` has not, in words; empty when it is within."""
-    if EVERYTHING not in own.permissions and (more := wanted.permissions - own.permissions):
+    if more := [each for each in wanted.permissions if not grants(own.permissions, each)]:
         return f"the permission {min(more)}"
     for what, mine, theirs in (("models", own.models, wanted.models), ("tools", own.tools, wanted.tools)):
         if mine and not (theirs and set(theirs) <= set(mine)):
@@ -84,15 +85,15 @@ def exceeds(wanted: Reach, own: Reach) -> str:
 
 
 def _meaning(scope: str, book: RoleBook) -> frozenset[str]:
-    if scope in _PERMISSIONS or scope == EVERYTHING:
+    if scope in _PERMISSIONS or scope == EVERYTHING or OFFERED.fullmatch(scope):
         return frozenset({scope})
     return ALIASES.get(scope) or book.permissions([scope])
 
 
 def _cut(granted: frozenset[str], narrowed: frozenset[str]) -> frozenset[str]:
-    if EVERYTHING in granted:
-        return narrowed
-    return granted if EVERYTHING in narrowed else granted & narrowed
+    """What both allow. Of two patterns of which neither covers the other nothing is left (fails closed)."""
+    within = {each for each in narrowed if grants(granted, each)}
+    return frozenset(within | {each for each in granted if grants(narrowed, each)})
 
 
 def _unknown(what: str, name: str, known: Iterable[str]) -> InvalidCall:

@@ -13,11 +13,12 @@ from ai_platform.domain.finding import ProtectionPlan
 from ai_platform.policy.filters import ContentFilters, Filter
 from ai_platform.policy.limits import HIGHEST_USD, limits_of, team_limits
 from ai_platform.policy.models import ModelAccess
-from ai_platform.policy.notices import NOT_ENFORCED, Line, unenforced
+from ai_platform.policy.notices import Line, unenforced
 from ai_platform.policy.patterns import BadPattern, Expression, check_pattern
 from ai_platform.policy.plan import Catalogue, plan_of
 from ai_platform.policy.roles import Roles
 from ai_platform.policy.schema import NamedPolicy, PolicyFile, UsageLimits
+from ai_platform.policy.tools import ToolAccess
 
 DEFAULT_CONTACT = "Ask an administrator of this platform."
 MOST_FILTERS = 100
@@ -32,6 +33,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     file: PolicyFile
     roles: Roles
     models: ModelAccess
+    tools: ToolAccess
     filters: ContentFilters
     limits: Limits
     team_limits: dict[str, Limits]
@@ -76,12 +78,13 @@ def compile_policy(
         file=value,
         roles=roles,
         models=ModelAccess(value.models),
+        tools=ToolAccess(value.tools),
         filters=_content_filters(document, contact),
         limits=limits,
         team_limits=team_limits(value.teams, limits),
         plan=plan,
         contact=contact,
-        notices=(*unenforced(document), *_role_notices(roles)),
+        notices=unenforced(document),
     )
 
 
@@ -105,11 +108,6 @@ def _roles(document: Document[PolicyFile], folder: Path) -> tuple[Roles, bytes]:
         ) from error
     version = hashlib.sha256(data).hexdigest()[:12]
     return Roles.load(path, version=version), data
-
-
-def _role_notices(roles: Roles) -> Iterator[Line]:
-    for permission in roles.unenforced:
-        yield Line(f"roles: {permission}", "no deployment tool asks for it", NOT_ENFORCED)
 
 
 def _filters(value: PolicyFile) -> list[Filter]:
@@ -184,7 +182,8 @@ def _access_problems(document: Document[PolicyFile], roles: Roles) -> Iterator[P
     if not control.authentication.required:
         path = ("security", "access_control", "authentication", "required")
         yield document.problem("Authentication cannot be switched off; set it to true or remove the key.", *path)
-    for role in document.value.models.roles:
-        if role not in roles.names():
-            sentence = f"There is no role '{role[:60]}' (roles: {', '.join(roles.names())})."
-            yield document.problem(sentence, "models", "roles", role, key=True)
+    for section, lists in (("models", document.value.models), ("tools", document.value.tools)):
+        for role in lists.roles:
+            if role not in roles.names():
+                sentence = f"There is no role '{role[:60]}' (roles: {', '.join(roles.names())})."
+                yield document.problem(sentence, section, "roles", role, key=True)

@@ -10,13 +10,16 @@ from typing import Any
 
 import msgspec
 
-from ai_platform.domain.call import Call
+from ai_platform.domain.call import Call, Operation
 from ai_platform.domain.decision import Refusal
 from ai_platform.domain.errors import Denied
 from ai_platform.policy.patterns import Expression, PatternSet
 from ai_platform.policy.prompt import prompts_of
 from ai_platform.policy.schema import FilterScope
 from ai_platform.policy.surfaces import Surfaces
+from ai_platform.policy.tools import arguments_of, target_of
+
+_WITH_ARGUMENTS = frozenset({Operation.TOOLS_CALL, Operation.PROMPTS_GET})
 
 TOOL_SCOPES = frozenset({FilterScope.TOOL_ARGUMENTS, FilterScope.DATABASE_QUERIES, FilterScope.SQL})
 
@@ -44,7 +47,8 @@ class ContentFilters:
         self.unreadable = 0
 
     def check_input(self, call: Call) -> Call:
-        """Refuse a call whose newest text a `general` filter matches; the call to go on with.
+        """Refuse a call whose newest text a `general` filter matches, or a tool call that a filter matches; the call to
+        go on with.
 
         Older text that matches (a refused prompt stays in the client's conversation and comes again with the next
         one) is replaced, the same way each time, so that it leaves neither now nor later and the session goes on.
@@ -54,6 +58,8 @@ class ContentFilters:
             InvalidCall: the messages cannot be read (fail closed).
 
         """
+        if call.operation in _WITH_ARGUMENTS:
+            self.check_tool_use(target_of(call), arguments_of(call))
         if not self.reads_prompts:
             return call
         prompts = prompts_of(call)

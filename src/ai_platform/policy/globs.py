@@ -29,14 +29,10 @@ class Globs:
         return ", ".join(self.patterns)
 
 
-@lru_cache(maxsize=1024)
-def _globs(patterns: tuple[str, ...]) -> Globs:
+@lru_cache(maxsize=4096)
+def key_scope(patterns: tuple[str, ...]) -> Globs:
+    """The globs of a key's scopes, compiled once."""
     return Globs(patterns)
-
-
-def may_name(patterns: tuple[str, ...], name: str) -> bool:
-    """Whether a credential limited to these globs may use `name`; no globs = no limit."""
-    return not patterns or _globs(patterns).match(name.lower())
 
 
 def plain_model(model: str) -> str:

@@ -9,20 +9,20 @@ from types import MappingProxyType
 from typing import Any
 
 from ai_platform.documents import read_text
-from ai_platform.domain.call import Call, Door, Operation
+from ai_platform.domain.call import Call, Operation
 from ai_platform.domain.decision import Decision, Limits, Refusal
 from ai_platform.domain.errors import Denied
-from ai_platform.domain.permission import Permission
+from ai_platform.domain.permission import Offer, Permission, grants
 from ai_platform.domain.principal import Principal
+from ai_platform.policy.access import Verdict
 from ai_platform.policy.compile import Parts, compile_policy
-from ai_platform.policy.globs import may_name
-from ai_platform.policy.models import Verdict
 from ai_platform.policy.notices import Line
 from ai_platform.policy.plan import Catalogue
 from ai_platform.policy.roles import Roles
 from ai_platform.policy.summary import summary
+from ai_platform.policy.tools import OFFERS
 
-PERMISSION_FOR: MappingProxyType[Operation, Permission | None] = MappingProxyType(
+PERMISSION_FOR: MappingProxyType[Operation, Permission] = MappingProxyType(
     {
         Operation.MESSAGES_CREATE: Permission.CLAUDE_INVOKE,
         Operation.COUNT_TOKENS: Permission.CLAUDE_INVOKE,
@@ -31,16 +31,11 @@ PERMISSION_FOR: MappingProxyType[Operation, Permission | None] = MappingProxyTyp
         Operation.MODELS: Permission.CLAUDE_MODELS,
         Operation.FILES_CREATE: Permission.CLAUDE_FILES,
         Operation.FILES: Permission.CLAUDE_FILES,
-        Operation.TOOLS_CALL: Permission.TOOLS_CALL,
-        Operation.RESOURCES_READ: Permission.RESOURCES_READ,
-        Operation.RESOURCES_SUBSCRIBE: Permission.RESOURCES_READ,
-        Operation.RESOURCES_COMPLETE: Permission.RESOURCES_READ,
-        Operation.PROMPTS_GET: Permission.PROMPTS_GET,
-        Operation.PROMPTS_COMPLETE: Permission.PROMPTS_GET,
-        Operation.MCP_LIST: None,
     }
 )
-"""What a caller needs for each operation. None = nobody may (lists show what each caller may use, see `may_reach`)."""
+"""What a caller needs for each operation of the Messages door; the MCP door's are in `tools.py`."""
+
+_WORDS = MappingProxyType({Offer.TOOL: "tool", Offer.RESOURCE: "resource", Offer.PROMPT: "prompt"})
 
 _NAMES_A_MODEL = frozenset({Operation.MESSAGES_CREATE, Operation.COUNT_TOKENS, Operation.BATCHES_CREATE})
 
@@ -55,13 +50,13 @@ class Policy:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._models = parts.models
+        self._tools = parts.tools
         self._team_limits = parts.team_limits
         self.limits = parts.limits
         self.plan = parts.plan
         self._reasons = {
             operation: (permission, f"permission {permission.value}", f"Your roles allow {permission.value}.")
             for operation, permission in PERMISSION_FOR.items()
-            if permission is not None
         }
         self.name = parts.name
         self.version = parts.version
@@ -102,6 +97,26 @@ class Policy:
             and the remedy.
 
         """
+        if call.operation is Operation.MCP_LIST:
+            rule, reason = "may_reach", "Everybody may ask for lists; each shows what the caller may use."
+        elif offer := OFFERS.get(call.operation):
+            rule, reason = self._offered(principal, call, offer)
+        else:
+            rule, reason = self._permitted(principal, call)
+        return Decision(
+            rule=rule,
+            reason=reason,
+            policy_version=self.version,
+            limits=self.limits_of(principal),
+            plan=self.plan,
+        )
+
+    def may_reach(self, principal: Principal, operation: Operation, server: str, name: str) -> bool:
+        """Whether the caller may use this tool, prompt or resource (URI) of a server, for lists of them."""
+        offer = OFFERS.get(operation)
+        return offer is not None and self._tools.judge(principal, offer, server, name).permitted
+
+    def _permitted(self, principal: Principal, call: Call) -> tuple[str, str]:
         known = self._reasons.get(call.operation)
         if known is None or not principal.may(known[0]):
             raise self._missing(principal, call.operation)
@@ -111,15 +126,14 @@ class Policy:
             if not verdict.permitted:
                 raise self._model_denied(call.head.model, verdict)
             rule = f"{rule}, {verdict.rule}"
-        elif call.door is Door.MCP:
-            self._check_reach(principal, call)
-        return Decision(
-            rule=rule,
-            reason=reason,
-            policy_version=self.version,
-            limits=self.limits_of(principal),
-            plan=self.plan,
-        )
+        return rule, reason
+
+    def _offered(self, principal: Principal, call: Call, offer: Offer) -> tuple[str, str]:
+        server, name = call.head.server or "", call.head.tool or ""
+        verdict = self._tools.judge(principal, offer, server, name)
+        if not verdict.permitted:
+            raise self._offer_denied(principal, offer, server, name, verdict)
+        return verdict.rule, f"{verdict.rule} allows it."
 
     def limits_of(self, principal: Principal) -> Limits:
         return self._team_limits.get(principal.team or "", self.limits)
@@ -127,11 +141,6 @@ class Policy:
     def may_use(self, principal: Principal, model: str) -> bool:
         """Whether the caller may use this model, for lists of models."""
         return self._models.judge(principal, model).permitted
-
-    def may_reach(self, principal: Principal, operation: Operation, server: str, tool: str) -> bool:
-        """Whether the caller may use this tool, prompt or resource (URI) of a server, for lists of them."""
-        permission = PERMISSION_FOR.get(operation)
-        return permission is not None and principal.may(permission) and may_name(principal.tools, f"{server}/{tool}")
 
     def check_model(self, principal: Principal, model: str) -> None:
         """Raises Denied: MODEL_NOT_ALLOWED."""
@@ -143,18 +152,10 @@ class Policy:
         """Rows {rule, effect, status, where}: everything the policy says and what becomes of it."""
         return summary(self._parts)
 
-    def _check_reach(self, principal: Principal, call: Call) -> None:
-        name = f"{call.head.server}/{call.head.tool}"
-        if not may_name(principal.tools, name):
-            message = (
-                f"Your key may not use '{name[:200]}'. It is limited to: {', '.join(principal.tools)}. {self.contact}"
-            )
-            raise Denied(Refusal.TOOL_NOT_ALLOWED, message, rule="tools of the key")
-
     def _missing(self, principal: Principal, operation: Operation) -> Denied:
         permission = PERMISSION_FOR.get(operation)
         if permission is None:
-            message = f"Nobody may use '{operation.value}' here: this version of the platform does not offer it."
+            message = f"Nobody may use '{operation.value}': no permission stands for it."
             return Denied(Refusal.PERMISSION_MISSING, message, rule="default deny")
         roles = ", ".join(principal.roles) or "none"
         granting = [name for name in self.roles.names() if permission in self.roles.permissions([name])]
@@ -164,6 +165,17 @@ class Policy:
             f" {roles}).{hint} {self.contact}"
         )
         return Denied(Refusal.PERMISSION_MISSING, message, rule=f"permission {permission.value}")
+
+    def _offer_denied(self, principal: Principal, offer: Offer, server: str, name: str, verdict: Verdict) -> Denied:
+        what = f"The {_WORDS[offer]} '{server[:80]}/{name[:200]}' is not allowed for you (rule: {verdict.rule[:400]})."
+        hint = ""
+        permission = offer.permission(server, name)
+        if verdict.rule == f"permission {permission}":
+            granting = [role for role in self.roles.names() if grants(self.roles.permissions([role]), permission)]
+            hint = f" Roles that have it: {', '.join(granting)}; yours: {', '.join(principal.roles) or 'none'}."
+        elif verdict.allowed:
+            hint = f" You may use: {verdict.allowed[:400]}."
+        return Denied(Refusal.TOOL_NOT_ALLOWED, f"{what}{hint} {self.contact}", rule=verdict.rule[:400])
 
     def _model_denied(self, model: str | None, verdict: Verdict) -> Denied:
         if model is None:

@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 from ai_platform.documents import Document, read, suggest
 from ai_platform.documents.errors import Problem
-from ai_platform.domain.permission import ALIASES, EVERYTHING, Permission
+from ai_platform.domain.permission import ALIASES, EVERYTHING, OFFERED, Offer, Permission
 from ai_platform.policy.schema import RolesFile
 
 BUILT_IN: Mapping[str, tuple[str, ...]] = MappingProxyType(
@@ -20,12 +20,20 @@ BUILT_IN: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "reviewer": ("read_code", "comment_pr", "approve_pr"),
         "admin": (EVERYTHING,),
         "security_auditor": ("read_code", "read_logs", "read_audit_trail"),
-        "member": (Permission.CLAUDE_INVOKE, Permission.CLAUDE_MODELS, Permission.USAGE_READ_OWN),
+        "member": (
+            Permission.CLAUDE_INVOKE,
+            Permission.CLAUDE_MODELS,
+            Permission.USAGE_READ_OWN,
+            Permission.APPROVALS_USE,
+        ),
     }
 )
 """The mission's four, and `member` for people who use Claude but touch no code. A file adds to them or replaces one."""
 
 DEPLOY = re.compile(r"deploy:[A-Za-z0-9_.*-]+:[A-Za-z0-9_.*-]+")
+
+DEPLOYMENTS = frozenset({Offer.TOOL.permission("deployments", "*")})
+"""Who may deploy anything may call the bundled deployments server, which holds each call against `deploy:`."""
 
 _ROLE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
 _KNOWN = frozenset({*(permission.value for permission in Permission), *ALIASES, EVERYTHING})
@@ -35,15 +43,11 @@ class Roles:
     """What each role may do. Immutable; `version` changes with the content.
 
     granted: role -> permissions, with short names written out.
-    unenforced: permissions that are kept but that nothing asks for in this version (`deploy:SERVICE:ENV`).
     """
 
     def __init__(self, listed: Mapping[str, Iterable[str]], version: str = "built-in") -> None:
         self.listed = {name: tuple(permissions) for name, permissions in {**BUILT_IN, **listed}.items()}
         self.granted = {name: _expand(permissions) for name, permissions in self.listed.items()}
-        self.unenforced = tuple(
-            sorted({name for names in self.listed.values() for name in names if DEPLOY.fullmatch(name)})
-        )
         self.version = version
 
     def permissions(self, roles: Iterable[str]) -> frozenset[str]:
@@ -80,14 +84,16 @@ def _check(document: Document[RolesFile], role: str) -> list[Problem]:
         problems.append(document.problem(sentence, "roles", role, key=True))
     permissions = document.value.roles[role].permissions
     for index, permission in enumerate(_listed(permissions)):
-        if permission in _KNOWN or DEPLOY.fullmatch(permission):
+        if permission in _KNOWN or DEPLOY.fullmatch(permission) or OFFERED.fullmatch(permission):
             continue
         near = suggest(permission, _KNOWN)
-        rest = "" if near else f" Short names: {', '.join(sorted(ALIASES))}; or scope:resource:action, or '*'."
+        names = f" Short names: {', '.join(sorted(ALIASES))}; or scope:resource:action, tools:SERVER/TOOL:call, or '*'."
+        rest = "" if near else names
         path = ("roles", role, "permissions", *(() if isinstance(permissions, str) else (index,)))
         problems.append(document.problem(f"There is no permission '{permission[:60]}'.{rest}", *path, suggestion=near))
     return problems
 
 
 def _expand(permissions: Iterable[str]) -> frozenset[str]:
-    return frozenset[str]().union(*(ALIASES.get(name, frozenset({name})) for name in permissions))
+    expanded = frozenset[str]().union(*(ALIASES.get(name, frozenset({name})) for name in permissions))
+    return expanded | DEPLOYMENTS if any(name.startswith("deploy:") for name in expanded) else expanded

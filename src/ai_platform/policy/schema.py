@@ -113,17 +113,17 @@ class NamedPolicy(msgspec.Struct, frozen=True, kw_only=True):
     approvers: tuple[str, ...] = ()
 
 
-class ModelRule(msgspec.Struct, frozen=True, kw_only=True):
-    """Globs over model ids. allow None = says nothing here."""
+class AccessRule(msgspec.Struct, frozen=True, kw_only=True):
+    """Globs over names (model ids, `SERVER/TOOL`). allow None = says nothing here."""
 
     allow: tuple[Pattern, ...] | None = None
     deny: tuple[Pattern, ...] = ()
 
 
-class ModelSection(ModelRule, frozen=True, kw_only=True):
-    roles: dict[str, ModelRule] = {}
-    teams: dict[str, ModelRule] = {}
-    users: dict[str, ModelRule] = {}
+class AccessSection(AccessRule, frozen=True, kw_only=True):
+    roles: dict[str, AccessRule] = {}
+    teams: dict[str, AccessRule] = {}
+    users: dict[str, AccessRule] = {}
 
 
 class ProtectionSection(msgspec.Struct, frozen=True, kw_only=True):
@@ -144,7 +144,8 @@ class PolicyFile(msgspec.Struct, frozen=True, kw_only=True):
     content_filters: ContentFilterSection = ContentFilterSection()
     audit: AuditSection = AuditSection()
     policies: tuple[NamedPolicy, ...] = ()
-    models: ModelSection = ModelSection()
+    models: AccessSection = AccessSection()
+    tools: AccessSection = AccessSection()
     protection: ProtectionSection = ProtectionSection()
     teams: dict[str, Team] = {}
     contact: str = ""

@@ -8,7 +8,7 @@ from ai_platform.domain.finding import ProtectionPlan
 from ai_platform.domain.money import to_usd
 from ai_platform.policy.compile import Parts
 from ai_platform.policy.notices import ENFORCED
-from ai_platform.policy.schema import ModelRule
+from ai_platform.policy.schema import AccessRule, AccessSection
 
 Row = dict[str, Any]
 
@@ -22,7 +22,8 @@ def summary(parts: Parts) -> list[Row]:
         *_detection(parts.plan),
         *_limits("usage_limits", parts.limits),
         *(row for team, limits in parts.team_limits.items() for row in _limits(f"teams.{team}", limits)),
-        *_models(parts),
+        *_access("models", "no model", parts.file.models),
+        *_access("tools", "no tool", parts.file.tools),
         *_filters(parts),
     ]
     rows += [
@@ -70,17 +71,16 @@ def _limits(where: str, limits: Limits) -> Iterator[Row]:
         yield _row(f"{where}.per_team", f"${to_usd(cost).rstrip('0').rstrip('.')} a month (UTC); then: {then}")
 
 
-def _models(parts: Parts) -> Iterator[Row]:
-    section = parts.file.models
-    yield from _model_rule("models", section)
+def _access(name: str, nothing: str, section: AccessSection) -> Iterator[Row]:
+    yield from _access_rule(name, nothing, section)
     for kind, rules in (("roles", section.roles), ("teams", section.teams), ("users", section.users)):
-        for name, rule in rules.items():
-            yield from _model_rule(f"models.{kind}.{name}", rule)
+        for who, rule in rules.items():
+            yield from _access_rule(f"{name}.{kind}.{who}", nothing, rule)
 
 
-def _model_rule(name: str, rule: ModelRule) -> Iterator[Row]:
+def _access_rule(name: str, nothing: str, rule: AccessRule) -> Iterator[Row]:
     if rule.allow is not None:
-        yield _row(f"{name}.allow", ", ".join(rule.allow) or "no model")
+        yield _row(f"{name}.allow", ", ".join(rule.allow) or nothing)
     if rule.deny:
         yield _row(f"{name}.deny", ", ".join(rule.deny))
 

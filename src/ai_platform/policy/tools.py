@@ -1,0 +1,86 @@
+"""Which tools, resources and prompts of MCP servers a caller may use. Default deny: a role has to grant each.
+
+A permission (`tools:SERVER/TOOL:call`) grants, the lists under `tools` narrow, and so does the key's scope
+(`tool:GLOB`). Names are `SERVER/TOOL`, `SERVER/URI`, `SERVER/PROMPT`. Above: policy. Below: access.
+"""
+
+from types import MappingProxyType
+
+import msgspec
+
+from ai_platform.domain.call import Call, Operation
+from ai_platform.domain.decision import Refusal
+from ai_platform.domain.errors import InvalidCall
+from ai_platform.domain.permission import Offer, grants
+from ai_platform.domain.principal import Principal
+from ai_platform.policy.access import AccessLists, Verdict
+from ai_platform.policy.globs import key_scope
+from ai_platform.policy.schema import AccessSection
+
+OFFERS: MappingProxyType[Operation, Offer] = MappingProxyType(
+    {
+        Operation.TOOLS_CALL: Offer.TOOL,
+        Operation.RESOURCES_READ: Offer.RESOURCE,
+        Operation.RESOURCES_SUBSCRIBE: Offer.RESOURCE,
+        Operation.RESOURCES_COMPLETE: Offer.RESOURCE,
+        Operation.PROMPTS_GET: Offer.PROMPT,
+        Operation.PROMPTS_COMPLETE: Offer.PROMPT,
+    }
+)
+"""Operations on one thing that a server offers."""
+
+LONGEST_TARGET = 2048
+
+
+class ToolAccess:
+    def __init__(self, section: AccessSection) -> None:
+        self._lists = AccessLists("tools", section)
+
+    def judge(self, principal: Principal, offer: Offer, server: str, name: str) -> Verdict:
+        """Whether the caller may use it. The rule of a refusal is the permission, list or scope that is missing."""
+        target = f"{server}/{name}"
+        permission = offer.permission(server, name)
+        if not server or not name or len(target) > LONGEST_TARGET:
+            return Verdict(False, "tools")
+        if not within_key(principal, target):
+            return Verdict(False, "key scope", ", ".join(principal.tools))
+        if not grants(principal.permissions, permission):
+            return Verdict(False, f"permission {permission}")
+        if not self._lists.restricts:
+            return Verdict(True, f"permission {permission}")
+        return self._lists.judge(principal, target.lower())
+
+    def denied_by(self, principal: Principal, target: str) -> str:
+        """The deny list that holds `SERVER/NAME`, empty when none does."""
+        return self._lists.denied_by(principal, target.lower()) if self._lists.restricts else ""
+
+
+def within_key(principal: Principal, target: str) -> bool:
+    """Whether the credential's own scope lets `SERVER/NAME` pass; one without such scopes lets everything."""
+    return not principal.tools or key_scope(principal.tools).match(target.lower())
+
+
+def target_of(call: Call) -> str:
+    """`SERVER/TOOL` of a call through the MCP door, empty for any other."""
+    return f"{call.head.server}/{call.head.tool}" if call.head.server and call.head.tool else ""
+
+
+class _Parameters(msgspec.Struct):
+    arguments: msgspec.Raw = msgspec.Raw(b"{}")
+
+
+_parameters = msgspec.json.Decoder(_Parameters)
+
+
+def arguments_of(call: Call) -> bytes:
+    """What the tool or prompt is called with, as JSON text.
+
+    Raises:
+        InvalidCall: the parameters are not a JSON object (fail closed).
+
+    """
+    try:
+        return bytes(_parameters.decode(call.body).arguments) if call.body else b"{}"
+    except (msgspec.DecodeError, RecursionError) as error:
+        message = f"The parameters of this call are not a JSON object: {error}."
+        raise InvalidCall(Refusal.INVALID_REQUEST, message) from error
