@@ -137,7 +137,7 @@ def _fields_below(field: Any, path: str, owner: type) -> Iterator[Field]:
     struct, repeated = struct_in(field.type)
     if struct is None:
         default = _default_of(field)
-        yield Field(path, owner, field.name, _kind(field.type), default, _meanings(owner).get(field.name, ""))
+        yield Field(path, owner, field.name, _kind(field.type), default, _meaning(owner, field.name))
         return
     for inner in msgspec.structs.fields(struct):
         yield from _fields_below(inner, f"{path}{'[]' if repeated else ''}.{inner.encode_name}", struct)
@@ -153,6 +153,12 @@ def struct_in(kind: Any) -> tuple[type | None, bool]:
         if struct is not None:
             return struct, repeated or origin in {tuple, list}
     return None, False
+
+
+def _meaning(owner: type, name: str) -> str:
+    """From the docstring of the Struct, or of the one it inherits the field from."""
+    structs = [base for base in owner.__mro__ if base is not msgspec.Struct and issubclass(base, msgspec.Struct)]
+    return next((meaning for struct in structs if (meaning := _meanings(struct).get(name))), "")
 
 
 def _meanings(owner: type) -> dict[str, str]:

@@ -13,7 +13,7 @@ from scripted_provider import ScriptedProvider, scripted
 from ai_platform.domain.errors import ConfigError, Denied, Unauthenticated, UpstreamBroken, UpstreamUnreachable
 from ai_platform.sso.fetch import Fetcher, _is_allowed
 from ai_platform.sso.keyring import KEYS_PAUSE
-from ai_platform.sso.mapping import person_of
+from ai_platform.sso.mapping import Person, person_of, said_by_claims
 from ai_platform.sso.provider import Provider
 from ai_platform.sso.settings import ClaimNames, GroupRule, ProviderSettings
 from ai_platform.testing import FakeClock
@@ -217,8 +217,12 @@ GOOD = {
 }
 
 
+def _person(claims: dict[str, Any]) -> Person:
+    return person_of(said_by_claims(claims, CORP.claims), CORP, CORP.groups, contact="Ask Bo.")
+
+
 def test_groups_add_up_and_the_first_team_counts():
-    person = person_of(GOOD, CORP, contact="Ask Bo.")
+    person = _person(GOOD)
     assert (person.roles, person.team, person.region) == (("developer", "security_auditor"), "web", "eu")
     assert person.email == "ann@example.com"
 
@@ -238,7 +242,7 @@ def test_groups_add_up_and_the_first_team_counts():
 )
 def test_who_may_not_be_here_is_told_whom_to_ask(changes: dict[str, Any], why: str):
     with pytest.raises(Denied, match=why) as refusal:
-        person_of(GOOD | changes, CORP, contact="Ask Bo.")
+        _person(GOOD | changes)
     assert "Ask Bo." in str(refusal.value)
 
 

@@ -24,7 +24,8 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     """A person with the rights of their last word from the provider; what sessions and tokens are for.
 
     For a service account, provider and subject are the issuer's name and what it calls the caller.
-    scopes: narrow the roles, as those of a key do.
+    scopes: narrow the roles, as those of a key do. sid: the provider's name of this sign-in, for its sign-out.
+    until: epoch seconds after which nothing may come of this sign-in, where the provider set an end to it.
     """
 
     id: str
@@ -40,6 +41,8 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     kind: PrincipalKind = PrincipalKind.PERSON
     project: str | None = None
     scopes: tuple[str, ...] = ()
+    sid: str | None = None
+    until: float | None = None
 
 
 class People:
@@ -52,17 +55,24 @@ class People:
         """Made on first sight.
 
         Raises:
-            Denied: the address belongs to another account of the same provider.
+            Denied: the address belongs to another account of the same provider, or the account to another tenant.
 
         """
+        tenant = person.tenant or TENANT
         async with self._database.transaction() as connection:
-            known = await connection.fetchval(
-                "SELECT principal_id FROM sso_identities WHERE provider = $1 AND subject = $2",
+            row = await connection.fetchrow(
+                "SELECT p.id, p.tenant FROM sso_identities s JOIN principals p ON p.id = s.principal_id"
+                " WHERE s.provider = $1 AND s.subject = $2",
                 person.provider,
                 person.subject,
             )
-            if known is None:
-                known = await self._join(connection, person)
+            known = row["id"] if row else await self._join(connection, person, tenant)
+        if row is not None and row["tenant"] != tenant:
+            message = (
+                f"Your account belongs to the organisation '{row['tenant']}' here, and the identity provider now says"
+                f" '{tenant}'. {self._contact}"
+            )
+            raise Denied(Refusal.PERMISSION_MISSING, message, rule="one organisation an account")
         if known is None:
             message = (
                 f"The address {person.email} belongs to another account of this identity provider. {self._contact}"
@@ -78,22 +88,25 @@ class People:
             groups=person.groups,
             team=person.team,
             region=person.region,
+            tenant=tenant,
+            sid=person.sid,
+            until=person.until,
         )
 
-    async def _join(self, connection: Any, person: Person) -> str | None:
+    async def _join(self, connection: Any, person: Person, tenant: str) -> str | None:
         handle = person.email or f"oidc:{person.provider}:{person.subject}"
         await connection.execute(
             "INSERT INTO principals (id, tenant, kind, handle, name, email) VALUES ($1, $2, $3, $4, $5, $6)"
             " ON CONFLICT (tenant, handle) DO NOTHING",
             new_id("usr", self._clock.now()),
-            TENANT,
+            tenant,
             PrincipalKind.PERSON.value,
             handle,
             person.name,
             person.email,
         )
         principal: str = await connection.fetchval(
-            "SELECT id FROM principals WHERE tenant = $1 AND handle = $2", TENANT, handle
+            "SELECT id FROM principals WHERE tenant = $1 AND handle = $2", tenant, handle
         )
         # The constraint (provider, principal_id) says no when the address is another subject's already.
         added = await connection.fetchval(

@@ -13,6 +13,10 @@ Skew = Annotated[float, msgspec.Meta(ge=0, le=300)]
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 """Public-key signatures only: with a shared secret, whoever can check a token can also make one."""
 
+ANY = "*"
+RESERVED = frozenset({"login", "acs", "metadata", "finish", "break-glass"})
+"""Words that stand in our own addresses where a provider's name would."""
+
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 
 
@@ -21,7 +25,7 @@ class ClaimNames(msgspec.Struct, frozen=True, kw_only=True):
 
     email: the address. email_verified: the claim that must be true for the address to count; "" trusts every address
     of this provider. name: what people are called. groups: a list, or one text.
-    team, region: taken as they are; "" = only from groups.
+    team, region, tenant: taken as they are; "" = only from groups.
     """
 
     email: str = "email"
@@ -30,51 +34,88 @@ class ClaimNames(msgspec.Struct, frozen=True, kw_only=True):
     groups: str = "groups"
     team: str = ""
     region: str = ""
+    tenant: str = ""
 
 
 class GroupRule(msgspec.Struct, frozen=True, kw_only=True):
-    """What membership of one group gives. Roles of several groups add up; the first team and region found count.
+    """What membership of one group, or one value of an attribute, gives.
 
-    group: the name as the provider sends it, `*` = everybody who may sign in. roles: names from roles.yaml.
-    team: whose limits and budget apply. region: where the person works.
+    Roles of several rules add up; the first team, region and tenant found count. group: the name as the provider sends
+    it, `*` = everybody who may sign in. attribute, value: instead of a group a claim or SAML attribute and the value it
+    must have, `*` = any. roles: names from roles.yaml. team: whose limits and budget apply. region: where the person
+    works. tenant: the organisation they belong to.
     """
 
-    group: str
+    group: str = ""
+    attribute: str = ""
+    value: str = ""
     roles: tuple[str, ...] = ()
     team: str | None = None
     region: str | None = None
+    tenant: str | None = None
+
+    def __post_init__(self) -> None:
+        if bool(self.group) == bool(self.attribute) or bool(self.attribute) != bool(self.value):
+            raise ValueError("name either a group, or an attribute and its value")
+
+    @property
+    def text(self) -> str:
+        return f"group {self.group}" if self.group else f"{self.attribute} = {self.value}"
 
 
-class ProviderSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """One OpenID provider.
+class IdentityProvider(msgspec.Struct, frozen=True, kw_only=True):
+    """What OpenID and SAML providers have in common.
 
-    name: short, part of the redirect address /auth/callback/NAME. title: on the sign-in page. issuer: the address
-    under which /.well-known/openid-configuration is found; https, or http on loopback for development.
-    client_id: as registered there. client_secret_env, client_secret_file: where its secret is; neither = a public
-    client. scopes: what is asked for; with offline_access every refresh asks the provider whether the person is still
-    there. hosts: other hosts that its endpoints may lie on (Google's do). algorithms: signatures that are accepted.
-    ca_file: PEM file of the authority of its certificate; nothing = the system's.
-    email_domains: addresses that may sign in, by domain; empty = any. claims: which claims say what. groups: what
-    groups mean; who is in none of them is refused.
+    name: short, part of its addresses here. title: on the sign-in page. tenant: the organisation that everybody who
+    signs in there belongs to; "" = as rules and attributes say, else the default one. email_domains: addresses that
+    may sign in, by domain; empty = any. Of several providers each must have it, so that none speaks for another's
+    people; `*` says that one may. groups: what groups mean; who is in none of them is refused. ca_file: PEM file of
+    the authority of its certificate; nothing = the system's.
     """
 
     name: str
+    title: str = ""
+    tenant: str = ""
+    email_domains: tuple[str, ...] = ()
+    groups: tuple[GroupRule, ...] = ()
+    ca_file: Path | None = None
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name) or self.name in RESERVED:
+            raise ValueError("name must be lower-case letters, digits and '-', at most 32, for example `corp`")
+
+    @property
+    def shown(self) -> str:
+        return self.title or self.name
+
+    @property
+    def domains(self) -> frozenset[str]:
+        """Lower case; empty when any address may sign in."""
+        found = frozenset(domain.lower().lstrip("@") for domain in self.email_domains)
+        return frozenset() if ANY in found else found
+
+
+class ProviderSettings(IdentityProvider, frozen=True, kw_only=True):
+    """One OpenID provider. Its redirect address is /auth/callback/NAME.
+
+    issuer: the address under which /.well-known/openid-configuration is found; https, or http on loopback for
+    development. client_id: as registered there. client_secret_env, client_secret_file: where its secret is; neither =
+    a public client. scopes: what is asked for; with offline_access every refresh asks the provider whether the person
+    is still there. hosts: other hosts that its endpoints may lie on (Google's do). algorithms: signatures that are
+    accepted. claims: which claims say what.
+    """
+
     issuer: str
     client_id: str
-    title: str = ""
     client_secret_env: str = ""
     client_secret_file: Path | None = None
     scopes: tuple[str, ...] = ("openid", "email", "profile")
     hosts: tuple[str, ...] = ()
     algorithms: tuple[str, ...] = ALGORITHMS
-    ca_file: Path | None = None
-    email_domains: tuple[str, ...] = ()
     claims: ClaimNames = ClaimNames()
-    groups: tuple[GroupRule, ...] = ()
 
     def __post_init__(self) -> None:
-        if not _NAME.fullmatch(self.name):
-            raise ValueError("name must be lower-case letters, digits and '-', at most 32, for example `corp`")
+        super().__post_init__()
         if "openid" not in self.scopes:
             raise ValueError("scopes must hold openid, otherwise the provider says nothing about who signed in")
         if unknown := set(self.algorithms) - set(ALGORITHMS):
@@ -125,7 +166,9 @@ class ManagedSettings(msgspec.Struct, frozen=True, kw_only=True):
 class SsoSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Sign-in. Without a provider there is none, and platform keys are the only credentials.
 
-    providers: in the order of the sign-in page. contact: whom a person who is refused should ask, a sentence.
+    providers: OpenID providers, in the order of the sign-in page. mapping_file: a
+    YAML file with rules that hold at every provider after its own; read again when it changes. contact: whom a person
+    who is refused should ask, a sentence.
     clock_skew_seconds: how far the provider's clock may differ. fetch_seconds: how long the provider may take to
     answer. sessions: browsers. tokens: programs. login_notice: shown by Claude Code beside the code, at most 500
     characters. managed: settings sent to signed-in Claude Code; the first entry that fits counts.
@@ -134,6 +177,7 @@ class SsoSettings(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     providers: tuple[ProviderSettings, ...] = ()
+    mapping_file: Path | None = None
     contact: str = "Ask whoever runs this platform for access."
     clock_skew_seconds: Skew = 60.0
     fetch_seconds: Seconds = 5.0
@@ -145,6 +189,17 @@ class SsoSettings(msgspec.Struct, frozen=True, kw_only=True):
     code_failures: Count = 5
 
     def __post_init__(self) -> None:
-        names = [provider.name for provider in self.providers]
+        names = [provider.name for provider in self.everyone]
         if len(names) != len(set(names)):
             raise ValueError("two providers have the same name")
+        without = [provider.name for provider in self.everyone if not provider.email_domains]
+        if len(names) > 1 and without:
+            raise ValueError(
+                f"'{without[0]}' needs email_domains: with several providers each must say for whose addresses it may"
+                " speak (`*` = anybody's)"
+            )
+
+    @property
+    def everyone(self) -> tuple[IdentityProvider, ...]:
+        """All providers, in the order of the sign-in page."""
+        return self.providers

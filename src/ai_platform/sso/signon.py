@@ -19,12 +19,13 @@ from ai_platform.identity.scopes import RoleBook
 from ai_platform.sso.devices import Approved, Devices, Poll
 from ai_platform.sso.grants import Ended, Grant, Grants, Refreshed, id_in
 from ai_platform.sso.idtoken import refused
-from ai_platform.sso.mapping import person_of
+from ai_platform.sso.mapping import Person, Said, person_of, said_by_claims
 from ai_platform.sso.people import Account, People
 from ai_platform.sso.provider import Provider, Told
+from ai_platform.sso.rules import Rules
 from ai_platform.sso.seal import Seal
 from ai_platform.sso.sessions import Sessions
-from ai_platform.sso.settings import ProviderSettings, SsoSettings
+from ai_platform.sso.settings import IdentityProvider, ProviderSettings, SsoSettings
 from ai_platform.sso.tokens import AccessTokens
 from ai_platform.stores.postgres import Database
 
@@ -90,11 +91,11 @@ class SignOn:
         environ: Mapping[str, str],
     ) -> None:
         """Raises ConfigError: a provider's secret is not there, or a group gives a role that does not exist."""
-        _check_roles(settings, roles)
         self.settings = settings
         self.url = url.rstrip("/")
         self._clock = clock
         self._seal = Seal(keys.seal)
+        self.rules = Rules(settings, roles)
         self.providers = {each.name: _provider(each, settings, environ, clock) for each in settings.providers}
         self.people = People(database, clock, contact=settings.contact)
         self.sessions = Sessions(database, pepper=keys.pepper, clock=clock, settings=settings.sessions)
@@ -255,8 +256,11 @@ class SignOn:
 
     async def _account(self, provider: str, told: Told) -> Account:
         settings = self.providers[provider].settings
-        person = person_of(told.claims, settings, contact=self.settings.contact, named=self._named)
-        return await self.people.account_of(person)
+        return await self.people.account_of(await self._person(settings, said_by_claims(told.claims, settings.claims)))
+
+    async def _person(self, provider: IdentityProvider, said: Said) -> Person:
+        rules = await self.rules.of(provider)
+        return person_of(said, provider, rules, contact=self.settings.contact, named=self._named)
 
     def _sealed(self, token: str | None) -> str | None:
         return None if token is None else self._seal.close(token.encode(), PROVIDER_TOKEN)
@@ -292,16 +296,3 @@ def _read(path: Path, name: str) -> str:
     except OSError as error:
         message = f"The secret of sso.providers '{name}' cannot be read from {path}: {error.strerror}."
         raise ConfigError(message) from error
-
-
-def _check_roles(settings: SsoSettings, roles: RoleBook) -> None:
-    known = set(roles.role_names())
-    for provider in settings.providers:
-        for rule in provider.groups:
-            for role in rule.roles:
-                if role not in known:
-                    message = (
-                        f"The group '{rule.group}' of sso.providers '{provider.name}' gives the role '{role}', which"
-                        f" does not exist. Known: {', '.join(sorted(known))}."
-                    )
-                    raise ConfigError(message)
