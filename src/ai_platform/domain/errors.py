@@ -47,11 +47,23 @@ class Denied(Refused):
 
 
 class Blocked(Refused):
-    """Sensitive data. findings: what was found (types and places, never values)."""
+    """Sensitive data. findings: what blocked (types and places, never values). incidents: what is new of this person,
+    one for each value, whether it blocked or not. bytes_checked: of the body, before it was refused.
+    """
 
-    def __init__(self, message: str, findings: Sequence[Finding], *, rule: str = "") -> None:
+    def __init__(
+        self,
+        message: str,
+        findings: Sequence[Finding],
+        *,
+        rule: str = "",
+        incidents: Sequence[Finding] = (),
+        bytes_checked: int = 0,
+    ) -> None:
         super().__init__(Refusal.SENSITIVE_DATA, message, rule=rule)
         self.findings = tuple(findings)
+        self.incidents = tuple(incidents)
+        self.bytes_checked = bytes_checked
 
 
 class ApprovalNeeded(Refused):

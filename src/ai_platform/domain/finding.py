@@ -86,7 +86,8 @@ class CustomRule(msgspec.Struct, frozen=True, kw_only=True):
 class RuleAction(msgspec.Struct, frozen=True, kw_only=True):
     """`action` for findings that match every given field; the first that matches in the list wins.
 
-    rule/type: a glob over rule ids / types; data_class, severity, direction, team, upstream: equal or absent.
+    rule/type: a glob over rule ids / types; upstream: a glob over the names of upstreams and of tool servers;
+    data_class, severity, direction, team: equal or absent.
     """
 
     action: Action
@@ -96,6 +97,7 @@ class RuleAction(msgspec.Struct, frozen=True, kw_only=True):
     severity: Severity | None = None
     direction: Direction | None = None
     team: str | None = None
+    upstream: str | None = None
 
 
 class ProtectionPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,6 +106,8 @@ class ProtectionPlan(msgspec.Struct, frozen=True, kw_only=True):
     enabled: False inspects nothing. scan_input / scan_output: per direction.
     block_on_match: a critical finding blocks (otherwise it is redacted). alert: critical findings go to alert sinks.
     patterns: None = every rule, else the types or rule ids (the mission's short names included) to look for.
+    actions: a list for each upstream that may get the call, when they differ (`other_actions` holds those after the
+    first): the strictest verdict counts, because one body goes to whichever answers.
     allow: exact values (or globs with `*`) that are never findings.
     restore_tool_arguments: tokens (action `tokenise`) are also restored in the arguments of tool calls, not only in
     the text of answers.
@@ -117,6 +121,7 @@ class ProtectionPlan(msgspec.Struct, frozen=True, kw_only=True):
     alert: bool = True
     patterns: frozenset[str] | None = None
     actions: tuple[RuleAction, ...] = ()
+    other_actions: tuple[tuple[RuleAction, ...], ...] = ()
     custom: tuple[CustomRule, ...] = ()
     allow: tuple[str, ...] = ()
     version: str = "built-in"

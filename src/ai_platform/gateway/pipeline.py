@@ -79,9 +79,10 @@ class Gateway:
             for model in call.head.models[1:]:
                 policy.decide(caller, call.for_model(model))
             call = policy.check_input(call)
-            record.inspection = inspection = await self._protection.inspect(caller, call, decision.plan)
-            call = call.with_body(inspection.body) if inspection.changed else call
             record.route = route = self._routing.choose(caller, call)
+            upstreams = [target.name for target in route.targets]  # actions may differ by who will get the body
+            record.inspection = inspection = await self._protection.inspect(caller, call, decision.plan, upstreams)
+            call = call.with_body(inspection.body) if inspection.changed else call
             record.estimate = estimate = self._cashier.estimate(caller, call, route)
             async with self._budget.hold(caller, call, decision.limits, estimate) as record.hold:
                 await record.admitted()  # durable, or the call does not happen

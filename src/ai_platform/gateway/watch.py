@@ -76,7 +76,7 @@ def watch(answer: Answer, call: Call, record: Record, protection: Guard, policy:
         )
     kind = (answer.header(b"content-type") or b"").lower()
     if is_good(answer) and kind.startswith(b"text/event-stream"):
-        guard = protection.watch(record.known_caller, call, record.known_decision.plan)
+        guard = protection.watch(record.known_caller, call, record.known_decision.plan, record.target_name)
         record.stream_guard = guard
         body = _recorded(_stream(answer, record, guard, ToolWatch(policy, record)), record)
         return Answer(answer.status, answer.headers, body, resized=True, **answer.facts)
@@ -195,7 +195,8 @@ async def _document(
         ToolWatch(policy, record).message(body)
         if call.operation is Operation.MODELS:
             body = _models(body, record, policy)
-        inspection = protection.inspect_answer(record.known_caller, call, record.known_decision.plan, body)
+        plan = record.known_decision.plan
+        inspection = await protection.inspect_answer(record.known_caller, call, plan, body, record.target_name)
         record.answer_inspection = inspection
         body = inspection.body
     await record.finished()

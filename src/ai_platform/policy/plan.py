@@ -41,14 +41,13 @@ def plan_of(document: Document[PolicyFile], version: str, catalogue: Catalogue) 
     for index, rule in enumerate(written.custom):
         problems += _check_custom(document, index, rule)
     plan = ProtectionPlan(
-        **settings,
         patterns=None if detection.patterns is None else frozenset(detection.patterns),
         actions=written.actions,
         custom=written.custom,
         allow=written.allow,
         version=version,
     )
-    return plan, problems
+    return msgspec.structs.replace(plan, **settings), problems
 
 
 def _settings(document: Document[PolicyFile], problems: list[Problem]) -> dict[str, bool]:

@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
+
 from ai_platform.domain.decision import Limits
 from ai_platform.domain.finding import ProtectionPlan
 from ai_platform.domain.money import to_usd
@@ -48,10 +50,8 @@ def _detection(plan: ProtectionPlan) -> Iterator[Row]:
         "security.pii_detection", f"{' and '.join(directions) or 'nothing'}: {what}; critical: {critical}{alert}"
     )
     for action in plan.actions:
-        fields = {
-            name: getattr(action, name) for name in ("rule", "type", "data_class", "severity", "direction", "team")
-        }
-        when = ", ".join(f"{name} {value}" for name, value in fields.items() if value is not None)
+        fields = msgspec.structs.asdict(action)
+        when = ", ".join(f"{name} {fields[name]}" for name in fields if name != "action" and fields[name] is not None)
         yield _row("protection.actions", f"{action.action.value} when {when or 'anything is found'}")
     for rule in plan.custom:
         yield _row(f"protection.custom {rule.name}", f"own detector ({len(rule.examples)} examples checked)")

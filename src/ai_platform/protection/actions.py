@@ -4,13 +4,38 @@ Defaults on input: critical blocks, high alerts, the rest is logged. On output c
 an answer that is cut off helps nobody. A critical rule of tier `context` (api_key) blocks only where the plan names it.
 """
 
+from collections.abc import Sequence
 from fnmatch import fnmatchcase
+
+import msgspec
 
 from ai_platform.domain.finding import Action, Direction, ProtectionPlan, RuleAction, Severity
 from ai_platform.protection.rule import Rule
 from ai_platform.protection.rules import ALIASES
 
 REWRITING = frozenset({Action.BLOCK, Action.REDACT, Action.MASK, Action.TOKENISE})
+
+_STRENGTH = {action: place for place, action in enumerate(Action)}
+
+
+def plan_for(plan: ProtectionPlan, upstreams: Sequence[str]) -> ProtectionPlan:
+    """The plan as it holds for a call that one of these upstreams will get; the same object where none is named.
+
+    A call may fail over before its first byte, with the body it has: so each upstream it may go to has a say.
+    """
+    if all(entry.upstream is None for entry in plan.actions):
+        return plan
+    first, *others = dict.fromkeys(
+        tuple(_for_upstream(entry, upstream) for entry in plan.actions) for upstream in upstreams or ("",)
+    )
+    return msgspec.structs.replace(plan, actions=first, other_actions=tuple(others))
+
+
+def _for_upstream(entry: RuleAction, upstream: str) -> RuleAction:
+    """An entry of another upstream stays, without effect, so that entries keep their numbers."""
+    if entry.upstream is None or not fnmatchcase(upstream, entry.upstream):
+        return entry
+    return msgspec.structs.replace(entry, upstream=None)
 
 
 def wanted(rule: Rule, plan: ProtectionPlan) -> bool:
@@ -24,7 +49,16 @@ def resolve(rule: Rule, plan: ProtectionPlan, direction: Direction, team: str | 
 
 def decide(rule: Rule, plan: ProtectionPlan, direction: Direction, team: str | None) -> tuple[Action, str]:
     """(the action, why)."""
-    for number, entry in enumerate(plan.actions, 1):
+    lists = (plan.actions, *plan.other_actions)
+    return min(
+        (_decided(actions, rule, plan, direction, team) for actions in lists), key=lambda said: _STRENGTH[said[0]]
+    )
+
+
+def _decided(
+    actions: Sequence[RuleAction], rule: Rule, plan: ProtectionPlan, direction: Direction, team: str | None
+) -> tuple[Action, str]:
+    for number, entry in enumerate(actions, 1):
         if _applies(entry, rule, direction, team):
             return entry.action, f"entry {number} of the policy's actions"
     if rule.action is not None and not (plan.patterns and _named(rule, plan.patterns)):
@@ -50,7 +84,7 @@ def _named(rule: Rule, patterns: frozenset[str]) -> bool:
 
 
 def _applies(entry: RuleAction, rule: Rule, direction: Direction, team: str | None) -> bool:
-    """An own detector is known by its name as a type too."""
+    """An own detector is known by its name as a type too. What names an upstream holds once `plan_for` has asked."""
     return (
         (entry.rule is None or fnmatchcase(rule.id, entry.rule))
         and (entry.type is None or fnmatchcase(rule.type, entry.type) or fnmatchcase(rule.id, entry.type))
@@ -58,4 +92,5 @@ def _applies(entry: RuleAction, rule: Rule, direction: Direction, team: str | No
         and entry.severity in (None, rule.severity)
         and entry.direction in (None, direction)
         and entry.team in (None, team)
+        and entry.upstream is None
     )

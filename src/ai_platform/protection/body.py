@@ -36,6 +36,7 @@ _LONG = 64
 _SHORT_NUMBER = 8
 _COLON = frozenset({b":", b": "})
 _LEAST_MEDIA = 256
+_MEDIA_KEYS = frozenset({b"data", b"blob"})
 _MOST_LEADS = 10_000
 
 
@@ -61,6 +62,7 @@ class Inspected:
     """What is known of a body. starts[k]: byte offset of segment k; checked[k]: bytes of strings up to and with it.
 
     unchecked: (segment, bytes) of media, which are not text. trail: where paths have been worked out (see Places).
+    free: it is no body of the Messages API, so nothing in it must stay as it is.
     """
 
     body: bytes
@@ -69,6 +71,7 @@ class Inspected:
     located: list[Located] = field(default_factory=list)
     unchecked: list[tuple[int, int]] = field(default_factory=list)
     trail: list[tuple[int, Stack]] = field(default_factory=list)
+    free: bool = False
 
     @property
     def bytes_checked(self) -> int:
@@ -119,9 +122,11 @@ class BodyInspector:
         self._version = blake2b(told.encode(), digest_size=16).digest()
         self._leads: dict[bytes, str] = {}
 
-    def whole(self, body: bytes, direction: Direction, team: str | None) -> Iterator[Inspected | None]:
-        """None = a pause point; the last item is the result."""
-        result = Inspected(body, Offsets(), Offsets())
+    def whole(
+        self, body: bytes, direction: Direction, team: str | None, *, free: bool = False
+    ) -> Iterator[Inspected | None]:
+        """None = a pause point; the last item is the result. free: see Inspected."""
+        result = Inspected(body, Offsets(), Offsets(), free=free)
         yield from self.region(result, 0, len(body), direction, team)
         yield result
 
@@ -186,12 +191,9 @@ class BodyInspector:
                 sides = (begin, starts[first] + len(one)), (starts[second], stop)
                 if any(item.start < side[1] and side[0] < item.end for item in result.located for side in sides):
                     continue
+                fixed = not result.free and is_fixed(path, one)
                 for index, side, rest in ((first, sides[0], False), (second, sides[1], True)):
-                    located.append(
-                        Located(
-                            finding, *side, value, is_fixed(path, one), quoted=True, index=offset + index, rest=rest
-                        )
-                    )
+                    located.append(Located(finding, *side, value, fixed, quoted=True, index=offset + index, rest=rest))
         if located:
             result.located = sorted(result.located + located, key=lambda item: item.start)
 
@@ -201,7 +203,7 @@ class BodyInspector:
         """(leaf, its memo key, what is known of it) of every long string that is text."""
         for index in long:
             part = parts[index]
-            if len(part) >= _LEAST_MEDIA and MEDIA.match(part) and _key_of(parts, index) == b"data":
+            if len(part) >= _LEAST_MEDIA and MEDIA.match(part) and _key_of(parts, index) in _MEDIA_KEYS:
                 result.unchecked.append((offset + index, len(part)))
                 continue
             leaf = self._leaf(result.body, parts, starts, index, offset)
@@ -276,7 +278,7 @@ class BodyInspector:
         places = Places(result.body, result.starts.plain(), wanted, result.trail)
         for leaf, hits in found:
             path = places.path(leaf.index)
-            fixed = not places.is_key(leaf.index) and is_fixed(path, leaf.raw)
+            fixed = not (result.free or places.is_key(leaf.index)) and is_fixed(path, leaf.raw)
             result.located += self._in_leaf(leaf, hits, path, direction, team, fixed=fixed)
 
     def _in_leaf(

@@ -5,7 +5,7 @@ Above: gateway. Below: sessions, texts, stream. It records nothing itself: the c
 """
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import msgspec
@@ -16,6 +16,7 @@ from ai_platform.domain.decision import Refusal
 from ai_platform.domain.errors import Blocked, Refused
 from ai_platform.domain.finding import Action, Direction, Finding, ProtectionPlan, Severity
 from ai_platform.domain.principal import Principal
+from ai_platform.protection.actions import plan_for
 from ai_platform.protection.body import BodyInspector, Inspected, Located, Memo, splice
 from ai_platform.protection.replace import Mint, replacement
 from ai_platform.protection.restore import restore_body
@@ -26,7 +27,7 @@ from ai_platform.protection.settings import ProtectionSettings
 from ai_platform.protection.stream import StreamGuard
 from ai_platform.protection.texts import inspect_texts
 from ai_platform.protection.vault import Exchange, Vault
-from ai_platform.protection.wording import blocked_input, blocked_output
+from ai_platform.protection.wording import blocked_arguments, blocked_input, blocked_output, unfinished
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,51 +64,90 @@ class Guard:
         self._sessions = Sessions(settings.session_bytes)
         self._inspectors: dict[ProtectionPlan, BodyInspector] = {}
         self._latest: tuple[ProtectionPlan | None, BodyInspector | None] = (None, None)
+        self._resolved: dict[tuple[ProtectionPlan, tuple[str, ...]], ProtectionPlan] = {}
 
     def prepare(self, plan: ProtectionPlan) -> None:
         """Compile the detectors of this plan now (half a second, once a process), not while a call waits."""
         self._inspector(plan)
 
-    async def inspect(self, principal: Principal, call: Call, plan: ProtectionPlan) -> Inspection:
-        """Raises Blocked (critical value on first sight) and Refused(INSPECTION_FAILED) when the time is used up."""
+    async def inspect(
+        self, principal: Principal, call: Call, plan: ProtectionPlan, upstreams: Sequence[str] = ()
+    ) -> Inspection:
+        """upstreams: names of those that may get this body.
+
+        Raises Blocked (critical value on first sight) and Refused(INSPECTION_FAILED) when the time is used up.
+        """
         if not (plan.enabled and plan.scan_input) or not call.body:
-            return Inspection((), call.body, 0, 0)
-        inspector = self._inspector(plan)
-        started = pause = self._clock.monotonic()
-        result: Inspected | None = None
-        for step in self._steps(principal, call, inspector):
-            result = step
-            now = self._clock.monotonic()
-            if now - started > self.settings.time_budget:
-                self.refused_unfinished += 1
-                raise Refused(
-                    Refusal.INSPECTION_FAILED,
-                    f"The request could not be inspected within {self.settings.time_budget:g} seconds, so it was not"
-                    " sent. Send less text in one request, or ask the operator to raise protection.time_budget.",
-                    rule="protection.time_budget",
-                )
-            if (now - pause) * 1000 > self.settings.slice_ms:
-                await asyncio.sleep(0)
-                pause = self._clock.monotonic()
-        assert result is not None
+            return Inspection((), call.body, 0, 0, bytes_unchecked=len(call.body))
+        inspector = self._inspector(plan, upstreams)
+        result = await self._finished(self._steps(principal, call, inspector))
         return self._conclude(principal, inspector, result, self._exchange(principal, call, plan))
 
-    def watch(self, principal: Principal, call: Call, plan: ProtectionPlan) -> StreamGuard:
-        """A guard for one streamed answer (server-sent events of the Messages API)."""
-        active = plan.enabled and plan.scan_output
-        scanner = self._inspector(plan).scanner if active else None
-        return StreamGuard(scanner, principal.team, self._exchange(principal, call, plan))
+    async def inspect_value(
+        self,
+        principal: Principal,
+        value: bytes,
+        plan: ProtectionPlan,
+        direction: Direction,
+        *,
+        upstream: str = "",
+        session: str | None = None,
+    ) -> Inspection:
+        """JSON that is no body of the Messages API: the arguments of a tool call (INPUT, towards the tool) or its
+        result (OUTPUT, towards the caller). `body` of what is returned is the JSON to pass on.
 
-    def inspect_answer(self, principal: Principal, call: Call, plan: ProtectionPlan, body: bytes) -> Inspection:
-        """A complete JSON answer, or one line of batch results. Raises Blocked where an action is block."""
-        if not (plan.enabled and plan.scan_output) or not body:
-            return Inspection((), body, 0, 0)
-        inspector = self._inspector(plan)
-        steps = inspector.whole(body, Direction.OUTPUT, principal.team)
-        result = next(step for step in steps if step is not None)
+        value: JSON text in UTF-8, any JSON value. upstream: the tool's server, as policies name it. session: the
+        client's, if known: within it a value is tokenised as it is in messages (nobody gets these tokens back).
+
+        Raises:
+            Blocked: an action is block. Each time, not on first sight only: unlike a message, a tool call does not
+                come again with every later turn. `new_incidents` are in its `incidents`.
+            Refused: INSPECTION_FAILED, the time is used up.
+
+        """
+        wanted = plan.scan_input if direction is Direction.INPUT else plan.scan_output
+        if not (plan.enabled and wanted) or not value:
+            return Inspection((), value, 0, 0, bytes_unchecked=len(value))
+        inspector = self._inspector(plan, (upstream,))
+        result = await self._finished(inspector.whole(value, direction, principal.team, free=True))
+        fresh = self._first_sights(principal, result.located)
         blocking = [item.finding for item in result.located if item.finding.action is Action.BLOCK]
         if blocking:
-            raise Blocked(blocked_output(blocking, inspector.scanner.label), blocking, rule=blocking[0].rule)
+            say = blocked_arguments if direction is Direction.INPUT else blocked_output
+            raise Blocked(
+                say(blocking, inspector.scanner.label),
+                blocking,
+                rule=blocking[0].rule,
+                incidents=fresh,
+                bytes_checked=result.bytes_checked,
+            )
+        scope = (principal.tenant, principal.id, session or "")
+        return _rewritten(
+            result, [item.finding for item in result.located], fresh, self.vault.exchange(scope, tools=False).stand_in
+        )
+
+    def watch(self, principal: Principal, call: Call, plan: ProtectionPlan, upstream: str = "") -> StreamGuard:
+        """A guard for one streamed answer (server-sent events of the Messages API)."""
+        active = plan.enabled and plan.scan_output
+        scanner = self._inspector(plan, (upstream,)).scanner if active else None
+        return StreamGuard(scanner, principal.team, self._exchange(principal, call, plan))
+
+    async def inspect_answer(
+        self, principal: Principal, call: Call, plan: ProtectionPlan, body: bytes, upstream: str = ""
+    ) -> Inspection:
+        """A complete JSON answer, or one line of batch results. Raises Blocked where an action is block."""
+        if not (plan.enabled and plan.scan_output) or not body:
+            return Inspection((), body, 0, 0, bytes_unchecked=len(body))
+        inspector = self._inspector(plan, (upstream,))
+        result = await self._finished(inspector.whole(body, Direction.OUTPUT, principal.team))
+        blocking = [item.finding for item in result.located if item.finding.action is Action.BLOCK]
+        if blocking:
+            raise Blocked(
+                blocked_output(blocking, inspector.scanner.label),
+                blocking,
+                rule=blocking[0].rule,
+                bytes_checked=result.bytes_checked,
+            )
         exchange = self._exchange(principal, call, plan)
         inspection = _rewritten(result, [_settled(item) for item in result.located], (), exchange.mint)
         if not exchange.holds:
@@ -116,45 +156,89 @@ class Guard:
         changed = inspection.changed or body is not inspection.body
         return replace(inspection, body=body, changed=changed, restored=exchange.restored)
 
+    async def _finished(self, steps: Iterator[Inspected | None]) -> Inspected:
+        """The result of `steps`; others run in between. Raises Refused when the time is used up (fails closed)."""
+        started = pause = self._clock.monotonic()
+        result: Inspected | None = None
+        for step in steps:
+            result = step
+            now = self._clock.monotonic()
+            if now - started > self.settings.time_budget:
+                self.refused_unfinished += 1
+                raise Refused(
+                    Refusal.INSPECTION_FAILED, unfinished(self.settings.time_budget), rule="protection.time_budget"
+                )
+            if (now - pause) * 1000 >= self.settings.slice_ms:
+                await asyncio.sleep(0)
+                pause = self._clock.monotonic()
+        assert result is not None
+        return result
+
     def _steps(self, principal: Principal, call: Call, inspector: BodyInspector) -> Iterator[Inspected | None]:
         if call.body.lstrip()[:1] in {b"{", b"["}:
-            key = (principal.id, call.client.session_id, call.operation, inspector)
+            key = (principal.id, principal.team, call.client.session_id, call.operation, inspector)
             return self._sessions.steps(key, inspector, call.body, Direction.INPUT, principal.team)
         content_type = call.header(b"content-type") or b""
         return inspect_texts(inspector.scanner, call.body, content_type, Direction.INPUT, principal.team)
 
-    def _inspector(self, plan: ProtectionPlan) -> BodyInspector:
+    def _inspector(self, plan: ProtectionPlan, upstreams: Sequence[str] = ()) -> BodyInspector:
+        plan = self._plan(plan, tuple(upstreams))
         known, inspector = self._latest
         if inspector is None or known is not plan:
             inspector = self._inspectors.get(plan)
             if inspector is None:
-                if len(self._inspectors) >= 64:
+                if len(self._inspectors) >= _MOST_PLANS:
                     self._inspectors.clear()
                 inspector = self._inspectors[plan] = BodyInspector(Scanner(plan, secret=self._secret), self._memo)
             self._latest = (plan, inspector)
         return inspector
 
+    def _plan(self, plan: ProtectionPlan, upstreams: tuple[str, ...]) -> ProtectionPlan:
+        if all(entry.upstream is None for entry in plan.actions):
+            return plan
+        resolved = self._resolved.get((plan, upstreams))
+        if resolved is None:
+            if len(self._resolved) >= _MOST_PLANS:
+                self._resolved.clear()
+            resolved = self._resolved[plan, upstreams] = plan_for(plan, upstreams)
+        return resolved
+
     def _exchange(self, principal: Principal, call: Call, plan: ProtectionPlan) -> Exchange:
         scope = (principal.tenant, principal.id, call.client.session_id or "")
         return self.vault.exchange(scope, tools=plan.restore_tool_arguments)
 
+    def _first_sights(self, principal: Principal, located: Sequence[Located]) -> tuple[Finding, ...]:
+        """Of what is critical or blocks: one finding for each value that this person has not shown before."""
+        fresh: dict[str, Finding] = {}
+        for finding in (item.finding for item in located):
+            if finding.severity is not Severity.CRITICAL and finding.action is not Action.BLOCK:
+                continue
+            if finding.value_hash not in fresh and self._seen.first_sight(principal.id, finding.value_hash):
+                fresh[finding.value_hash] = finding
+        return tuple(fresh.values())
+
     def _conclude(
         self, principal: Principal, inspector: BodyInspector, result: Inspected, exchange: Exchange
     ) -> Inspection:
-        fresh: dict[str, Finding] = {}
-        blocking: list[Finding] = []
-        for item in result.located:
-            finding = item.finding
-            if finding.severity is not Severity.CRITICAL and finding.action is not Action.BLOCK:
-                continue
-            if finding.value_hash in fresh or self._seen.first_sight(principal.id, finding.value_hash):
-                fresh[finding.value_hash] = finding
-                if finding.action is Action.BLOCK:
-                    blocking.append(finding)
+        fresh = self._first_sights(principal, result.located)
+        new = {finding.value_hash for finding in fresh}
+        blocking = [
+            item.finding
+            for item in result.located
+            if item.finding.action is Action.BLOCK and item.finding.value_hash in new
+        ]
         if blocking:
-            raise Blocked(blocked_input(blocking, inspector.scanner.label), blocking, rule=blocking[0].rule)
-        return _rewritten(result, [_settled(item) for item in result.located], tuple(fresh.values()), exchange.mint)
+            raise Blocked(
+                blocked_input(blocking, inspector.scanner.label),
+                blocking,
+                rule=blocking[0].rule,
+                incidents=fresh,
+                bytes_checked=result.bytes_checked,
+            )
+        return _rewritten(result, [_settled(item) for item in result.located], fresh, exchange.mint)
 
+
+_MOST_PLANS = 64
 
 _REST = b'"[REDACTED]"'
 """Stands for the second half of a value that two text blocks share (an empty block would be refused upstream)."""

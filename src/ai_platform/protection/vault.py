@@ -50,10 +50,7 @@ class Vault:
 
     def mint(self, scope: Scope, kind: str, value: str) -> str:
         """The token for a value of type `kind`; the same for the same scope, type and value."""
-        told = "\0".join((*scope, kind, value)).encode("utf-8", "surrogatepass")
-        digest = blake2b(told, digest_size=10, key=self._secret, person=b"token").digest()
-        body = b32encode(digest).decode()[:8]
-        token = f"{kind}_{body}{_check(body)}"
+        token = self.stand_in(scope, kind, value)
         kept = self._scopes.setdefault(scope, {})
         self._scopes.move_to_end(scope)
         expires = self._clock.monotonic() + self._lifetime
@@ -67,6 +64,13 @@ class Vault:
         if self._size > self._limit or not self.minted % _SWEEP:
             self._forget(kept)
         return token
+
+    def stand_in(self, scope: Scope, kind: str, value: str) -> str:
+        """The same token, without keeping the value: it cannot be restored by it."""
+        told = "\0".join((*scope, kind, value)).encode("utf-8", "surrogatepass")
+        digest = blake2b(told, digest_size=10, key=self._secret, person=b"token").digest()
+        body = b32encode(digest).decode()[:8]
+        return f"{kind}_{body}{_check(body)}"
 
     def restore(self, scope: Scope, token: str) -> str | None:
         """The value of a token minted in this scope, or None."""
@@ -118,6 +122,9 @@ class Exchange:
 
     def mint(self, kind: str, value: str) -> str:
         return self._vault.mint(self._scope, kind, value)
+
+    def stand_in(self, kind: str, value: str) -> str:
+        return self._vault.stand_in(self._scope, kind, value)
 
     def restore(self, token: str) -> str | None:
         value = self._vault.restore(self._scope, token)

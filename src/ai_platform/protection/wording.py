@@ -29,6 +29,21 @@ def blocked_input(findings: Sequence[Finding], label: Callable[[str], str]) -> s
     )
 
 
+def blocked_arguments(findings: Sequence[Finding], label: Callable[[str], str]) -> str:
+    kinds = listing([label(finding.rule) for finding in findings])
+    return (
+        f"Blocked by the data-protection policy: the tool's arguments hold {kinds}{place(findings)}. The tool was not"
+        " called. Call it without that value, or ask the owner of the policy."
+    )
+
+
+def unfinished(seconds: float) -> str:
+    return (
+        f"This could not be inspected within {seconds:g} seconds, so it was not passed on. Send less in one call, or"
+        " ask the operator to raise protection.time_budget."
+    )
+
+
 def blocked_output(findings: Sequence[Finding], label: Callable[[str], str]) -> str:
     kinds = listing([label(finding.rule) for finding in findings])
     return (
