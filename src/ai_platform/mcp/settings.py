@@ -14,6 +14,8 @@ import msgspec
 
 from ai_platform.domain.breaker import BreakerSettings
 from ai_platform.domain.money import Micros, from_usd
+from ai_platform.sandbox import Limits
+from ai_platform.sandbox.settings import SandboxSettings
 
 MIB = 1024 * 1024
 NAME = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*")
@@ -65,6 +67,11 @@ class CredentialMode(StrEnum):
     PERSON = "person"
 
 
+class Resources(StrEnum):
+    PINNED = "pinned"
+    OPEN = "open"
+
+
 class McpServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One MCP server: either `command` (standard input and output) or `url` (streamable HTTP).
 
@@ -72,7 +79,16 @@ class McpServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     digits and single `-`.
     title: what people read; "" = the name.
     command: the program and its arguments; no shell reads them.
-    cwd: the folder it runs in; "" = one of its own under the data folder.
+    cwd: the folder it runs in; "" = its home, which is its `state`, else its private /tmp.
+    trusted: the command runs with this platform's rights, without a sandbox.
+    read: absolute paths of folders and files that the sandboxed command sees, besides the system's programs.
+    write: those that it may change as well.
+    state: it has a folder that stays when it ends: its home, also named by its variable STATE_DIRECTORY.
+    network: it may use the network, this machine's own addresses included.
+    limits: other numbers than those of `mcp.sandbox`, such as `memory_mb: 4096`.
+    first_use: what it offers when it is first seen is approved, unless it looks like an attack; later changes are held.
+    resources: `pinned`, each name is approved like a tool; or `open`, they come and go, and only suspicious ones are
+    left out.
     env: environment variables with fixed values; the platform's own environment is not passed on.
     env_from: environment variables taken from the platform's (name there -> name here).
     url: address of the server's MCP endpoint.
@@ -103,6 +119,12 @@ class McpServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     title: str = ""
     command: tuple[str, ...] = ()
     cwd: str = ""
+    trusted: bool = False
+    read: tuple[str, ...] = ()
+    write: tuple[str, ...] = ()
+    state: bool = False
+    network: bool = False
+    limits: dict[str, int] = {}
     env: dict[str, str] = {}
     env_from: dict[str, str] = {}
     url: str = ""
@@ -111,6 +133,8 @@ class McpServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     credentials: CredentialMode = CredentialMode.SERVER
     protocol: Protocol = Protocol.AUTO
     sharing: Sharing = Sharing.AUTO
+    first_use: bool = False
+    resources: Resources = Resources.PINNED
     enabled: bool = True
     teams: tuple[str, ...] = ()
     regions: tuple[str, ...] = ()
@@ -163,8 +187,10 @@ class McpServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
             raise ValueError(f"server {self.name}: url holds a password; send it with headers_env")
         if parts.fragment:
             raise ValueError(f"server {self.name}: url has a fragment (#), which no server sees")
-        if self.env or self.env_from or self.cwd:
-            raise ValueError(f"server {self.name}: env, env_from and cwd are for a `command`")
+        if self.env or self.env_from or self.cwd or self.trusted or self.read or self.write or self.limits:
+            raise ValueError(
+                f"server {self.name}: env, env_from, cwd, trusted, read, write and limits are for a `command`"
+            )
 
     def _check_headers(self) -> None:
         if (self.headers or self.headers_env) and not self.url:
@@ -190,6 +216,12 @@ class McpServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
         for field in positive:
             if not getattr(self, field) > 0:
                 raise ValueError(f"server {self.name}: {field} must be greater than 0")
+        for limit, number in self.limits.items():
+            if limit not in Limits.__struct_fields__ or number < 1:
+                known = ", ".join(Limits.__struct_fields__)
+                raise ValueError(
+                    f"server {self.name}: limits are {known}, each at least 1; not {limit[:40]!r}: {number}"
+                )
         if min(self.retries, self.max_waiting, self.refresh) < 0:
             raise ValueError(f"server {self.name}: retries, max_waiting and refresh must not be negative")
 
@@ -199,6 +231,7 @@ class McpSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     servers: none = the door is open and shows nothing.
     breaker: when a server is left alone.
+    sandbox: what surrounds the commands.
     allowed_origins: origins of web pages that may call the door besides its own, e.g. `https://inspector.example`.
     max_message_bytes: largest message taken from a client.
     max_requests: requests and streams under way at the door, all clients together.
@@ -213,6 +246,7 @@ class McpSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     servers: tuple[McpServerSettings, ...] = ()
     breaker: BreakerSettings = BreakerSettings()
+    sandbox: SandboxSettings = SandboxSettings()
     allowed_origins: tuple[str, ...] = ()
     max_message_bytes: int = 4 * MIB
     max_requests: int = 4_000
