@@ -30,7 +30,7 @@ from ai_platform.audit.verify import Report
 from ai_platform.audit.walk import Calls, Walk
 from ai_platform.domain.event import Event, EventType
 from ai_platform.domain.identifiers import new_id
-from ai_platform.stores.postgres import Database, connect
+from ai_platform.stores.postgres import SystemDatabase, connect, connect_system
 from ai_platform.stores.rows import Insert
 from ai_platform.testing.postgres import postgres_for_tests
 
@@ -62,13 +62,16 @@ FACTS: Row = {
 }
 PERSONAL = {"user_email": "ann@example.com", "user_name": "Ann", "ip_address": "192.0.2.7", "user_agent": "cli/1.0"}
 LEDGER = """
-CREATE TABLE aip.bench_ledger (call_id text, at timestamptz DEFAULT now(), micros bigint, model text, tokens bigint);
+CREATE TABLE aip.bench_ledger (
+    tenant text NOT NULL, call_id text, at timestamptz DEFAULT now(), micros bigint, model text, tokens bigint);
 CREATE TABLE aip.bench_plain (LIKE aip.audit_leaf INCLUDING ALL);
+CALL aip.isolate('aip.bench_ledger');
 GRANT SELECT, INSERT ON aip.bench_ledger, aip.bench_plain TO aip_gateway
 """
 PLAIN = """
-INSERT INTO bench_plain (log, index, event_id, event_type, at, call_id, subject_ref, retention, expires, leaf)
-VALUES (-1, $1, $2, $3, now(), $4, NULL, '1y', current_date + 365, $5)
+INSERT INTO bench_plain (log, index, event_id, event_type, at, call_id, subject_ref, retention, expires, leaf,
+    tenant)
+VALUES (-1, $1, $2, $3, now(), $4, NULL, '1y', current_date + 365, $5, 'default')
 """
 
 
@@ -118,19 +121,19 @@ def best(rounds: list[Row]) -> Row:
     }
 
 
-async def appends(trail: PostgresTrail, database: Database, scale: int) -> list[Row]:
+async def appends(trail: PostgresTrail, system: SystemDatabase, scale: int) -> list[Row]:
     rows: list[Row] = []
 
     async def with_row(made: Event) -> None:
-        values = (made.call_id, 22420, "claude-opus-5-5", 4321)
-        await trail.append([made], [Insert("bench_ledger", ("call_id", "micros", "model", "tokens"), values)])
+        values = ("default", made.call_id, 22420, "claude-opus-5-5", 4321)
+        await trail.append([made], [Insert("bench_ledger", ("tenant", "call_id", "micros", "model", "tokens"), values)])
 
     async def plain(made: Event) -> None:
         body = json.dumps(made.facts).encode()
         await baseline.execute(PLAIN, next(numbers), made.id, made.type.value, made.call_id, body)
 
     numbers = iter(range(10**9))
-    baseline = await database.session()
+    baseline = await system.session()
     ways: list[tuple[str, Callable[[Event], Awaitable[None]], tuple[int, ...]]] = [
         ("plain INSERT, no log (baseline)", plain, (1,)),
         ("trail", lambda made: trail.append([made]), (1, 10, 50, 200)),
@@ -145,8 +148,7 @@ async def appends(trail: PostgresTrail, database: Database, scale: int) -> list[
     return rows
 
 
-async def reading(database: Database, data: Path, folder: Path) -> list[Row]:
-    reader = AuditReader.open(database, data)
+async def reading(system: SystemDatabase, reader: AuditReader, folder: Path) -> list[Row]:
     report: Report | None = None
     began = time.process_time()
     async for step in reader.verify():
@@ -155,9 +157,7 @@ async def reading(database: Database, data: Path, folder: Path) -> list[Row]:
     assert report.intact, report.problems
     cpu = time.process_time() - began
     log = report.logs[0]
-    rows = await database.fetch(
-        "SELECT index, leaf, leaf_hash FROM audit_leaf WHERE log = 0 ORDER BY index LIMIT 50000"
-    )
+    rows = await system.fetch("SELECT index, leaf, leaf_hash FROM audit_leaf WHERE log = 0 ORDER BY index LIMIT 50000")
     core = []
     for _ in range(5):
         walk = Walk(log.log, (), calls=Calls())
@@ -172,7 +172,7 @@ async def reading(database: Database, data: Path, folder: Path) -> list[Row]:
     keys = verifier.read_keys(reader.public_key())
     assert verifier.verify_path(folder, keys)["intact"]
     alone = time.perf_counter() - began
-    event_id = await database.fetchval("SELECT event_id FROM audit_leaf WHERE log = 0 AND index = 1000")
+    event_id = await system.fetchval("SELECT event_id FROM audit_leaf WHERE log = 0 AND index = 1000")
     began = time.perf_counter()
     proof = json.dumps(await reader.proof(event_id))
     proving = time.perf_counter() - began
@@ -225,16 +225,17 @@ def tampered(data: bytes, dice: random.Random) -> bytes:
 
 
 @asynccontextmanager
-async def place(folder: Path) -> AsyncIterator[tuple[Database, PostgresTrail, Path]]:
+async def place(folder: Path) -> AsyncIterator[tuple[SystemDatabase, PostgresTrail, AuditReader]]:
     async with postgres_for_tests(folder / "postgres") as postgres, postgres.fresh_database() as fresh:
         owner = await asyncpg.connect(fresh.owner_dsn)
         await owner.execute(LEDGER)
         await owner.close()
-        database = await connect(fresh.gateway_dsn)
-        trail = await open_trail(database, folder / "data", AuditSettings())
-        yield database, trail, folder / "data"
+        database, system = await connect(fresh.gateway_dsn), await connect_system(fresh.system_dsn)
+        trail = await open_trail(system, folder / "data", AuditSettings())
+        yield system, trail, AuditReader.open(database, system, folder / "data")
         await trail.close()
-        await database.close()
+        for opened in (system, database):
+            await opened.close()
 
 
 async def covered(trail: PostgresTrail) -> None:
@@ -246,15 +247,14 @@ async def covered(trail: PostgresTrail) -> None:
 async def measure(*, quick: bool, tampers: int) -> list[Row]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        async with place(folder) as (database, trail, data):
-            rows = await appends(trail, database, 200 if quick else 1000)
+        async with place(folder) as (system, trail, reader):
+            rows = await appends(trail, system, 200 if quick else 1000)
             await covered(trail)
-            rows += await reading(database, data, folder / "bundle")
-        async with place(folder / "small") as (database, trail, data):
+            rows += await reading(system, reader, folder / "bundle")
+        async with place(folder / "small") as (system, trail, reader):
             for made in events(200):
                 await trail.append([made])
             await covered(trail)
-            reader = AuditReader.open(database, data)
             text = b"".join([chunk async for chunk in reader.bundle()]).decode()
             unpack(text.split("\n")[:-1], folder / "tampered")
             rows.append(tampering(folder / "tampered", reader.public_key(), tampers))

@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from ai_platform.stores.postgres import Database, connect
+from ai_platform.stores.postgres import Database, SystemDatabase, connect, connect_system
 from ai_platform.testing import FakeClock
-from ai_platform.testing.postgres import TestPostgres, postgres_for_tests
+from ai_platform.testing.postgres import FreshDatabase, TestPostgres, postgres_for_tests
 from no_skips import pytest_make_collect_report, pytest_runtest_makereport
 
 __all__ = ["pytest_make_collect_report", "pytest_runtest_makereport"]  # hooks
@@ -32,12 +32,26 @@ async def postgres_server(anyio_backend: str, tmp_path_factory: pytest.TempPathF
 
 
 @pytest.fixture
-async def database(postgres_server: TestPostgres) -> AsyncIterator[Database]:
-    """A fresh database with every migration applied, connected as the gateway's role."""
+async def own_database(postgres_server: TestPostgres) -> AsyncIterator[FreshDatabase]:
+    """A fresh database with every migration applied."""
     async with postgres_server.fresh_database() as fresh:
-        connected = await connect(fresh.gateway_dsn)
-        yield connected
-        await connected.close()
+        yield fresh
+
+
+@pytest.fixture
+async def database(own_database: FreshDatabase) -> AsyncIterator[Database]:
+    """The fresh database, connected as the gateway's role: one tenant at a time."""
+    connected = await connect(own_database.gateway_dsn)
+    yield connected
+    await connected.close()
+
+
+@pytest.fixture
+async def system(own_database: FreshDatabase) -> AsyncIterator[SystemDatabase]:
+    """The same, connected as the system's role: every tenant."""
+    connected = await connect_system(own_database.system_dsn)
+    yield connected
+    await connected.close()
 
 
 @pytest.fixture(autouse=True, scope="session")

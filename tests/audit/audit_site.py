@@ -15,7 +15,7 @@ from ai_platform.audit import AuditReader, open_trail
 from ai_platform.audit.settings import AuditSettings
 from ai_platform.audit.trail import PostgresTrail
 from ai_platform.audit.verify import Report
-from ai_platform.stores.postgres import Database, connect
+from ai_platform.stores.postgres import Database, SystemDatabase, connect, connect_system
 from ai_platform.stores.settings import StoresSettings
 from ai_platform.testing import FakeClock
 from ai_platform.testing.postgres import FreshDatabase
@@ -31,7 +31,7 @@ class Site:
         self.fresh = fresh
         self.data = data
         self._stack = contextlib.AsyncExitStack()
-        self._shared: Database | None = None
+        self._shared: SystemDatabase | None = None
 
     async def __aenter__(self) -> Self:
         return self
@@ -43,26 +43,31 @@ class Site:
 
     async def wire(self) -> "Wire":
         """Closed after everything that was opened later, so that a trail on it can say good-bye."""
-        return await self._stack.enter_async_context(Wire(self.fresh.gateway_dsn))
+        return await self._stack.enter_async_context(Wire(self.fresh.system_dsn))
 
-    async def database(self, wire: "Wire | None" = None) -> Database:
+    async def system(self, wire: "Wire | None" = None) -> SystemDatabase:
         """One for all, and one of its own for each wire."""
         if wire is None and self._shared:
             return self._shared
-        opened = await connect(wire.dsn(self.fresh.gateway_dsn) if wire else self.fresh.gateway_dsn, STORES)
+        opened = await connect_system(wire.dsn(self.fresh.system_dsn) if wire else self.fresh.system_dsn, STORES)
         self._stack.push_async_callback(opened.close)
         self._shared = self._shared if wire else opened
+        return opened
+
+    async def database(self) -> Database:
+        opened = await connect(self.fresh.gateway_dsn, STORES)
+        self._stack.push_async_callback(opened.close)
         return opened
 
     async def trail(
         self, settings: AuditSettings = QUICK, *, wire: "Wire | None" = None, data: Path | None = None
     ) -> PostgresTrail:
-        trail = await open_trail(await self.database(wire), data or self.data, settings, FakeClock())
+        trail = await open_trail(await self.system(wire), data or self.data, settings, FakeClock())
         self._stack.push_async_callback(trail.close)
         return trail
 
     async def reader(self, settings: AuditSettings = QUICK) -> AuditReader:
-        return AuditReader.open(await self.database(), self.data, settings, FakeClock())
+        return AuditReader.open(await self.database(), await self.system(), self.data, settings, FakeClock())
 
     async def report(self) -> Report:
         steps = [step async for step in (await self.reader()).verify()]

@@ -13,12 +13,12 @@ from audit_kit import PERSONAL, event
 from ai_platform.audit import open_trail
 from ai_platform.audit.settings import AuditSettings
 from ai_platform.domain.event import EventType
-from ai_platform.stores.postgres import connect
+from ai_platform.stores.postgres import connect_system
 from ai_platform.stores.rows import Insert
 
 
 async def main() -> None:
-    database = await connect(sys.argv[1])
+    database = await connect_system(sys.argv[1])
     trail = await open_trail(database, Path(sys.argv[2]), AuditSettings(name="test-platform", checkpoint_events=50))
     numbers = itertools.count()
 

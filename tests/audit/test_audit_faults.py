@@ -18,7 +18,7 @@ from ai_platform.domain.errors import AuditUnavailable
 from ai_platform.domain.event import EventType
 from ai_platform.stores.embedded import embedded_postgres
 from ai_platform.stores.migrate import migrate
-from ai_platform.stores.postgres import connect
+from ai_platform.stores.postgres import connect, connect_system
 from ai_platform.stores.rows import Insert
 from ai_platform.testing.eventually import eventually
 
@@ -39,10 +39,10 @@ async def test_after_kill_9_in_mid_load_every_acknowledged_event_is_there_and_th
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         str(here / "audit_writer_program.py"),
-        site.fresh.gateway_dsn,
+        site.fresh.system_dsn,
         str(site.data),
         stdout=asyncio.subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": str(here)},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join((str(here), os.environ.get("PYTHONPATH", "")))},
     )
     assert process.stdout
     async with asyncio.timeout(60):
@@ -170,8 +170,8 @@ async def test_a_postgresql_that_is_killed_comes_back_with_every_acknowledged_ev
     acknowledged: list[str] = []
     async with embedded_postgres(tmp_path / "postgres") as server:
         await migrate(server.owner_dsn, server.gateway_dsn)
-        database = await connect(server.gateway_dsn, STORES)
-        trail = await open_trail(database, tmp_path / "data", QUICK)
+        system = await connect_system(STORES.system_of(server.gateway_dsn), STORES)
+        trail = await open_trail(system, tmp_path / "data", QUICK)
         is_killed = asyncio.Event()
 
         async def worker(number: int) -> None:
@@ -192,12 +192,14 @@ async def test_a_postgresql_that_is_killed_comes_back_with_every_acknowledged_ev
             is_killed.set()
             await asyncio.gather(*workers)
             await trail.append([event()])
-        stored = {row[0] for row in await database.fetch("SELECT event_id FROM audit_leaf")}
+        stored = {row[0] for row in await system.fetch("SELECT event_id FROM audit_leaf")}
         assert set(acknowledged) <= stored
         await trail.close()
-        steps = [step async for step in AuditReader.open(database, tmp_path / "data", QUICK).verify()]
+        database = await connect(server.gateway_dsn, STORES)
+        steps = [step async for step in AuditReader.open(database, system, tmp_path / "data", QUICK).verify()]
         assert steps[-1].intact, steps[-1]  # type: ignore[union-attr]
         await database.close()
+        await system.close()
 
 
 async def test_a_writer_task_that_died_refuses_everything(site: Site) -> None:
@@ -312,7 +314,7 @@ async def test_destroying_a_persons_key_erases_the_person_and_breaks_no_proof(si
     await trail.append([event(subject="person_1", personal=PERSONAL), event(subject="person_2", personal=PERSONAL)])
     await trail.close()
     await site.as_owner("DELETE FROM audit_subject WHERE subject_ref = $1", trail.subjects.ref("person_1"))
-    lines = await (await site.reader()).search(Query(what=(EventType.CHAT_REQUEST,)))
+    lines = await (await site.reader()).search(Query(tenant="default", what=(EventType.CHAT_REQUEST,)))
     assert {(line.get("personal"), line.get("user_email")) for line in lines} == {
         ("erased", None),
         (None, PERSONAL["user_email"]),

@@ -60,16 +60,18 @@ def made(number: int) -> Event:
 
 @pytest.mark.parametrize("who", ["ann", "ann@example.com", "ANN@EXAMPLE.COM"])
 async def test_a_person_is_found_by_id_and_by_e_mail_address(library: Library, who: str) -> None:
-    found = await library.reader.search(Query(who=who, limit=1000))
+    found = await library.reader.search(Query(tenant="default", who=who, limit=1000))
     assert [line["number"] for line in found] == list(range(698, -1, -2))
     assert {line["user_email"] for line in found} == {"Ann@Example.com"}
-    assert await library.reader.search(Query(who="carl")) == []
+    assert await library.reader.search(Query(tenant="default", who="carl")) == []
 
 
 async def test_what_when_and_call_narrow_the_search(library: Library) -> None:
-    query = Query(what=(EventType.SECURITY_INCIDENT,), since=NOON + 100, until=NOON + 110, oldest_first=True)
+    query = Query(
+        tenant="default", what=(EventType.SECURITY_INCIDENT,), since=NOON + 100, until=NOON + 110, oldest_first=True
+    )
     assert [line["number"] for line in await library.reader.search(query)] == [102, 105, 108]
-    both = await library.reader.search(Query(call_id="call_7"))
+    both = await library.reader.search(Query(tenant="default", call_id="call_7"))
     assert [line["number"] for line in both] == [15, 14]
     assert [line["timestamp"] for line in both] == ["2026-11-22T12:00:15.000000Z", "2026-11-22T12:00:14.000000Z"]
 
@@ -78,23 +80,25 @@ async def test_what_when_and_call_narrow_the_search(library: Library) -> None:
 async def test_pages_follow_each_other_without_gap_or_repetition(library: Library, oldest_first: bool) -> None:  # noqa: FBT001
     numbers: list[int] = []
     after = ""
-    while page := await library.reader.search(Query(who="ann", limit=97, after=after, oldest_first=oldest_first)):
+    while page := await library.reader.search(
+        Query(tenant="default", who="ann", limit=97, after=after, oldest_first=oldest_first)
+    ):
         numbers += [line["number"] for line in page]
         after = page[-1]["event_id"]
     assert numbers == (list(range(0, 700, 2)) if oldest_first else list(range(698, -1, -2)))
 
 
 async def test_an_export_is_every_matching_event_as_a_line_with_the_missions_keys(library: Library) -> None:
-    lines = [msgspec.json.decode(line) async for line in library.reader.export(Query(limit=0))]
+    lines = [msgspec.json.decode(line) async for line in library.reader.export(Query(tenant="default", limit=0))]
     assert [line["number"] for line in lines if "number" in line] == list(range(700))
     assert {"timestamp", "event_type", "user_email", "ip_address", "model"} <= lines[-1].keys()
-    assert len([line async for line in library.reader.export(Query(limit=3))]) == 3
+    assert len([line async for line in library.reader.export(Query(tenant="default", limit=3))]) == 3
 
 
 async def test_the_tail_is_the_last_events_in_order(library: Library) -> None:
-    lines = [msgspec.json.decode(line)["number"] async for line in library.reader.tail(last=3)]
+    lines = [msgspec.json.decode(line)["number"] async for line in library.reader.tail(tenant="default", last=3)]
     assert lines == [697, 698, 699]
-    assert [line async for line in library.reader.tail(last=0)] == []
+    assert [line async for line in library.reader.tail(tenant="default", last=0)] == []
 
 
 @pytest.mark.requirement("AU-3")
@@ -135,7 +139,7 @@ async def test_what_cannot_be_proven_is_said(site: Site) -> None:
         await reader.proof(event_id)
     await site.as_owner("UPDATE audit_leaf SET leaf = 'x' WHERE index = 1")
     with pytest.raises(AuditUnavailable, match="audit verify"):
-        await reader.search(Query())
+        await reader.search(Query(tenant="default"))
 
 
 @pytest.mark.requirement("AU-3")
@@ -167,7 +171,7 @@ async def test_following_shows_each_new_event_of_every_log_once(site: Site) -> N
     one, two = await site.trail(), await site.trail()
     before = await some_events(one, 2)
     reader = await site.reader()
-    lines = reader.tail(last=4, follow=True)  # all there is: two opened logs, two events
+    lines = reader.tail(tenant="default", last=4, follow=True)  # all there is: two opened logs, two events
     assert set(before) <= set(await ids(lines, 4))
     later: list[str] = []
     for _ in range(3):

@@ -182,7 +182,7 @@ async def test_the_gateways_own_role_cannot_rewrite_history(site: Site, sql: str
     trail = await site.trail()
     await some_events(trail, 1)
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
-        await (await site.database()).execute(sql)
+        await (await site.system()).execute(sql)
 
 
 async def test_no_personal_text_is_in_any_table_and_no_key_is_either(site: Site) -> None:

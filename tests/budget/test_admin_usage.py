@@ -28,7 +28,7 @@ from ai_platform.entrypoints.admin.usage import UsageRoutes, endpoints, moment
 from ai_platform.identity import Authenticator, Keys
 from ai_platform.policy import PolicyStore
 from ai_platform.policy.settings import PolicySettings
-from ai_platform.stores.postgres import Database
+from ai_platform.stores.postgres import Database, SystemDatabase
 from ai_platform.testing import FakeClock, MemoryTrail
 from ai_platform.testing.eventually import eventually
 
@@ -38,8 +38,8 @@ ADMIN = Principal(id="usr_admin", name="Admin", permissions=frozenset({"*"}))
 
 
 @pytest.fixture
-def ledger(database: Database) -> Ledger:
-    return Ledger(database, BudgetSettings(), process="prc_1", slot="here")
+def ledger(database: Database, system: SystemDatabase) -> Ledger:
+    return Ledger(database, system, BudgetSettings(), process="prc_1", slot="here")
 
 
 @pytest.fixture
@@ -49,14 +49,14 @@ def budget(clock: FakeClock) -> Budget:
 
 @pytest.fixture
 def routes(ledger: Ledger, budget: Budget, clock: FakeClock) -> UsageRoutes:
-    async def names(ids: Collection[str]) -> dict[str, str]:
+    async def names(ids: Collection[str], *, tenant: str) -> dict[str, str]:
         return {"usr_ada": "Ada"} if "usr_ada" in ids else {}
 
     return UsageRoutes(ledger, budget, clock, names)
 
 
 async def spend(
-    ledger: Ledger, database: Database, clock: FakeClock, micros: int, who: Principal = ADA, *, ago: float = 0.0
+    ledger: Ledger, system: SystemDatabase, clock: FakeClock, micros: int, who: Principal = ADA, *, ago: float = 0.0
 ) -> None:
     call = a_call(clock, received_at=clock.now() - ago)
     row = ledger.row(
@@ -71,7 +71,7 @@ async def spend(
         model_served="claude-opus-5-5",
         simulated=True,
     )
-    await database.write([row])
+    await system.write([row])
 
 
 def ask(principal: Principal = ADMIN, **params: str) -> AdminRequest:
@@ -88,10 +88,10 @@ def test_every_route_names_a_permission_and_changes_nothing(ledger: Ledger, budg
 
 @pytest.mark.requirement("SP-2")
 async def test_usage_has_rows_names_and_a_total(
-    routes: UsageRoutes, ledger: Ledger, database: Database, clock: FakeClock
+    routes: UsageRoutes, ledger: Ledger, system: SystemDatabase, clock: FakeClock
 ) -> None:
-    await spend(ledger, database, clock, 1_500_000)
-    await spend(ledger, database, clock, 250_000, Principal(id="usr_bob", name="Bob"))
+    await spend(ledger, system, clock, 1_500_000)
+    await spend(ledger, system, clock, 250_000, Principal(id="usr_bob", name="Bob"))
     answer = await routes.usage(ask())
     assert (answer["by"], answer["since"]) == ("person", "2026-11-01T00:00:00Z")
     shown = [(row["group"], row["name"], row["requests"], row["usd"]) for row in answer["rows"]]
@@ -103,19 +103,19 @@ async def test_usage_has_rows_names_and_a_total(
 
 
 async def test_usage_of_another_tenant_is_not_shown(
-    routes: UsageRoutes, ledger: Ledger, database: Database, clock: FakeClock
+    routes: UsageRoutes, ledger: Ledger, system: SystemDatabase, clock: FakeClock
 ) -> None:
-    await spend(ledger, database, clock, 5)
+    await spend(ledger, system, clock, 5)
     answer = await routes.usage(ask(replace(ADMIN, tenant="acme")))
     assert answer["rows"] == []
     assert (await routes.costs(ask(replace(ADMIN, tenant="acme"))))["month"]["micros"] == 0
 
 
 async def test_usage_of_a_period_leaves_the_rest_out(
-    routes: UsageRoutes, ledger: Ledger, database: Database, clock: FakeClock
+    routes: UsageRoutes, ledger: Ledger, system: SystemDatabase, clock: FakeClock
 ) -> None:
     for ago in (0.0, 3 * 86_400.0, 40 * 86_400.0):
-        await spend(ledger, database, clock, 1, ago=ago)
+        await spend(ledger, system, clock, 1, ago=ago)
     for since, requests in (("today", 1), ("24h", 1), ("4d", 2), ("month", 2), ("6w", 3), ("2026-01-01", 3)):
         assert (await routes.usage(ask(since=since)))["total"]["requests"] == requests
     assert (await routes.usage(ask(since="6w", until="2026-11-01")))["total"]["requests"] == 1
@@ -147,11 +147,11 @@ def test_moments_are_read_as_people_write_them(clock: FakeClock) -> None:
 
 @pytest.mark.requirement("SP-3")
 async def test_costs_show_today_month_projection_people_and_budget(
-    routes: UsageRoutes, ledger: Ledger, database: Database, clock: FakeClock, budget: Budget
+    routes: UsageRoutes, ledger: Ledger, system: SystemDatabase, clock: FakeClock, budget: Budget
 ) -> None:
     for day in range(22):
-        await spend(ledger, database, clock, 1_000_000, ago=day * 86_400.0)
-    await budget.load(database)
+        await spend(ledger, system, clock, 1_000_000, ago=day * 86_400.0)
+    await budget.load(system)
     costs = await routes.costs(ask())
     assert (costs["today"]["usd"], costs["month"]["usd"]) == ("1.000000", "22.000000")
     projection = costs["projection"]
@@ -251,10 +251,10 @@ async def run(function: Any, data: Path | None, *arguments: str) -> Result:
 
 
 async def test_the_usage_command_shows_a_table_with_a_total(
-    platform: Path, ledger: Ledger, database: Database, clock: FakeClock
+    platform: Path, ledger: Ledger, system: SystemDatabase, clock: FakeClock
 ) -> None:
-    await spend(ledger, database, clock, 1_500_000)
-    await spend(ledger, database, clock, 250_000, Principal(id="usr_bob", name="Bob"))
+    await spend(ledger, system, clock, 1_500_000)
+    await spend(ledger, system, clock, 250_000, Principal(id="usr_bob", name="Bob"))
     shown = await run(usage, platform, "--since", "2026-11-01")
     assert shown.exit_code == 0, shown.output
     assert "Usage by person" in shown.stdout

@@ -17,7 +17,7 @@ from ai_platform.domain.call import Call, Client, Head
 from ai_platform.domain.principal import Principal
 from ai_platform.domain.route import Target
 from ai_platform.domain.usage import Iteration, Usage
-from ai_platform.stores.postgres import Database
+from ai_platform.stores.postgres import Database, SystemDatabase
 from ai_platform.stores.rows import Insert
 from ai_platform.testing import FakeClock
 
@@ -41,8 +41,8 @@ USAGE = Usage(
 
 
 @pytest.fixture
-def ledger(database: Database) -> Ledger:
-    return Ledger(database, BudgetSettings(), process="prc_1", slot="here")
+def ledger(database: Database, system: SystemDatabase) -> Ledger:
+    return Ledger(database, system, BudgetSettings(), process="prc_1", slot="here")
 
 
 def a_row(ledger: Ledger, call: Call, principal: Principal = ADA, *, micros: int = 1000, **fields: Any) -> Insert:
@@ -58,17 +58,19 @@ def a_row(ledger: Ledger, call: Call, principal: Principal = ADA, *, micros: int
     return ledger.row(call=call, principal=principal, micros=micros, **(options | fields))
 
 
-async def everything(ledger: Ledger, by: By, clock: FakeClock, **filters: Any) -> list[UsageRow]:
-    return await ledger.usage(by, since=0, until=clock.now() + 86_400, filters=Filters(**filters))
+async def everything(
+    ledger: Ledger, by: By, clock: FakeClock, tenant: str = "default", **filters: Any
+) -> list[UsageRow]:
+    return await ledger.usage(by, tenant=tenant, since=0, until=clock.now() + 86_400, filters=Filters(**filters))
 
 
 @pytest.mark.requirement("SP-2")
 async def test_a_row_keeps_every_count_and_no_personal_text(
-    ledger: Ledger, database: Database, clock: FakeClock
+    ledger: Ledger, system: SystemDatabase, clock: FakeClock
 ) -> None:
     call = a_call(clock)
-    await database.write([a_row(ledger, call, simulated=True, unknown=True)])
-    row = dict(await database.fetchrow("SELECT * FROM aip.ledger"))
+    await system.write([a_row(ledger, call, simulated=True, unknown=True)])
+    row = dict(await system.fetchrow("SELECT * FROM aip.ledger"))
     assert row["call_id"] == call.id
     assert row["at"].timestamp() == clock.now()
     expected = {
@@ -111,22 +113,22 @@ async def test_a_row_keeps_every_count_and_no_personal_text(
     assert "Ada" not in str(row)
 
 
-async def test_a_row_sums_every_pass(ledger: Ledger, database: Database, clock: FakeClock) -> None:
+async def test_a_row_sums_every_pass(ledger: Ledger, system: SystemDatabase, clock: FakeClock) -> None:
     compaction = Iteration(kind="compaction", usage=Usage(input_tokens=1000, output_tokens=7))
     usage = Usage(input_tokens=1, output_tokens=1, estimated=True, iterations=(compaction,))
-    await database.write([a_row(ledger, a_call(clock), usage=usage)])
-    row = await database.fetchrow("SELECT input_tokens, output_tokens, estimated FROM aip.ledger")
+    await system.write([a_row(ledger, a_call(clock), usage=usage)])
+    row = await system.fetchrow("SELECT input_tokens, output_tokens, estimated FROM aip.ledger")
     assert tuple(row) == (1001, 8, True)
 
 
 @pytest.mark.requirement("SP-2")
 async def test_a_row_written_twice_counts_once_and_fails_nobody(
-    ledger: Ledger, database: Database, clock: FakeClock
+    ledger: Ledger, system: SystemDatabase, clock: FakeClock
 ) -> None:
     call = a_call(clock)
     other = a_row(ledger, a_call(clock), micros=5)
-    await database.write([a_row(ledger, call, micros=7), a_row(ledger, call, micros=8)])
-    await database.write([a_row(ledger, call, micros=9), other])
+    await system.write([a_row(ledger, call, micros=7), a_row(ledger, call, micros=8)])
+    await system.write([a_row(ledger, call, micros=9), other])
     [total] = await everything(ledger, By.TEAM, clock)
     assert (total.requests, total.micros) == (2, 12)
 
@@ -139,18 +141,20 @@ async def test_the_gateway_cannot_change_the_ledger(database: Database, change: 
         await database.execute(change)
 
 
-async def test_ids_from_headers_are_cut_to_a_bound(ledger: Ledger, database: Database, clock: FakeClock) -> None:
+async def test_ids_from_headers_are_cut_to_a_bound(ledger: Ledger, system: SystemDatabase, clock: FakeClock) -> None:
     call = a_call(clock, client=Client(session_id="s" * 5000, agent_id="a" * 5000), head=Head(model="m" * 5000))
-    await database.write([a_row(ledger, call, model_served="n" * 5000)])
-    row = await database.fetchrow("SELECT session_id, agent_id, model_asked, model_served FROM aip.ledger")
+    await system.write([a_row(ledger, call, model_served="n" * 5000)])
+    row = await system.fetchrow("SELECT session_id, agent_id, model_asked, model_served FROM aip.ledger")
     assert [len(value) for value in row] == [200] * 4
 
 
 @pytest.mark.requirement("SP-2")
-async def test_usage_is_shown_by_everything_a_call_has(ledger: Ledger, database: Database, clock: FakeClock) -> None:
+async def test_usage_is_shown_by_everything_a_call_has(
+    ledger: Ledger, system: SystemDatabase, clock: FakeClock
+) -> None:
     bob = Principal(id="usr_bob", name="Bob")
     haiku = a_call(clock, head=Head(model="claude-haiku-5-5"), client=Client())
-    await database.write(
+    await system.write(
         [
             a_row(ledger, a_call(clock), micros=100),
             a_row(ledger, a_call(clock), micros=200, interrupted=True),
@@ -176,23 +180,26 @@ async def test_usage_is_shown_by_everything_a_call_has(ledger: Ledger, database:
     assert ada.usd == "0.000300"
 
 
-async def test_usage_is_filtered_by_everything_a_call_has(ledger: Ledger, database: Database, clock: FakeClock) -> None:
+async def test_usage_is_filtered_by_everything_a_call_has(
+    ledger: Ledger, system: SystemDatabase, clock: FakeClock
+) -> None:
     bob = Principal(id="usr_bob", name="Bob", tenant="acme", team="x", key_id="k", project="p")
     call = a_call(clock, head=Head(model="a"), client=Client(session_id="s", agent_id="g"))
     rows = [a_row(ledger, a_call(clock)), a_row(ledger, call, bob, model_served="b", target=Target(name="u"), micros=3)]
-    await database.write(rows)
-    fields = {"tenant": "acme", "person": "usr_bob", "team": "x", "key": "k", "project": "p", "session": "s"}
+    await system.write(rows)
+    fields = {"person": "usr_bob", "team": "x", "key": "k", "project": "p", "session": "s"}
     for name, value in (fields | {"agent": "g", "upstream": "u", "model": "a"}).items():
-        assert [row.micros for row in await everything(ledger, By.DAY, clock, **{name: value})] == [3]
-    assert [row.micros for row in await everything(ledger, By.DAY, clock, model="b")] == [3]
-    assert await everything(ledger, By.DAY, clock, team="'; DROP TABLE aip.ledger; --") == []
+        assert [row.micros for row in await everything(ledger, By.DAY, clock, "acme", **{name: value})] == [3]
+        assert await everything(ledger, By.DAY, clock, **{name: value}) == [], "of another tenant"
+    assert [row.micros for row in await everything(ledger, By.DAY, clock, "acme", model="b")] == [3]
+    assert await everything(ledger, By.DAY, clock, "acme", team="'; DROP TABLE aip.ledger; --") == []
 
 
 async def test_a_period_begins_with_its_first_moment_and_ends_before_its_last(
-    ledger: Ledger, database: Database, clock: FakeClock
+    ledger: Ledger, system: SystemDatabase, clock: FakeClock
 ) -> None:
-    await database.write([a_row(ledger, a_call(clock, received_at=moment), micros=1) for moment in (100.0, 200.0)])
-    rows = await ledger.usage(By.DAY, since=100.0, until=200.0)
+    await system.write([a_row(ledger, a_call(clock, received_at=moment), micros=1) for moment in (100.0, 200.0)])
+    rows = await ledger.usage(By.DAY, tenant="default", since=100.0, until=200.0)
     assert [row.requests for row in rows] == [1]
 
 
@@ -200,10 +207,10 @@ async def test_a_period_begins_with_its_first_moment_and_ends_before_its_last(
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.lists(st.tuples(st.integers(0, 10**12), st.integers(0, 10**9), st.sampled_from("abc")), max_size=25))
 async def test_the_sums_of_every_grouping_are_the_sum_of_the_rows(
-    database: Database, data: list[tuple[int, int, str]]
+    database: Database, system: SystemDatabase, data: list[tuple[int, int, str]]
 ) -> None:
     clock = FakeClock()
-    ledger = Ledger(database, BudgetSettings(), process="prc_1", slot="here")
+    ledger = Ledger(database, system, BudgetSettings(), process="prc_1", slot="here")
     tenant = f"tenant-{next(_tenants)}"  # examples share the database
     rows = [
         a_row(
@@ -215,31 +222,31 @@ async def test_the_sums_of_every_grouping_are_the_sum_of_the_rows(
         )
         for number, (micros, tokens, who) in enumerate(data)
     ]
-    await database.write(rows)
+    await system.write(rows)
     for by in By:
-        found = await everything(ledger, by, clock, tenant=tenant)
+        found = await everything(ledger, by, clock, tenant)
         assert sum(row.micros for row in found) == sum(micros for micros, _, _ in data)
         assert sum(row.input_tokens for row in found) == sum(tokens for _, tokens, _ in data)
         assert sum(row.requests for row in found) == len(data)
 
 
 async def test_costs_show_today_the_month_and_complete_days(
-    ledger: Ledger, database: Database, clock: FakeClock
+    ledger: Ledger, system: SystemDatabase, clock: FakeClock
 ) -> None:
     now = clock.now()  # 22 November, noon
     spends = {0: 7, 1: 100, 3: 300, 21: 2100, 22: 999}  # days ago -> micro-dollars; 22 days ago is October
     for days, micros in spends.items():
-        await database.write([a_row(ledger, a_call(clock, received_at=now - days * 86_400), micros=micros)])
-    costs = await ledger.costs(now=now)
+        await system.write([a_row(ledger, a_call(clock, received_at=now - days * 86_400), micros=micros)])
+    costs = await ledger.costs(tenant="default", now=now)
     assert (costs.today, costs.month) == (7, 7 + 100 + 300 + 2100)
     assert len(costs.days) == 22
     assert (costs.days[0], costs.days[1], costs.days[-1], costs.days[-3]) == (999, 2100, 100, 300)
     assert [(row.group, row.micros) for row in costs.top] == [("usr_ada", 2507)]
 
 
-async def test_many_writers_at_once_lose_nothing(ledger: Ledger, database: Database, clock: FakeClock) -> None:
+async def test_many_writers_at_once_lose_nothing(ledger: Ledger, system: SystemDatabase, clock: FakeClock) -> None:
     async with asyncio.timeout(20), asyncio.TaskGroup() as group:
         for _ in range(20):
-            group.create_task(database.write([a_row(ledger, a_call(clock), micros=1) for _ in range(20)]))
+            group.create_task(system.write([a_row(ledger, a_call(clock), micros=1) for _ in range(20)]))
     [total] = await everything(ledger, By.TEAM, clock)
     assert (total.requests, total.micros) == (400, 400)

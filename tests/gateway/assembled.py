@@ -89,7 +89,7 @@ class Assembled:
         self.book = Book(
             trail=self.trail,
             cashier=cashier,
-            ledger=Ledger(None, BudgetSettings(), process="test", slot="test"),  # type: ignore[arg-type]
+            ledger=Ledger(None, None, BudgetSettings(), process="test", slot="test"),  # type: ignore[arg-type]
             meter=self.meter,
             alerts=self.alerts,
             log=configure_logging(LogSettings(calls=False), StringIO()),

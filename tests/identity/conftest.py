@@ -9,7 +9,7 @@ from ai_platform.domain.permission import EVERYTHING
 from ai_platform.domain.principal import Credentials, Principal
 from ai_platform.identity import Authenticator, IdentitySettings, Keys
 from ai_platform.policy import Roles
-from ai_platform.stores.postgres import Database
+from ai_platform.stores.postgres import Database, SystemDatabase
 from ai_platform.testing import FakeClock
 
 PEPPER = b"pepper" * 6
@@ -37,7 +37,10 @@ class RolesNow:
 class Room:
     """One process: keys, authenticator, and short ways to use them."""
 
-    def __init__(self, database: Database, clock: FakeClock, book: RolesNow, settings: IdentitySettings) -> None:
+    def __init__(
+        self, database: Database, system: SystemDatabase, clock: FakeClock, book: RolesNow, settings: IdentitySettings
+    ) -> None:
+        self.system = system
         self.database = database
         self.clock = clock
         self.book = book
@@ -59,16 +62,16 @@ def book() -> RolesNow:
 
 
 @pytest.fixture
-async def room(database: Database, clock: FakeClock, book: RolesNow) -> Room:
-    return Room(database, clock, book, IdentitySettings())
+async def room(database: Database, system: SystemDatabase, clock: FakeClock, book: RolesNow) -> Room:
+    return Room(database, system, clock, book, IdentitySettings())
 
 
 @pytest.fixture
-async def other(database: Database, clock: FakeClock, book: RolesNow) -> Room:
+async def other(database: Database, system: SystemDatabase, clock: FakeClock, book: RolesNow) -> Room:
     """Another replica over the same database."""
-    return Room(database, clock, book, IdentitySettings(watch_seconds=0.001, flush_seconds=0))
+    return Room(database, system, clock, book, IdentitySettings(watch_seconds=0.001, flush_seconds=0))
 
 
 @pytest.fixture
-def with_settings(database: Database, clock: FakeClock, book: RolesNow) -> Callable[..., Room]:
-    return lambda **settings: Room(database, clock, book, IdentitySettings(**settings))
+def with_settings(database: Database, system: SystemDatabase, clock: FakeClock, book: RolesNow) -> Callable[..., Room]:
+    return lambda **settings: Room(database, system, clock, book, IdentitySettings(**settings))

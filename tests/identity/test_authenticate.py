@@ -184,4 +184,4 @@ async def test_a_key_that_looks_like_an_attack_is_only_a_wrong_key(room: Any):
         assert error.reason is Refusal.UNAUTHENTICATED
         assert len(str(error)) < 300
     assert room.auth.lookups == 0
-    assert await room.database.fetchval("SELECT count(*) FROM keys") == 0
+    assert await room.system.fetchval("SELECT count(*) FROM keys") == 0

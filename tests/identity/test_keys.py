@@ -19,7 +19,7 @@ NOW = 1_795_348_800.0
 
 async def test_the_database_never_holds_a_key(room: Any):
     text = await room.make("ann", email="ann@example.com")
-    rows = await room.database.fetch("SELECT k::text || p::text AS everything FROM keys k, principals p")
+    rows = await room.system.fetch("SELECT k::text || p::text AS everything FROM keys k, principals p")
     assert rows
     for row in rows:
         for part in (text, text[16:46], text[16:], text[16:].encode().hex()):
@@ -30,9 +30,9 @@ async def test_the_gateways_role_cannot_give_a_key_more_or_make_it_vanish(room: 
     await room.make("ann")
     for sql in ("UPDATE keys SET roles = '{admin}'", "DELETE FROM keys", "UPDATE keys SET secret_hash = ''"):
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
-            await room.database.execute(sql)
+            await room.system.execute(sql)
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
-        await room.database.execute("UPDATE principals SET email = 'x'")
+        await room.system.execute("UPDATE principals SET email = 'x'")
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ async def test_what_cannot_be_a_key_is_refused_with_the_reason(room: Any):
         with pytest.raises(InvalidCall) as refused:
             await room.make(**{"name": "ann", **options})
         assert says in str(refused.value)
-    assert await room.keys.list() == []
+    assert await room.keys.list(tenant="default") == []
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ async def test_nobody_makes_a_key_that_may_do_more_than_the_maker(room: Any):
         else:
             with pytest.raises(Denied, match="A key cannot be allowed more than the key that makes it"):
                 await room.keys.create(f"new {number}", by=by, **options)
-    assert len(await room.keys.list()) == sum(allowed for *_, allowed in ESCALATIONS)
+    assert len(await room.keys.list(tenant="default")) == sum(allowed for *_, allowed in ESCALATIONS)
 
 
 async def test_the_first_start_makes_one_admin_key_and_later_ones_none(room: Any, other: Any):
@@ -154,9 +154,9 @@ async def test_the_first_start_makes_one_admin_key_and_later_ones_none(room: Any
     replaced = await other.keys.ensure_admin_key(replace=True)
     assert replaced not in {None, text}
     assert (await room.enter(replaced)).permissions == {EVERYTHING}
-    await room.auth.watch()
+    await room.auth.watch(room.system)
     room.auth.forget("key_" + text[4:16])
-    assert [key.name for key in await room.keys.list()] == ["admin"]
+    assert [key.name for key in await room.keys.list(tenant="default")] == ["admin"]
 
 
 async def test_the_last_key_that_may_do_everything_cannot_be_revoked(room: Any):
@@ -174,8 +174,8 @@ async def test_the_list_shows_owners_scopes_and_use_and_hides_what_ended(room: A
     await room.make("gone")
     await room.keys.revoke("gone", by=room.admin)
     room.clock.advance(3601)
-    assert [key.name for key in await room.keys.list()] == ["ann"]
-    everything = {key.name: key for key in await room.keys.list(include_ended=True)}
+    assert [key.name for key in await room.keys.list(tenant="default")] == ["ann"]
+    everything = {key.name: key for key in await room.keys.list(tenant="default", include_ended=True)}
     assert {name: room.keys.status(key) for name, key in everything.items()} == {
         "ann": "active",
         "ci": "expired",
@@ -190,7 +190,7 @@ async def test_a_name_that_is_no_key_is_only_that(room: Any):
     for name in ("nobody", "'; DROP TABLE keys; --", "", "%", "key_000000000000", "\0", "\xe9" * 5000):
         with pytest.raises(InvalidCall, match="There is no key"):
             await room.keys.revoke(name, by=room.admin)
-    assert len(await room.keys.list()) == 1
+    assert len(await room.keys.list(tenant="default")) == 1
 
 
 async def test_a_key_of_another_tenant_cannot_be_seen_or_revoked(room: Any):

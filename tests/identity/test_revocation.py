@@ -45,10 +45,10 @@ async def test_another_process_sees_it_the_next_time_it_looks(room: Any, other: 
     for one in (text, kept):
         await other.enter(one)
     await room.keys.revoke("ann", by=room.admin)
-    await other.auth.watch()
+    await other.auth.watch(other.system)
     assert await _reason(other, text) is Refusal.KEY_REVOKED
     lookups = other.auth.lookups
-    await other.auth.watch()
+    await other.auth.watch(other.system)
     await other.enter(kept)
     assert other.auth.lookups == lookups  # keys that did not change stay cached
 
@@ -56,7 +56,7 @@ async def test_another_process_sees_it_the_next_time_it_looks(room: Any, other: 
 async def test_the_background_work_of_another_process_ends_it_by_itself(room: Any, other: Any):
     text = await room.make("ann")
     await other.enter(text)
-    work = asyncio.create_task(other.auth.run())
+    work = asyncio.create_task(other.auth.run(other.system))
     try:
         await room.keys.revoke("ann", by=room.admin)
         await eventually(lambda: "key_" + text[4:16] not in other.auth._entries)
@@ -80,9 +80,9 @@ async def test_after_a_gap_in_watching_every_key_is_read_anew(room: Any, other: 
     text = await room.make("ann")
     await other.enter(text)
     await room.keys.revoke("ann", by=room.admin)
-    await room.database.execute("UPDATE keys SET changed_at = now() - interval '1 hour'")  # the watcher missed it
+    await room.system.execute("UPDATE keys SET changed_at = now() - interval '1 hour'")  # the watcher missed it
     other.clock.advance(6)
-    await other.auth.watch()
+    await other.auth.watch(other.system)
     assert await _reason(other, text) is Refusal.KEY_REVOKED
 
 
@@ -107,6 +107,7 @@ async def test_without_postgresql_known_keys_work_for_a_while_and_unknown_ones_d
     known, unknown = await room.make("ann"), await room.make("bob")
     await room.enter(known)
     await room.database.close()
+    await room.system.close()
     await room.enter(known)
     assert room.auth.stale_hits == 0
     room.clock.advance(31)
@@ -124,6 +125,7 @@ async def test_without_postgresql_an_expired_key_stays_expired(room: Any):
     text = await room.make("ann", expires="1m")
     await room.enter(text)
     await room.database.close()
+    await room.system.close()
     room.clock.advance(60)
     assert await _reason(room, text) is Refusal.KEY_EXPIRED
 
@@ -131,21 +133,22 @@ async def test_without_postgresql_an_expired_key_stays_expired(room: Any):
 async def test_last_use_is_written_in_batches(room: Any):
     text = await room.make("ann")
     await room.enter(text)
-    assert (await room.keys.get("ann")).last_used_at is None
-    await room.auth.flush()
-    assert (await room.keys.get("ann")).last_used_at.timestamp() == room.clock.now()
+    assert (await room.keys.get("ann", tenant="default")).last_used_at is None
+    await room.auth.flush(room.system)
+    assert (await room.keys.get("ann", tenant="default")).last_used_at.timestamp() == room.clock.now()
     room.clock.jump(-3600)  # a replica with a slow clock cannot take it back
     await room.enter(text)
-    await room.auth.flush()
-    assert (await room.keys.get("ann")).last_used_at.timestamp() == room.clock.now() + 3600
-    await room.auth.flush()
+    await room.auth.flush(room.system)
+    assert (await room.keys.get("ann", tenant="default")).last_used_at.timestamp() == room.clock.now() + 3600
+    await room.auth.flush(room.system)
 
 
 async def test_use_that_could_not_be_written_is_kept_for_the_next_time(room: Any):
     await room.enter(await room.make("ann"))
     await room.database.close()
+    await room.system.close()
     with pytest.raises(StoreUnavailable):
-        await room.auth.flush()
+        await room.auth.flush(room.system)
     assert len(room.auth._used) == 1
 
 

@@ -24,7 +24,7 @@ from ai_platform.sso.people import Account
 from ai_platform.sso.settings import ProviderSettings, SessionSettings, TokenSettings
 from ai_platform.sso.signon import Keys, Tokens
 from ai_platform.sso.tokens import BLIND_SECONDS
-from ai_platform.stores.postgres import Database
+from ai_platform.stores.postgres import Database, SystemDatabase
 from ai_platform.testing import FakeClock, MemoryTrail
 from platform_process import clean_environ, until
 
@@ -60,9 +60,9 @@ def _room(database: Database, clock: FakeClock, settings: SsoSettings | None = N
 
 
 @pytest.fixture
-async def room(database: Database, clock: FakeClock) -> AsyncIterator[Room]:
+async def room(database: Database, clock: FakeClock, system: SystemDatabase) -> AsyncIterator[Room]:
     made = _room(database, clock)
-    await made.tokens.watch()
+    await made.tokens.watch(system)
     yield made
     await made.close()
 
@@ -86,13 +86,13 @@ async def test_a_session_ends_when_idle_and_in_any_case(database: Database, cloc
     assert await room.sessions.get(busy) is None, "an hour is over, busy or not"
 
 
-async def test_the_database_holds_no_cookie_no_code_and_no_token(room: Room, ann: Account, database: Database):
+async def test_the_database_holds_no_cookie_no_code_and_no_token(room: Room, ann: Account, system: SystemDatabase):
     cookie = await room.sessions.begin(ann, provider_token=room._sealed("provider-secret"))
     codes = await room.devices.begin(Request())
     tokens = await room.tokens_of(ann)
     dump = ""
     for table in ("sso_sessions", "sso_devices", "sso_grants", "sso_identities"):
-        dump += str([dict(row) for row in await database.fetch(f"SELECT * FROM {table}")])
+        dump += str([dict(row) for row in await system.fetch(f"SELECT * FROM {table}")])
     secrets = (cookie, *codes, tokens.access_token, tokens.refresh_token, tokens.refresh_token[-64:], "provider-secret")
     assert [secret for secret in secrets if secret in dump] == []
 
@@ -131,16 +131,16 @@ async def test_two_polls_at_once_give_one_token(room: Room, ann: Account):
 
 
 async def test_an_access_token_ends_by_itself_and_the_sign_in_after_a_day(
-    database: Database, clock: FakeClock, ann: Account
+    database: Database, clock: FakeClock, ann: Account, system: SystemDatabase
 ):
     settings = SsoSettings(tokens=TokenSettings(access_seconds=900, sign_in_seconds=3600))
     room = _room(database, clock, settings)
-    await room.tokens.watch()
+    await room.tokens.watch(system)
     # Nobody configured a provider here, so that a refresh would find it gone: grants are asked directly.
     tokens = await room.tokens_of(ann)
     assert room.tokens.principal(tokens.access_token).id == ann.id
     clock.advance(901)
-    await room.tokens.watch()
+    await room.tokens.watch(system)
     with pytest.raises(Unauthenticated, match="expired"):
         room.tokens.principal(tokens.access_token)
     assert not isinstance(await room.grants.look(tokens.refresh_token), Ended)
@@ -156,25 +156,27 @@ async def test_a_provider_taken_out_of_the_configuration_ends_its_sign_ins(room:
 
 
 async def test_another_process_hears_of_an_end_at_its_next_look(
-    room: Room, ann: Account, database: Database, clock: FakeClock
+    room: Room, ann: Account, database: Database, clock: FakeClock, system: SystemDatabase
 ):
     other = _room(database, clock)
-    await other.tokens.watch()
+    await other.tokens.watch(system)
     tokens = await room.tokens_of(ann)
     assert other.tokens.principal(tokens.access_token)
-    assert await room.end_all(ann.id, "test") == 1
-    await other.tokens.watch()
+    assert await room.end_all(ann.id, "test", tenant="default") == 1
+    await other.tokens.watch(system)
     with pytest.raises(Unauthenticated, match="ended"):
         other.tokens.principal(tokens.access_token)
 
 
-async def test_a_process_that_cannot_look_for_ends_takes_nobody(room: Room, ann: Account, clock: FakeClock):
+async def test_a_process_that_cannot_look_for_ends_takes_nobody(
+    room: Room, ann: Account, clock: FakeClock, system: SystemDatabase
+):
     tokens = await room.tokens_of(ann)
     clock.advance(BLIND_SECONDS + 1)
     with pytest.raises(StoreUnavailable):
         room.tokens.principal(tokens.access_token)
     assert room.tokens.blind == 1
-    await room.tokens.watch()
+    await room.tokens.watch(system)
     assert room.tokens.principal(tokens.access_token)
 
 

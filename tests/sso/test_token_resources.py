@@ -24,8 +24,8 @@ class Book:
 
 
 class NothingEnded:
-    async def revoked_since(self, seconds: float) -> list[object]:
-        del seconds
+    async def revoked_since(self, system: None, seconds: float) -> list[object]:
+        del system, seconds
         return []
 
 
@@ -39,7 +39,7 @@ async def tokens(clock: FakeClock) -> AccessTokens:
         seconds=900,
         grants=NothingEnded(),  # type: ignore[arg-type]
     )
-    await made.watch()
+    await made.watch(None)  # type: ignore[arg-type]
     return made
 
 

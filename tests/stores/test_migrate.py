@@ -28,6 +28,43 @@ async def empty(postgres_server: TestPostgres) -> AsyncIterator[FreshDatabase]:
         yield made
 
 
+TABLES_BEFORE = (
+    "principals",
+    "keys",
+    "sso_identities",
+    "sso_sessions",
+    "sso_grants",
+    "ledger",
+    "audit_leaf",
+    "incidents",
+)
+FILES = """
+SELECT string_agg(relname || relfilenode, ' ' ORDER BY relname) FROM pg_class
+WHERE relnamespace = 'aip'::regnamespace AND relkind = 'r'
+    AND relname IN ('principals', 'keys', 'sso_identities', 'sso_sessions', 'sso_grants', 'ledger', 'open_call',
+                    'audit_leaf', 'incidents')
+"""
+BEFORE_TENANTS = """
+SET search_path = aip;
+INSERT INTO principals (id, kind, handle, name) VALUES ('usr_1', 'person', 'ann@example.com', 'Ann');
+INSERT INTO keys (id, principal_id, name, secret_hash, roles, scopes, created_by)
+    VALUES ('key_1', 'usr_1', 'ann', decode(repeat('00', 32), 'hex'), '{}', '{}', 'platform');
+INSERT INTO sso_identities (provider, subject, principal_id) VALUES ('corp', '1', 'usr_1');
+INSERT INTO sso_sessions (id_hash, principal_id, account, created_at, seen_at)
+    VALUES (decode(repeat('00', 32), 'hex'), 'usr_1', '{}', now(), now());
+INSERT INTO sso_grants (id, principal_id, account, request, salt, created_at, rotated_at, checked_at, expires_at)
+    VALUES ('grt_1', 'usr_1', '{}', '{}', decode(repeat('00', 32), 'hex'), now(), now(), now(), now());
+INSERT INTO ledger (call_id, at, tenant, principal, operation, status, input_tokens, output_tokens, cache_read_tokens,
+        cache_write_5m_tokens, cache_write_1h_tokens, limited_tokens, micros)
+    SELECT 'call_' || n, now(), 'default', 'usr_1', 'messages.create', 200, 1, 1, 0, 0, 0, 2, 3
+    FROM generate_series(1, 1000) AS n;
+INSERT INTO audit_leaf (log, index, event_id, event_type, at, call_id, retention, expires, leaf)
+    SELECT 0, n, 'evt_' || n, 'platform', now(), '', '1y', current_date, '{}' FROM generate_series(1, 1000) AS n;
+INSERT INTO incidents (principal_id, value_hash, type, rule, severity, first_seen, last_seen)
+    VALUES ('usr_1', 'x', 'US_SSN', 'ssn', 'critical', now(), now());
+"""
+
+
 async def apply(database: FreshDatabase, *steps: Migration, configured: StoresSettings | None = None) -> list[str]:
     done = await migrate(database.owner_dsn, database.gateway_dsn, configured, (FOUNDATION, *steps))
     return [str(step) for step in done]
@@ -48,15 +85,16 @@ async def test_all_shipped_migrations_apply_to_an_empty_database_and_only_once(e
     assert str(done[0]) == "0001_foundation"
 
 
-async def test_every_table_of_the_schema_is_open_to_the_gateway_and_owned_by_somebody_else(empty: FreshDatabase):
+async def test_every_table_of_the_schema_is_open_to_the_platform_and_owned_by_somebody_else(empty: FreshDatabase):
     await migrate(empty.owner_dsn, empty.gateway_dsn)
     closed = await value_in(
         empty.owner_dsn,
         "SELECT string_agg(relname, ', ') FROM pg_class"
         " WHERE relnamespace = 'aip'::regnamespace AND relkind IN ('r', 'p') AND relname <> 'migrations'"
-        " AND (relowner = 'aip_gateway'::regrole OR NOT has_table_privilege('aip_gateway', oid, 'SELECT, INSERT'))",
+        " AND (relowner IN ('aip_gateway'::regrole, 'aip_system'::regrole)"
+        "      OR NOT has_table_privilege('aip_system', oid, 'SELECT, INSERT'))",
     )
-    assert closed is None, f"without a GRANT to aip_gateway, or owned by it: {closed}"
+    assert closed is None, f"without a GRANT to aip_gateway or aip_system, or owned by one: {closed}"
 
 
 async def test_a_later_release_applies_only_what_is_new_even_in_an_earlier_range(empty: FreshDatabase):
@@ -161,7 +199,8 @@ async def test_another_role_works_once_it_is_a_member_of_the_gateways(empty: Fre
         with pytest.raises(ConfigError, match="GRANT aip_gateway TO"):
             await apply(theirs)
         await value_in(empty.owner_dsn, f"GRANT aip_gateway TO {role}")
-        assert await apply(theirs, PEOPLE) == ["0301_people"]
+        both = StoresSettings(system_dsn=empty.system_dsn)
+        assert await apply(theirs, PEOPLE, configured=both) == ["0301_people"]
         database = await connect(theirs.gateway_dsn)
         assert await database.fetch("SELECT * FROM people") == []
         await database.close()
@@ -222,3 +261,26 @@ def test_line_ends_of_a_checkout_do_not_change_a_checksum(tmp_path: Path):
         (tmp_path / "0001_a.sql").write_bytes(b"SELECT 1;" + end + b"SELECT 2;" + end)
         sums.add(shipped_migrations(tmp_path)[0].checksum)
     assert len(sums) == 1
+
+
+async def test_a_database_of_the_release_before_tenants_keeps_everything(empty: FreshDatabase):
+    shipped = shipped_migrations()
+    await migrate(empty.owner_dsn, empty.gateway_dsn, migrations=[step for step in shipped if step.version < 600])
+    owner = await asyncpg.connect(empty.owner_dsn)
+    try:
+        await owner.execute(BEFORE_TENANTS)
+        counts = {table: await owner.fetchval(f"SELECT count(*) FROM aip.{table}") for table in TABLES_BEFORE}
+        storage = await owner.fetchval(FILES)
+        assert len(await migrate(empty.owner_dsn, empty.gateway_dsn)) >= 5
+        assert await owner.fetchval(FILES) == storage, "no table was written anew, so no lock was held for long"
+        for table, count in counts.items():
+            found = await owner.fetchrow(f"SELECT count(*), min(tenant), max(tenant) FROM aip.{table}")
+            assert tuple(found) == (count, "default", "default"), table
+    finally:
+        await owner.close()
+    database = await connect(empty.gateway_dsn)
+    for table in TABLES_BEFORE:
+        if await database.fetchval("SELECT has_table_privilege($1, 'SELECT')", table):
+            assert await database.within("default").fetchval(f"SELECT count(*) FROM {table}") == counts[table]
+            assert await database.within("acme").fetchval(f"SELECT count(*) FROM {table}") == 0
+    await database.close()

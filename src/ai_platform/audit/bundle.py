@@ -14,7 +14,7 @@ from ai_platform.audit.keys import Keys
 from ai_platform.audit.log import LEAVES_FROM
 from ai_platform.audit.merkle import Frontier, leaf_hash
 from ai_platform.audit.note import Checkpoint
-from ai_platform.stores.postgres import Database
+from ai_platform.stores.postgres import SystemDatabase
 
 LEAVES, CHECKPOINTS, MANIFEST, KEY, VERIFIER = (
     "leaves.jsonl",
@@ -26,7 +26,7 @@ LEAVES, CHECKPOINTS, MANIFEST, KEY, VERIFIER = (
 _CHUNK = 1000
 
 
-async def bundle_lines(database: Database, keys: Keys) -> AsyncIterator[bytes]:
+async def bundle_lines(database: SystemDatabase, keys: Keys) -> AsyncIterator[bytes]:
     """Leaves after the newest checkpoint of their log are left out: nothing could vouch for them yet."""
     manifest = Frontier()
     yield _file(KEY, "".join(f"{key}\n" for key in keys.trusted))

@@ -22,7 +22,7 @@ from ai_platform.audit.settings import AuditSettings
 from ai_platform.audit.statement import Statements
 from ai_platform.audit.walk import Expected, Walk
 from ai_platform.domain.errors import AuditUnavailable, ConfigError
-from ai_platform.stores.postgres import Database
+from ai_platform.stores.postgres import SystemDatabase
 from ai_platform.stores.rows import Insert
 
 LOCK_CLASS = 0x41554454  # "AUDT": the first half of the advisory lock's number, the slot is the second
@@ -183,7 +183,7 @@ def cut(connection: Any) -> None:
 
 
 async def open_log(
-    database: Database, settings: AuditSettings, keys: Keys, files: CheckpointFiles, last: OpenLog | None = None
+    database: SystemDatabase, settings: AuditSettings, keys: Keys, files: CheckpointFiles, last: OpenLog | None = None
 ) -> OpenLog:
     """Claim a log on a new session, check it, and be ready to append. last: what this process wrote to before.
 
@@ -211,7 +211,7 @@ async def open_log(
     return log
 
 
-async def seal_log(database: Database, slot: int, reason: str) -> None:
+async def seal_log(database: SystemDatabase, slot: int, reason: str) -> None:
     """Leave a damaged log as it is: no writer claims it any more."""
     await database.execute(
         "INSERT INTO audit_log_sealed (slot, reason) VALUES ($1, $2) ON CONFLICT DO NOTHING", slot, reason

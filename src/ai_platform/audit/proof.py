@@ -11,12 +11,12 @@ from ai_platform.audit.merkle import BLOCK, Range, inclusion_ranges, inclusion_r
 from ai_platform.audit.note import NoteError, open_checkpoint
 from ai_platform.domain.decision import Refusal
 from ai_platform.domain.errors import AuditUnavailable, InvalidCall
-from ai_platform.stores.postgres import Database
+from ai_platform.stores.postgres import SystemDatabase
 
 FORMAT = "ai-platform audit proof v1"
 
 
-async def prove(database: Database, keys: Keys, event_id: str, checkpoint_seconds: float) -> dict[str, Any]:
+async def prove(database: SystemDatabase, keys: Keys, event_id: str, checkpoint_seconds: float) -> dict[str, Any]:
     """See `AuditReader.proof`. Reads at most 512 leaves and one hash for each further 256."""
     row = await database.fetchrow("SELECT log, index, leaf FROM audit_leaf WHERE event_id = $1 LIMIT 1", event_id)
     if row is None or row["leaf"] is None:
@@ -61,7 +61,7 @@ class _Hashes:
         self._size = size
 
     @classmethod
-    async def read(cls, database: Database, log: int, index: int, size: int) -> "_Hashes":
+    async def read(cls, database: SystemDatabase, log: int, index: int, size: int) -> "_Hashes":
         own, last = index // BLOCK * BLOCK, size // BLOCK * BLOCK
         rows = await database.fetch(
             "SELECT index, leaf, leaf_hash FROM audit_leaf WHERE log = $1 AND index < $4"

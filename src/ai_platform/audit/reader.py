@@ -17,26 +17,43 @@ from ai_platform.audit.settings import AuditSettings
 from ai_platform.audit.subjects import SubjectKeys
 from ai_platform.audit.verify import Progress, Report, verify
 from ai_platform.domain.clock import Clock, SystemClock
-from ai_platform.stores.postgres import Database
+from ai_platform.stores.postgres import Database, SystemDatabase
 
 
 class AuditReader:
-    """Everything here raises StoreUnavailable when PostgreSQL does not answer. Lines end with a newline."""
+    """`search`, `export` and `tail` show one tenant's events; the rest is about whole logs, for who runs the platform.
 
-    def __init__(self, database: Database, data: Path, settings: AuditSettings, keys: Keys, clock: Clock) -> None:
-        self._database = database
+    Everything here raises StoreUnavailable when PostgreSQL does not answer. Lines end with a newline.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        system: SystemDatabase,
+        data: Path,
+        settings: AuditSettings,
+        *,
+        keys: Keys,
+        clock: Clock,
+    ) -> None:
+        self._system = system
         self._settings = settings
         self._keys = keys
         self._files = CheckpointFiles(data / "audit" / "checkpoints", keys.trusted)
-        self._search = Search(database, SubjectKeys(database, keys.kek, keys.pepper, clock))
+        self._search = Search(database, system, SubjectKeys(system, keys.kek, keys.pepper, clock))
 
     @classmethod
     def open(
-        cls, database: Database, data: Path, settings: AuditSettings | None = None, clock: Clock | None = None
+        cls,
+        database: Database,
+        system: SystemDatabase,
+        data: Path,
+        settings: AuditSettings | None = None,
+        clock: Clock | None = None,
     ) -> Self:
         """data: the data folder. Raises ConfigError when the key files cannot be used."""
         settings = settings or AuditSettings()
-        return cls(database, data, settings, load_keys(settings, data), clock or SystemClock())
+        return cls(database, system, data, settings, keys=load_keys(settings, data), clock=clock or SystemClock())
 
     async def search(self, query: Query) -> list[dict[str, Any]]:
         """At most `query.limit` events as flat objects (see docs/audit.md), in the order asked for."""
@@ -46,9 +63,9 @@ class AuditReader:
         """All matching events as JSON lines, oldest first; `query.limit` is the most that are sent, 0 = all."""
         return self._search.lines(query)
 
-    def tail(self, *, last: int = 10, follow: bool = False) -> AsyncIterator[bytes]:
+    def tail(self, *, tenant: str | None, last: int = 10, follow: bool = False) -> AsyncIterator[bytes]:
         """The last events as JSON lines and, with follow, every later one as it is committed."""
-        return self._search.tail(last, self._settings.tail_poll if follow else None)
+        return self._search.tail(last, self._settings.tail_poll if follow else None, tenant=tenant)
 
     def stop_following(self) -> None:
         """End every `tail` that follows, so that a stopping server need not wait for its readers."""
@@ -62,15 +79,15 @@ class AuditReader:
             AuditUnavailable: the stored log does not lead to its checkpoint: it was tampered with.
 
         """
-        return await prove(self._database, self._keys, event_id, self._settings.checkpoint_seconds)
+        return await prove(self._system, self._keys, event_id, self._settings.checkpoint_seconds)
 
     def verify(self) -> AsyncIterator[Progress | Report]:
         """Every log from its first leaf; progress now and then, the report last."""
-        return verify(self._database, self._keys, self._files)
+        return verify(self._system, self._keys, self._files)
 
     def bundle(self) -> AsyncIterator[bytes]:
         """Leaves, checkpoints, manifest and key for the stand-alone verifier; `bundle.unpack` makes the folder."""
-        return bundle_lines(self._database, self._keys)
+        return bundle_lines(self._system, self._keys)
 
     def public_key(self) -> str:
         """`audit.pub`: one verifier key a line."""

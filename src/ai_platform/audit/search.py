@@ -16,28 +16,35 @@ from ai_platform.audit.lines import line_of_leaf
 from ai_platform.audit.subjects import SubjectKeys
 from ai_platform.domain.errors import AuditUnavailable
 from ai_platform.domain.event import EventType
-from ai_platform.stores.postgres import Database
+from ai_platform.stores.postgres import Database, SystemDatabase
+from ai_platform.stores.tenancy import Scoped
 
 _PAGE = 1000
 _ALL = 2**31
 
+_HEADS = """
+SELECT slot, coalesce((SELECT max(index) FROM audit_leaf WHERE log = slot), -1) AS index FROM audit_log
+"""
 _NEWER = """
-SELECT l.log, l.index, l.leaf FROM audit_log AS g
-LEFT JOIN unnest($1::integer[], $2::bigint[]) AS c(slot, index) USING (slot)
+SELECT l.log, l.index, l.leaf FROM unnest($1::integer[], $2::bigint[], $3::bigint[]) AS c(slot, seen, head)
 CROSS JOIN LATERAL (
     SELECT log, index, event_id, leaf FROM audit_leaf
-    WHERE log = g.slot AND audit_leaf.index > coalesce(c.index, -1) ORDER BY audit_leaf.index LIMIT 500) AS l
+    WHERE log = c.slot AND audit_leaf.index > c.seen AND audit_leaf.index <= c.head
+    ORDER BY audit_leaf.index LIMIT 500) AS l
 ORDER BY l.event_id
 """
+_MOST_NEW = 500
 
 
 class Query(msgspec.Struct, frozen=True, kw_only=True):
     """Unset fields do not restrict.
 
-    who: a subject's id or an e-mail address. what: event types. since (inclusive), until (exclusive): seconds since
-    the epoch. after: continue behind this event id, in the chosen order.
+    tenant: whose events; None = everybody's, for who runs the platform. who: a subject's id or an e-mail address.
+    what: event types. since (inclusive), until (exclusive): seconds since the epoch. after: continue behind this event
+    id, in the chosen order.
     """
 
+    tenant: str | None
     who: str = ""
     what: tuple[EventType, ...] = ()
     since: float | None = None
@@ -51,9 +58,10 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
 class Search:
     """over: set to end everybody's following."""
 
-    def __init__(self, database: Database, subjects: SubjectKeys) -> None:
+    def __init__(self, database: Database, system: SystemDatabase, subjects: SubjectKeys) -> None:
         self.over = asyncio.Event()
         self._database = database
+        self._system = system
         self._subjects = subjects
 
     async def page(self, query: Query) -> list[dict[str, Any]]:
@@ -71,22 +79,35 @@ class Search:
             left -= len(rows)
             query = msgspec.structs.replace(query, after=rows[-1]["event_id"], limit=min(left, _PAGE))
 
-    async def tail(self, last: int, poll: float | None) -> AsyncIterator[bytes]:
+    async def tail(self, last: int, poll: float | None, *, tenant: str | None) -> AsyncIterator[bytes]:
         """poll: seconds between looks for new events; None stops after the last ones."""
-        heads = await self._database.fetch(
-            "SELECT slot, coalesce((SELECT max(index) FROM audit_leaf WHERE log = slot), -1) AS index FROM audit_log"
-        )
-        seen: dict[int, int] = {row["slot"]: row["index"] for row in heads}
-        rows = await self._rows(Query(limit=last)) if last > 0 else []
+        seen = await self._heads()
+        rows = await self._rows(Query(tenant=tenant, limit=last)) if last > 0 else []
         rows = [row for row in reversed(rows) if row["index"] <= seen.get(row["log"], -1)]
         while True:
             for line in await self._opened(rows):
                 yield msgspec.json.encode(line) + b"\n"
             if poll is None or (not rows and await self._is_over(poll)):
                 return
-            rows = await self._database.fetch(_NEWER, list(seen), list(seen.values()))
-            for row in rows:
-                seen[row["log"]] = max(row["index"], seen.get(row["log"], -1))
+            rows = await self._newer(seen, tenant)
+
+    async def _heads(self) -> dict[int, int]:
+        """The last index of each log, whoever's event it is."""
+        return {row["slot"]: row["index"] for row in await self._system.fetch(_HEADS)}
+
+    async def _newer(self, seen: dict[int, int], tenant: str | None) -> list[Any]:
+        """What this tenant has behind `seen`, which moves on, also over other tenants' events."""
+        heads = await self._heads()
+        rows = await self._reading(tenant).fetch(
+            _NEWER, list(heads), [seen.get(slot, -1) for slot in heads], list(heads.values())
+        )
+        for slot, head in heads.items():
+            found = [row["index"] for row in rows if row["log"] == slot]
+            seen[slot] = found[-1] if len(found) == _MOST_NEW else head
+        return rows
+
+    def _reading(self, tenant: str | None) -> Scoped | SystemDatabase:
+        return self._system if tenant is None else self._database.within(tenant)
 
     async def _is_over(self, seconds: float) -> bool:
         """Wait so long, or until following is over."""
@@ -116,14 +137,14 @@ class Search:
         if query.after:
             where("event_id > {}" if query.oldest_first else "event_id < {}", query.after)
         values.append(query.limit)
-        return await self._database.fetch(
+        return await self._reading(query.tenant).fetch(
             f"SELECT log, index, event_id, leaf FROM audit_leaf WHERE {' AND '.join(conditions)}"  # noqa: S608 - conditions are the literals above
             f" ORDER BY event_id {'ASC' if query.oldest_first else 'DESC'} LIMIT ${len(values)}",
             *values,
         )
 
     async def _refs(self, who: str) -> list[str]:
-        rows = await self._database.fetch(
+        rows = await self._system.fetch(
             "SELECT subject_ref FROM audit_alias WHERE alias = $1", self._subjects.alias(who)
         )
         return [self._subjects.ref(who), *(row["subject_ref"] for row in rows)]

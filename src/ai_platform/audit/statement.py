@@ -13,10 +13,12 @@ import msgspec
 from ai_platform.stores.rows import Insert
 
 _LEAVES = """
-INSERT INTO audit_leaf (log, index, event_id, event_type, at, call_id, subject_ref, retention, expires, leaf)
-SELECT $1, l.index, l.event_id, l.event_type, l.at, l.call_id, l.subject_ref, l.retention, l.expires, u.leaf
+INSERT INTO audit_leaf (log, index, event_id, event_type, at, call_id, subject_ref, retention, expires, leaf, tenant)
+SELECT $1, l.index, l.event_id, l.event_type, l.at, l.call_id, l.subject_ref, l.retention, l.expires, u.leaf,
+    coalesce(l.facts ->> 'tenant', 'default')
 FROM unnest($2::bytea[]) AS u(leaf), json_to_record(convert_from(u.leaf, 'UTF8')::json) AS l(index bigint,
-    event_id text, event_type text, at timestamptz, call_id text, subject_ref text, retention text, expires date)
+    event_id text, event_type text, at timestamptz, call_id text, subject_ref text, retention text, expires date,
+    facts json)
 """
 
 _Group = tuple[str, tuple[str, ...]]

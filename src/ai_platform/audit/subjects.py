@@ -16,7 +16,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from ai_platform.domain.clock import Clock
-from ai_platform.stores.postgres import Database
+from ai_platform.stores.postgres import SystemDatabase
 
 _NONCE = 12
 _CACHED = 4096
@@ -65,7 +65,7 @@ class SubjectKeys:
     A key stays cached for at most 300 s, which bounds how long a destroyed key may still be used.
     """
 
-    def __init__(self, database: Database, kek: bytes, pepper: bytes, clock: Clock) -> None:
+    def __init__(self, database: SystemDatabase, kek: bytes, pepper: bytes, clock: Clock) -> None:
         self.lookups = 0
         self._database = database
         self._kek = AESGCM(kek)

@@ -25,7 +25,7 @@ from ai_platform.domain.clock import Clock, SystemClock
 from ai_platform.domain.errors import AuditUnavailable, StoreUnavailable
 from ai_platform.domain.event import Event, EventType
 from ai_platform.domain.identifiers import new_id
-from ai_platform.stores.postgres import Database
+from ai_platform.stores.postgres import SystemDatabase
 from ai_platform.stores.rows import Insert
 
 
@@ -46,7 +46,7 @@ class Trail(Protocol):
 class PostgresTrail:
     """Satisfies `Trail`. writer, subjects, files, sink: their counters are what telemetry reads."""
 
-    def __init__(self, database: Database, data: Path, settings: AuditSettings, keys: Keys, clock: Clock) -> None:
+    def __init__(self, database: SystemDatabase, data: Path, settings: AuditSettings, keys: Keys, clock: Clock) -> None:
         self.keys = keys
         self.subjects = SubjectKeys(database, keys.kek, keys.pepper, clock)
         self.files = CheckpointFiles(data / "audit" / "checkpoints", keys.trusted)
@@ -142,7 +142,7 @@ class PostgresTrail:
 
 
 async def open_trail(
-    database: Database, data: Path, settings: AuditSettings | None = None, clock: Clock | None = None
+    database: SystemDatabase, data: Path, settings: AuditSettings | None = None, clock: Clock | None = None
 ) -> PostgresTrail:
     """A trail that is ready to take events; `close()` it. data: the data folder (keys, checkpoint files).
 

@@ -20,7 +20,7 @@ from ai_platform.audit.leaf import read_leaf
 from ai_platform.audit.log import LEAVES_FROM
 from ai_platform.audit.note import NoteError, open_checkpoint
 from ai_platform.audit.walk import Calls, Expected, Walk
-from ai_platform.stores.postgres import Database
+from ai_platform.stores.postgres import SystemDatabase
 
 CHUNK = 1000
 _READ_AHEAD = 2
@@ -44,10 +44,12 @@ FROM (
 
 _WRONG_COLUMNS = """
 SELECT l.index FROM audit_leaf AS l, json_to_record(convert_from(l.leaf, 'UTF8')::json) AS r(index bigint,
-    event_id text, event_type text, at timestamptz, call_id text, subject_ref text, retention text, expires date)
+    event_id text, event_type text, at timestamptz, call_id text, subject_ref text, retention text, expires date,
+    facts json)
 WHERE l.log = $1 AND l.index >= $2 AND l.index < $2 + $3
-    AND (l.index, l.event_id, l.event_type, l.at, l.call_id, l.subject_ref, l.retention, l.expires)
-        IS DISTINCT FROM (r.index, r.event_id, r.event_type, r.at, r.call_id, r.subject_ref, r.retention, r.expires)
+    AND (l.index, l.event_id, l.event_type, l.at, l.call_id, l.subject_ref, l.retention, l.expires, l.tenant)
+        IS DISTINCT FROM (r.index, r.event_id, r.event_type, r.at, r.call_id, r.subject_ref, r.retention, r.expires,
+            coalesce(r.facts ->> 'tenant', 'default'))
 ORDER BY l.index LIMIT 3
 """
 
@@ -89,7 +91,7 @@ class Report(msgspec.Struct, frozen=True, tag="report"):
     seconds: float
 
 
-async def verify(database: Database, keys: Keys, files: CheckpointFiles) -> AsyncIterator[Progress | Report]:
+async def verify(database: SystemDatabase, keys: Keys, files: CheckpointFiles) -> AsyncIterator[Progress | Report]:
     """See `AuditReader.verify`."""
     began = time.monotonic()
     logs = await database.fetch(_SLOTS, files.slots())
@@ -126,7 +128,7 @@ async def verify(database: Database, keys: Keys, files: CheckpointFiles) -> Asyn
 class _LogCheck:
     """One log: its checkpoints, then its leaves."""
 
-    def __init__(self, database: Database, keys: Keys, files: CheckpointFiles, row: Any, calls: Calls) -> None:
+    def __init__(self, database: SystemDatabase, keys: Keys, files: CheckpointFiles, row: Any, calls: Calls) -> None:
         self.problems: list[str] = []
         self.heads: dict[int, bytes] = {}
         self.origin: str = row["origin"] or ""

@@ -19,13 +19,14 @@ from ai_platform.protection.rules import ALL
 from ai_platform.secret import Secret, load_secret
 from ai_platform.stores.embedded import embedded_postgres
 from ai_platform.stores.migrate import migrate
-from ai_platform.stores.postgres import Database, connect
+from ai_platform.stores.postgres import Database, SystemDatabase, connect, connect_system
 from ai_platform.telemetry import Alerts
 
 
 class Base(msgspec.Struct, frozen=True, kw_only=True):
     """The common ground of all areas. url: where clients reach this platform, without a slash at its end.
 
+    database: for what answers requests, one tenant at a time. system: for background work over all tenants.
     stack: what is entered here is left when the platform stops, last first.
     """
 
@@ -36,6 +37,7 @@ class Base(msgspec.Struct, frozen=True, kw_only=True):
     url: str
     secret: Secret
     database: Database
+    system: SystemDatabase
     trail: PostgresTrail
     alerts: Alerts
     happenings: Happenings
@@ -51,8 +53,8 @@ async def base_of(
 ) -> Base:
     """Raises ConfigError, StoreUnavailable, AuditUnavailable."""
     secret = _secret(settings.data)
-    database = await _database(stack, settings)
-    trail = await open_trail(database, settings.data, settings.audit, clock)
+    database, system = await _databases(stack, settings)
+    trail = await open_trail(system, settings.data, settings.audit, clock)
     stack.push_async_callback(trail.close)
     alerts = await stack.enter_async_context(Alerts(settings.alerts, clock=clock))
     happenings = Happenings(trail, alerts, clock)
@@ -73,6 +75,7 @@ async def base_of(
         url=url,
         secret=secret,
         database=database,
+        system=system,
         trail=trail,
         alerts=alerts,
         happenings=happenings,
@@ -101,7 +104,7 @@ def _secret(data: Path) -> Secret:
     return load_secret(data)
 
 
-async def _database(stack: AsyncExitStack, settings: Settings) -> Database:
+async def _databases(stack: AsyncExitStack, settings: Settings) -> tuple[Database, SystemDatabase]:
     stores = settings.stores
     owner, gateway = stores.owner_dsn, stores.gateway_dsn
     if not owner and not gateway:
@@ -111,4 +114,6 @@ async def _database(stack: AsyncExitStack, settings: Settings) -> Database:
         await migrate(owner, gateway, stores)
     database = await connect(gateway, stores)
     stack.push_async_callback(database.close)
-    return database
+    system = await connect_system(stores.system_of(gateway), stores)
+    stack.push_async_callback(system.close)
+    return database, system

@@ -34,7 +34,7 @@ async def callers_of(base: Base) -> Callers:
         settings=base.settings.identity,
         tokens=signon.tokens if signon else None,
     )
-    await base.in_background(authenticator.run(), "key watch")
+    await base.in_background(authenticator.run(base.system), "key watch")
     keys = Keys(base.database, pepper=pepper, roles=base.policies, clock=base.clock, forget=authenticator.forget)
     admin_key, is_new = await _admin_key(keys, base.settings.data)
     return Callers(authenticator=authenticator, keys=keys, signon=signon, admin_key=admin_key, is_new=is_new)
@@ -58,8 +58,8 @@ async def _signon(base: Base) -> SignOn | None:
         environ=base.environ,
     )
     base.stack.push_async_callback(signon.close)
-    await signon.tokens.watch()
-    await base.in_background(signon.run(), "sign-in watch")
+    await signon.tokens.watch(base.system)
+    await base.in_background(signon.run(base.system), "sign-in watch")
     return signon
 
 

@@ -8,7 +8,7 @@ from ai_platform.protection.incidents import PostgresSeen
 async def guard_of(base: Base) -> Guard:
     settings = base.settings.protection
     seen = PostgresSeen(settings.seen_values)
-    await seen.load(base.database)
+    await seen.load(base.system)
     guard = Guard(settings, base.clock, secret=base.secret.derive("protection"), seen=seen)
     guard.prepare(base.policies.current.plan)
     return guard

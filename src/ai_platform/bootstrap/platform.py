@@ -115,7 +115,7 @@ async def running_platform(
             book=book,
         )
         door = MessagesDoor(gateway, clock, settings.server)
-        reader = AuditReader.open(base.database, settings.data, settings.audit, clock)
+        reader = AuditReader.open(base.database, base.system, settings.data, settings.audit, clock)
         endpoints = [
             *audit_endpoints(reader),
             *key_endpoints(callers.keys),

@@ -14,9 +14,9 @@ async def spend_of(base: Base) -> tuple[Ledger, Budget]:
     settings, clock = base.settings, base.clock
     process = new_id("run", clock.now())
     slot = f"{socket.gethostname()}:{settings.data}"
-    ledger = Ledger(base.database, settings.budget, process=process, slot=slot)
+    ledger = Ledger(base.database, base.system, settings.budget, process=process, slot=slot)
     budget = Budget(settings.budget, clock, alerts=base.happenings)
-    await budget.load(base.database)
+    await budget.load(base.system)
 
     def found(calls: Sequence[Interrupted]) -> None:
         for call in calls:

@@ -23,7 +23,7 @@ from ai_platform.domain.call import Call
 from ai_platform.domain.clock import Clock
 from ai_platform.domain.decision import Limits
 from ai_platform.domain.principal import Principal
-from ai_platform.stores.postgres import Database
+from ai_platform.stores.postgres import SystemDatabase
 
 PLANS = 8192
 
@@ -137,7 +137,7 @@ class Budget:
                 if before < amount <= after:
                     self._alerts.crossed(self._alert(plan, limit, percent, after, at))
 
-    async def load(self, database: Database) -> None:
+    async def load(self, system: SystemDatabase) -> None:
         """Counters from the ledger: what was spent in the windows of now and in those before, the last hour's
         requests. Once, before the first hold. Thresholds passed before count as told.
 
@@ -145,7 +145,7 @@ class Budget:
             StoreUnavailable: nothing is known then, so nothing may start.
 
         """
-        await load_counters(self._counters, database, counted(self.settings), self._clock.now())
+        await load_counters(self._counters, system, counted(self.settings), self._clock.now())
 
     def charge(self, call: Interrupted) -> None:
         """Count a call that was settled after a crash, in the windows it was made in."""

@@ -19,7 +19,7 @@ from ai_platform.domain.principal import Principal
 from ai_platform.domain.route import Target
 from ai_platform.domain.usage import Usage
 from ai_platform.pricing import total_usage
-from ai_platform.stores.postgres import Database
+from ai_platform.stores.postgres import Database, SystemDatabase
 from ai_platform.stores.rows import Insert
 
 WHO_AND_WHAT = (
@@ -74,9 +74,11 @@ class Ledger:
     data folder; a new process of a slot knows that the former one is gone.
     """
 
-    def __init__(self, database: Database, settings: BudgetSettings, *, process: str, slot: str) -> None:
+    def __init__(
+        self, database: Database, system: SystemDatabase, settings: BudgetSettings, *, process: str, slot: str
+    ) -> None:
         self.process = process
-        self.lease = Lease(database, settings, process=process, slot=slot)
+        self.lease = Lease(system, settings, process=process, slot=slot)
         self._database = database
 
     def row(
@@ -135,14 +137,23 @@ class Ledger:
         return await self.lease.recover(takes_slot=True)
 
     async def usage(
-        self, by: By, *, since: float, until: float, filters: Filters | None = None, limit: int = 1000
+        self,
+        by: By,
+        *,
+        tenant: str,
+        since: float,
+        until: float,
+        filters: Filters | None = None,
+        limit: int = 1000,
     ) -> list[UsageRow]:
-        """Calls of [since, until) by group; the dearest first, days in order."""
-        return await read_usage(self._database, by, since=since, until=until, filters=filters or Filters(), limit=limit)
+        """Calls of [since, until) of one tenant by group; the dearest first, days in order."""
+        return await read_usage(
+            self._database.within(tenant), by, since=since, until=until, filters=filters or Filters(), limit=limit
+        )
 
-    async def costs(self, *, now: float, tenant: str | None = None, top: int = 10) -> Costs:
+    async def costs(self, *, tenant: str, now: float, top: int = 10) -> Costs:
         """Today, this month, the complete days of the last four weeks, and who spent most this month."""
-        return await read_costs(self._database, now=now, tenant=tenant, top=top)
+        return await read_costs(self._database.within(tenant), now=now, top=top)
 
 
 def _who(call: Call, principal: Principal, target: Target | None, at: float) -> tuple[Any, ...]:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from ai_platform.budget.settings import Period
 from ai_platform.budget.spending import By, Costs, Filters, UsageRow
 from ai_platform.budget.windows import DAY, window_of
-from ai_platform.stores.postgres import Database
+from ai_platform.stores.tenancy import Scoped
 
 GROUPS = {
     By.PERSON: "principal",
@@ -20,7 +20,6 @@ GROUPS = {
 }
 
 FILTERS = {
-    "tenant": "tenant = {}",
     "person": "principal = {}",
     "team": "team = {}",
     "model": "{} IN (model_asked, model_served)",
@@ -45,7 +44,7 @@ HISTORY_DAYS = 28
 
 
 async def read_usage(
-    database: Database, by: By, *, since: float, until: float, filters: Filters, limit: int
+    database: Scoped, by: By, *, since: float, until: float, filters: Filters, limit: int
 ) -> list[UsageRow]:
     where, values = _where(filters, since, until)
     order = "1" if by is By.DAY else "micros DESC, requests DESC, 1"
@@ -58,10 +57,10 @@ async def read_usage(
     return [UsageRow(**dict(row)) for row in rows]
 
 
-async def read_costs(database: Database, *, now: float, tenant: str | None, top: int) -> Costs:
+async def read_costs(database: Scoped, *, now: float, top: int) -> Costs:
     month = window_of(Period.MONTH, now).start
     today = window_of(Period.DAY, now).start
-    filters = Filters(tenant=tenant)
+    filters = Filters()
     where, values = _where(filters, min(month, today - HISTORY_DAYS * DAY), now + DAY)
     rows = await database.fetch(
         "SELECT extract(epoch FROM date_trunc('day', at AT TIME ZONE 'UTC'))::bigint AS day,"  # noqa: S608 - as above

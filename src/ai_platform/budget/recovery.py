@@ -13,7 +13,7 @@ import structlog
 from ai_platform.budget.settings import BudgetSettings
 from ai_platform.budget.spending import Interrupted
 from ai_platform.domain.errors import StoreUnavailable
-from ai_platform.stores.postgres import Database
+from ai_platform.stores.postgres import SystemDatabase
 
 BEAT = """
 INSERT INTO aip.gateway_process (process, slot) VALUES ($1, $2)
@@ -61,9 +61,9 @@ _log = structlog.get_logger(__name__)
 class Lease:
     """beats, failed_beats: how often the lease was (not) renewed. recovered: calls settled for dead processes."""
 
-    def __init__(self, database: Database, settings: BudgetSettings, *, process: str, slot: str) -> None:
+    def __init__(self, system: SystemDatabase, settings: BudgetSettings, *, process: str, slot: str) -> None:
         self.beats = self.failed_beats = self.recovered = 0
-        self._database = database
+        self._system = system
         self._settings = settings
         self._process = process
         self._slot = slot
@@ -75,8 +75,8 @@ class Lease:
             StoreUnavailable: it could not be said.
 
         """
-        await self._database.execute(BEAT, self._process, self._slot)
-        await self._database.execute(SWEEP, self._process)
+        await self._system.execute(BEAT, self._process, self._slot)
+        await self._system.execute(SWEEP, self._process)
         self.beats += 1
 
     async def recover(self, *, takes_slot: bool = False) -> list[Interrupted]:
@@ -90,7 +90,7 @@ class Lease:
         """
         await self.beat()
         slot = self._slot if takes_slot else None
-        rows = await self._database.fetch(RECOVER, self._process, slot, self._settings.lease_seconds)
+        rows = await self._system.fetch(RECOVER, self._process, slot, self._settings.lease_seconds)
         self.recovered += len(rows)
         return [
             Interrupted(
@@ -127,5 +127,5 @@ class Lease:
 
     async def release(self) -> None:
         """At an orderly stop: nothing of this process is open any more."""
-        await self._database.execute(SWEEP, self._process)
-        await self._database.execute("DELETE FROM aip.gateway_process WHERE process = $1", self._process)
+        await self._system.execute(SWEEP, self._process)
+        await self._system.execute("DELETE FROM aip.gateway_process WHERE process = $1", self._process)

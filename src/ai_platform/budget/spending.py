@@ -38,7 +38,6 @@ class By(StrEnum):
 class Filters(msgspec.Struct, frozen=True, kw_only=True):
     """Each given field must be equal; None = any. model: as asked for or as served."""
 
-    tenant: str | None = None
     person: str | None = None
     team: str | None = None
     model: str | None = None

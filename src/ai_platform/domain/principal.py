@@ -13,6 +13,8 @@ fresh after every sign-in.
 
 FEDERATED = "federated_"
 """The same of a service account that came with a token of another issuer."""
+HOME = "default"
+"""The operator's own tenant, the only one unless others are made. Who runs the platform belongs to it."""
 
 
 class PrincipalKind(StrEnum):
@@ -55,7 +57,7 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     permissions: frozenset[str] = frozenset()
     team: str | None = None
     project: str | None = None
-    tenant: str = "default"
+    tenant: str = HOME
     region: str | None = None
     key_id: str | None = None
     models: tuple[str, ...] = ()

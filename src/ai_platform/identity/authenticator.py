@@ -16,12 +16,12 @@ from ai_platform.domain.decision import Refusal
 from ai_platform.domain.errors import StoreUnavailable, Unauthenticated
 from ai_platform.domain.principal import Credentials, Principal
 from ai_platform.identity.attempts import Attempts
-from ai_platform.identity.key import SELECT, Key, key_of, principal_of
+from ai_platform.identity.key import PRESENTED, Key, key_of, principal_of
 from ai_platform.identity.keys import hash_of
 from ai_platform.identity.scopes import RoleBook, reach_of
 from ai_platform.identity.settings import IdentitySettings
 from ai_platform.identity.token import PREFIX, has_shape, is_intact, key_id_of
-from ai_platform.stores.postgres import Database
+from ai_platform.stores.postgres import Database, SystemDatabase
 
 DEFAULT_HELP = "Ask an administrator of this platform for a key (`ai-platform keys create NAME`)."
 RECENT = dt.timedelta(seconds=10)
@@ -132,29 +132,27 @@ class Authenticator:
         self._changes += 1
         self._entries.pop(key_id, None)
 
-    async def run(self) -> NoReturn:
+    async def run(self, system: SystemDatabase) -> NoReturn:
         """Look for keys that other processes revoked, and write when keys were used, until cancelled."""
         flushed_at = self._clock.monotonic()
         try:
             while True:
                 await asyncio.sleep(self._settings.watch_seconds)
                 try:
-                    await self.watch()
+                    await self.watch(system)
                     if self._clock.monotonic() - flushed_at >= self._settings.flush_seconds:
                         flushed_at = self._clock.monotonic()
-                        await self.flush()
+                        await self.flush(system)
                 except StoreUnavailable:
                     self.watch_failures += 1
         finally:
             with contextlib.suppress(StoreUnavailable, TimeoutError):
                 async with asyncio.timeout(2):
-                    await self.flush()
+                    await self.flush(system)
 
-    async def watch(self) -> None:
+    async def watch(self, system: SystemDatabase) -> None:
         """Forget the keys that changed lately. After a gap in watching, everything is read anew when it is used."""
-        rows = await self._database.fetch(
-            "SELECT id, changed_at FROM keys WHERE changed_at > now() - $1::interval", RECENT
-        )
+        rows = await system.fetch("SELECT id, changed_at FROM keys WHERE changed_at > now() - $1::interval", RECENT)
         now = self._clock.monotonic()
         if now - self._watched_at > RECENT.total_seconds() / 2:
             self._changes += 1
@@ -166,14 +164,14 @@ class Authenticator:
             if row["id"] in self._lookups or (entry is not None and entry.changed_at != row["changed_at"]):
                 self.forget(row["id"])
 
-    async def flush(self) -> None:
+    async def flush(self, system: SystemDatabase) -> None:
         """Write `last_used_at` of the keys used since the last time."""
         used, self._used = self._used, {}
         if not used:
             return
         moments = [dt.datetime.fromtimestamp(moment, dt.UTC) for moment in used.values()]
         try:
-            await self._database.execute(
+            await system.execute(
                 # Rows that another replica is writing at this moment are left to it: no waiting, no deadlock.
                 "UPDATE keys SET last_used_at = greatest(keys.last_used_at, used.moment) FROM ("
                 "  SELECT k.id, u.moment FROM unnest($1::text[], $2::timestamptz[]) AS u (id, moment)"
@@ -219,7 +217,7 @@ class Authenticator:
     async def _read(self, key_id: str) -> _Entry | None:
         changes = self._changes
         self.lookups += 1
-        row: Any = await self._database.fetchrow(f"{SELECT} WHERE k.id = $1", key_id)
+        row: Any = await self._database.fetchrow(PRESENTED, key_id)
         if row is None:
             self._entries.pop(key_id, None)
             return None

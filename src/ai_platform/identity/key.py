@@ -42,9 +42,12 @@ SELECT = (
     " FROM keys k JOIN principals p ON p.id = k.principal_id"
 )
 
+PRESENTED = "SELECT * FROM aip.key_presented($1)"
+"""The row of exactly this id, before its tenant is known."""
+
 
 def key_of(row: Any) -> Key:
-    """A row of SELECT."""
+    """A row of SELECT or PRESENTED."""
     return Key(
         id=row["id"],
         name=row["name"],

@@ -15,7 +15,7 @@ from ai_platform.domain.decision import Refusal
 from ai_platform.domain.errors import Denied, InvalidCall
 from ai_platform.domain.identifiers import new_id
 from ai_platform.domain.permission import EVERYTHING
-from ai_platform.domain.principal import Principal, PrincipalKind
+from ai_platform.domain.principal import HOME, Principal, PrincipalKind
 from ai_platform.identity.expiry import parse_expiry
 from ai_platform.identity.key import SELECT, Key, key_of
 from ai_platform.identity.scopes import Reach, RoleBook, check_names, exceeds, reach_of
@@ -99,7 +99,7 @@ class Keys:
         places = ", ".join(f"${number}" for number in range(2, len(columns) + 2))
         sql = f"INSERT INTO keys (principal_id, {names}) VALUES ($1, {places})"  # noqa: S608 - names come from code
         try:
-            async with self._database.transaction() as connection:
+            async with self._database.within(values["tenant"]).transaction() as connection:
                 principal = await self._principal(connection, values["tenant"], kind, owner, email)
                 # A key that ended by itself makes room for its successor of the same name.
                 await connection.execute(
@@ -134,9 +134,9 @@ class Keys:
         )
         return await connection.fetchval("SELECT id FROM principals WHERE tenant = $1 AND handle = $2", tenant, handle)
 
-    async def list(self, *, tenant: str = "default", include_ended: bool = False) -> list[Key]:
+    async def list(self, *, tenant: str, include_ended: bool = False) -> list[Key]:
         """Newest first. include_ended: expired and revoked ones too."""
-        rows = await self._database.fetch(
+        rows = await self._database.within(tenant).fetch(
             f"{SELECT} WHERE k.tenant = $1 AND ($2 OR (k.revoked_at IS NULL AND (k.expires_at IS NULL OR"
             " k.expires_at > $3))) ORDER BY k.created_at DESC, k.id LIMIT 10000",
             tenant,
@@ -145,9 +145,9 @@ class Keys:
         )
         return [key_of(row) for row in rows]
 
-    async def get(self, id_or_name: str, *, tenant: str = "default") -> Key:
+    async def get(self, id_or_name: str, *, tenant: str) -> Key:
         """By id, or by the name of a key that is not revoked. Raises InvalidCall when there is none."""
-        row = await self._database.fetchrow(
+        row = await self._database.within(tenant).fetchrow(
             f"{SELECT} WHERE k.tenant = $1 AND (k.id = $2 OR (lower(k.name) = lower($2) AND k.revoked_at IS NULL))"
             " ORDER BY k.id = $2 DESC LIMIT 1",
             tenant,
@@ -158,9 +158,9 @@ class Keys:
             raise InvalidCall(Refusal.INVALID_REQUEST, message)
         return key_of(row)
 
-    async def names(self, principals: Collection[str]) -> dict[str, str]:
+    async def names(self, principals: Collection[str], *, tenant: str) -> dict[str, str]:
         """E-mail address, else name, of each principal that is known."""
-        rows = await self._database.fetch(
+        rows = await self._database.within(tenant).fetch(
             "SELECT id, coalesce(email, name) AS shown FROM principals WHERE id = ANY($1::text[])", list(principals)
         )
         return {row["id"]: row["shown"] for row in rows}
@@ -179,7 +179,7 @@ class Keys:
         if self._is_full(key) and not any(self._is_full(other) for other in others):
             message = f"'{key.name}' is the last key that may do everything. Make another admin key first."
             raise InvalidCall(Refusal.INVALID_REQUEST, message)
-        await self._database.execute(
+        await self._database.within(by.tenant).execute(
             "UPDATE keys SET revoked_at = now(), revoked_by = $2, changed_at = now()"
             " WHERE id = $1 AND revoked_at IS NULL",
             key.id,
@@ -197,12 +197,12 @@ class Keys:
 
         replace: make a new one in any case and revoke the one named `admin` (for who lost it and owns the machine).
         """
-        full = [key for key in await self.list() if self._is_full(key)]
+        full = [key for key in await self.list(tenant=HOME) if self._is_full(key)]
         if full and not replace:
             return None
         for key in full:
             if key.name == ADMIN_NAME:
-                await self._database.execute(
+                await self._database.within(key.tenant).execute(
                     "UPDATE keys SET revoked_at = now(), revoked_by = $2, changed_at = now() WHERE id = $1",
                     key.id,
                     PLATFORM,
@@ -212,7 +212,7 @@ class Keys:
             "name": ADMIN_NAME,
             "roles": [*ADMIN_ROLES],
             "scopes": [],
-            "tenant": "default",
+            "tenant": HOME,
             "created_by": PLATFORM,
         }
         try:

@@ -13,12 +13,12 @@ from ai_platform.protection.seen import MemorySeen
 from ai_platform.stores.rows import Insert
 
 _TABLE = "aip.incident_sightings"
-_COLUMNS = ("principal_id", "value_hash", "type", "rule", "severity", "team", "call_id", "at")
+_COLUMNS = ("tenant", "principal_id", "value_hash", "type", "rule", "severity", "team", "call_id", "at")
 _RECENT = "SELECT principal_id, value_hash FROM aip.incidents ORDER BY last_seen DESC LIMIT $1"
 
 
 class Rows(Protocol):
-    """What is needed of a database: `fetch(query, *args)` -> rows by column name."""
+    """What is needed of a database that sees every tenant: `fetch(query, *args)` -> rows by column name."""
 
     async def fetch(self, query: str, /, *args: Any) -> Iterable[Any]: ...
 
@@ -32,6 +32,7 @@ def incident_rows(principal: Principal, call_id: str, findings: Iterable[Finding
             _TABLE,
             _COLUMNS,
             (
+                principal.tenant,
                 principal.id,
                 value_hash,
                 finding.type,

@@ -14,7 +14,7 @@ from ai_platform.domain.clock import Clock
 from ai_platform.sso.people import Account
 from ai_platform.sso.rows import moment
 from ai_platform.sso.settings import TokenSettings
-from ai_platform.stores.postgres import Database, Duplicate
+from ai_platform.stores.postgres import Database, Duplicate, SystemDatabase
 
 ALPHABET = "BCDFGHJKLMNPQRSTVWXZ"
 """RFC 8628 section 6.1: twenty letters that make no words and are not mistaken for one another."""
@@ -65,11 +65,12 @@ class Devices:
         while True:
             codes = Codes(secrets.token_urlsafe(32), "".join(secrets.choice(ALPHABET) for _ in range(CODE_LENGTH)))
             now = self._clock.now()
+            device_hash = self._hash("device", codes.device_code)
             try:
-                await self._database.execute(
+                await self._database.presenting(device_hash).execute(
                     "INSERT INTO sso_devices (device_hash, user_hash, request, created_at, expires_at, interval)"
                     " VALUES ($1, $2, $3, $4, $5, $6)",
-                    self._hash("device", codes.device_code),
+                    device_hash,
                     self._hash("user", codes.user_code),
                     msgspec.to_builtins(request),
                     moment(now),
@@ -82,9 +83,10 @@ class Devices:
 
     async def look(self, user_code: str) -> Request | None:
         """What waits for approval under this code."""
-        row: Any = await self._database.fetchrow(
+        user_hash = self._hash("user", plain(user_code))
+        row: Any = await self._database.presenting(user_hash).fetchrow(
             "SELECT request FROM sso_devices WHERE user_hash = $1 AND decided_at IS NULL AND expires_at > $2",
-            self._hash("user", plain(user_code)),
+            user_hash,
             moment(self._clock.now()),
         )
         return msgspec.convert(row["request"], Request) if row else None
@@ -93,10 +95,11 @@ class Devices:
         self, user_code: str, account: Account, *, approve: bool, provider_token: str | None = None
     ) -> Request | None:
         """Once. None: nothing waits under this code (any more)."""
-        row: Any = await self._database.fetchrow(
+        user_hash = self._hash("user", plain(user_code))
+        row: Any = await self._database.presenting(user_hash).fetchrow(
             "UPDATE sso_devices SET decided_at = $2, approved = $3, account = $4, provider_token = $5"
             " WHERE user_hash = $1 AND decided_at IS NULL AND expires_at > $2 RETURNING request",
-            self._hash("user", plain(user_code)),
+            user_hash,
             moment(self._clock.now()),
             approve,
             msgspec.to_builtins(account),
@@ -107,10 +110,9 @@ class Devices:
     async def poll(self, device_code: str) -> Poll | Approved:
         """Approved: this once; the code is used up by it."""
         now = self._clock.now()
-        async with self._database.transaction() as connection:
-            row = await connection.fetchrow(
-                "SELECT * FROM sso_devices WHERE device_hash = $1 FOR UPDATE", self._hash("device", device_code)
-            )
+        device_hash = self._hash("device", device_code)
+        async with self._database.presenting(device_hash).transaction() as connection:
+            row = await connection.fetchrow("SELECT * FROM sso_devices WHERE device_hash = $1 FOR UPDATE", device_hash)
             if row is None or row["used_at"] is not None:
                 return Poll.UNKNOWN
             if row["expires_at"].timestamp() <= now:
@@ -135,9 +137,9 @@ class Devices:
             )
             return Poll.SLOW_DOWN if hasty else Poll.PENDING
 
-    async def sweep(self) -> None:
+    async def sweep(self, system: SystemDatabase) -> None:
         """Forget those that expired a day ago."""
-        await self._database.execute("DELETE FROM sso_devices WHERE expires_at < $1", moment(self._clock.now() - 86400))
+        await system.execute("DELETE FROM sso_devices WHERE expires_at < $1", moment(self._clock.now() - 86400))
 
     def _hash(self, kind: str, code: str) -> bytes:
         return hmac.digest(self._pepper, f"{kind}:{code}".encode("utf-8", "replace"), "sha256")

@@ -20,7 +20,8 @@ from ai_platform.sso.devices import Approved
 from ai_platform.sso.people import Account
 from ai_platform.sso.rows import moment
 from ai_platform.sso.settings import TokenSettings
-from ai_platform.stores.postgres import Database
+from ai_platform.stores.postgres import Database, SystemDatabase
+from ai_platform.stores.tenancy import Scoped
 
 PREFIX = "aipr_"
 CLAIM_SECONDS = 30.0
@@ -70,7 +71,7 @@ class Grants:
             provider_token=approved.provider_token,
             checked_at=now,
         )
-        await self._database.execute(
+        await self._database.within(grant.account.tenant).execute(
             "INSERT INTO sso_grants (id, principal_id, account, request, salt, provider_token, created_at, rotated_at,"
             " checked_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $7, $7, $8)",
             grant.id,
@@ -86,13 +87,13 @@ class Grants:
 
     async def look(self, text: str) -> Grant | Ended:
         """The grant that this refresh token may be exchanged for. One that comes again ends its family."""
-        async with self._database.transaction() as connection:
+        async with self._presented(text).transaction() as connection:
             found = await self._locked(connection, text)
             return found if isinstance(found, Ended) else _grant(found[0])
 
     async def rotate(self, text: str) -> Refreshed | Ended:
         """Exchange it: the next refresh token, or for the one just before, in its grace, the newest again."""
-        async with self._database.transaction() as connection:
+        async with self._presented(text).transaction() as connection:
             found = await self._locked(connection, text)
             if isinstance(found, Ended):
                 return found
@@ -108,7 +109,7 @@ class Grants:
     async def claim_check(self, grant: Grant) -> bool:
         """Whether this caller is the one to ask the provider now: its refresh token must not be used twice."""
         now = self._clock.now()
-        tag = await self._database.execute(
+        tag = await self._database.presenting(grant.id).execute(
             "UPDATE sso_grants SET checking_until = $2 WHERE id = $1 AND coalesce(checking_until <= $3, true)",
             grant.id,
             moment(now + CLAIM_SECONDS),
@@ -120,9 +121,11 @@ class Grants:
         """The provider was asked. account: as it is now; None = it did not answer, and the claim is given back."""
         now = moment(self._clock.now())
         if account is None:
-            await self._database.execute("UPDATE sso_grants SET checking_until = NULL WHERE id = $1", grant.id)
+            await self._database.presenting(grant.id).execute(
+                "UPDATE sso_grants SET checking_until = NULL WHERE id = $1", grant.id
+            )
             return
-        await self._database.execute(
+        await self._database.presenting(grant.id).execute(
             "UPDATE sso_grants SET checking_until = NULL, checked_at = $2, account = $3, provider_token = $4"
             " WHERE id = $1",
             grant.id,
@@ -133,7 +136,7 @@ class Grants:
 
     async def revoke(self, grant: str, why: str) -> bool:
         """False: it had ended already."""
-        tag = await self._database.execute(
+        tag = await self._database.presenting(grant).execute(
             "UPDATE sso_grants SET revoked_at = $2, revoked_why = $3, provider_token = NULL"
             " WHERE id = $1 AND revoked_at IS NULL",
             grant,
@@ -142,9 +145,9 @@ class Grants:
         )
         return tag == "UPDATE 1"
 
-    async def revoke_all(self, principal: str, why: str) -> list[str]:
+    async def revoke_all(self, principal: str, why: str, *, tenant: str) -> list[str]:
         """The ids of a person's grants that this ended."""
-        rows: list[Any] = await self._database.fetch(
+        rows: list[Any] = await self._database.within(tenant).fetch(
             "UPDATE sso_grants SET revoked_at = $2, revoked_why = $3, provider_token = NULL"
             " WHERE principal_id = $1 AND revoked_at IS NULL RETURNING id",
             principal,
@@ -153,17 +156,18 @@ class Grants:
         )
         return [row["id"] for row in rows]
 
-    async def revoked_since(self, seconds: float) -> list[Any]:
+    async def revoked_since(self, system: SystemDatabase, seconds: float) -> list[Any]:
         """Rows {id, revoked_at} of the grants that ended in so many last seconds."""
-        return await self._database.fetch(
+        return await system.fetch(
             "SELECT id, revoked_at FROM sso_grants WHERE revoked_at > $1", moment(self._clock.now() - seconds)
         )
 
-    async def sweep(self) -> None:
+    async def sweep(self, system: SystemDatabase) -> None:
         """Forget those that ended a month ago."""
-        await self._database.execute(
-            "DELETE FROM sso_grants WHERE expires_at < $1", moment(self._clock.now() - 30 * 86400)
-        )
+        await system.execute("DELETE FROM sso_grants WHERE expires_at < $1", moment(self._clock.now() - 30 * 86400))
+
+    def _presented(self, text: str) -> Scoped:
+        return self._database.presenting(id_in(text) or "nothing")
 
     async def _locked(self, connection: Any, text: str) -> tuple[Any, int] | Ended:
         """The row, locked, and the token's generation."""

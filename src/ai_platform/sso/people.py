@@ -5,19 +5,15 @@ for that address), but never to somebody else of the same provider: an address c
 Above: signon. Below: stores.
 """
 
-from typing import Any
-
 import msgspec
 
 from ai_platform.domain.clock import Clock
 from ai_platform.domain.decision import Refusal
 from ai_platform.domain.errors import Denied
 from ai_platform.domain.identifiers import new_id
-from ai_platform.domain.principal import PrincipalKind
+from ai_platform.domain.principal import HOME, PrincipalKind
 from ai_platform.sso.mapping import Person
 from ai_platform.stores.postgres import Database
-
-TENANT = "default"
 
 
 class Account(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,7 +33,7 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     groups: tuple[str, ...] = ()
     team: str | None = None
     region: str | None = None
-    tenant: str = TENANT
+    tenant: str = HOME
     kind: PrincipalKind = PrincipalKind.PERSON
     project: str | None = None
     scopes: tuple[str, ...] = ()
@@ -58,21 +54,20 @@ class People:
             Denied: the address belongs to another account of the same provider, or the account to another tenant.
 
         """
-        tenant = person.tenant or TENANT
-        async with self._database.transaction() as connection:
-            row = await connection.fetchrow(
-                "SELECT p.id, p.tenant FROM sso_identities s JOIN principals p ON p.id = s.principal_id"
-                " WHERE s.provider = $1 AND s.subject = $2",
-                person.provider,
-                person.subject,
-            )
-            known = row["id"] if row else await self._join(connection, person, tenant)
+        tenant = person.tenant or HOME
+        # Found by what the provider calls them, before it is known whose they are here.
+        row = await self._database.presenting(f"{person.provider} {person.subject}").fetchrow(
+            "SELECT principal_id, tenant FROM sso_identities WHERE provider = $1 AND subject = $2",
+            person.provider,
+            person.subject,
+        )
         if row is not None and row["tenant"] != tenant:
             message = (
                 f"Your account belongs to the organisation '{row['tenant']}' here, and the identity provider now says"
                 f" '{tenant}'. {self._contact}"
             )
             raise Denied(Refusal.PERMISSION_MISSING, message, rule="one organisation an account")
+        known = row["principal_id"] if row else await self._join(person, tenant)
         if known is None:
             message = (
                 f"The address {person.email} belongs to another account of this identity provider. {self._contact}"
@@ -93,31 +88,29 @@ class People:
             until=person.until,
         )
 
-    async def _join(self, connection: Any, person: Person, tenant: str) -> str | None:
+    async def _join(self, person: Person, tenant: str) -> str | None:
         handle = person.email or f"oidc:{person.provider}:{person.subject}"
-        await connection.execute(
-            "INSERT INTO principals (id, tenant, kind, handle, name, email) VALUES ($1, $2, $3, $4, $5, $6)"
-            " ON CONFLICT (tenant, handle) DO NOTHING",
-            new_id("usr", self._clock.now()),
-            tenant,
-            PrincipalKind.PERSON.value,
-            handle,
-            person.name,
-            person.email,
-        )
-        principal: str = await connection.fetchval(
-            "SELECT id FROM principals WHERE tenant = $1 AND handle = $2", tenant, handle
-        )
-        # The constraint (provider, principal_id) says no when the address is another subject's already.
-        added = await connection.fetchval(
-            "INSERT INTO sso_identities (provider, subject, principal_id) VALUES ($1, $2, $3)"
-            " ON CONFLICT DO NOTHING RETURNING principal_id",
-            person.provider,
-            person.subject,
-            principal,
-        )
-        return added or await connection.fetchval(
-            "SELECT principal_id FROM sso_identities WHERE provider = $1 AND subject = $2",
-            person.provider,
-            person.subject,
-        )
+        async with self._database.within(tenant).transaction() as connection:
+            await connection.execute(
+                "INSERT INTO principals (id, kind, handle, name, email) VALUES ($1, $2, $3, $4, $5)"
+                " ON CONFLICT (tenant, handle) DO NOTHING",
+                new_id("usr", self._clock.now()),
+                PrincipalKind.PERSON.value,
+                handle,
+                person.name,
+                person.email,
+            )
+            principal: str = await connection.fetchval("SELECT id FROM principals WHERE handle = $1", handle)
+            # The constraint (provider, principal_id) says no when the address is another subject's already.
+            added = await connection.fetchval(
+                "INSERT INTO sso_identities (provider, subject, principal_id) VALUES ($1, $2, $3)"
+                " ON CONFLICT DO NOTHING RETURNING principal_id",
+                person.provider,
+                person.subject,
+                principal,
+            )
+            return added or await connection.fetchval(
+                "SELECT principal_id FROM sso_identities WHERE provider = $1 AND subject = $2",
+                person.provider,
+                person.subject,
+            )

@@ -13,7 +13,8 @@ from ai_platform.domain.clock import Clock
 from ai_platform.sso.people import Account
 from ai_platform.sso.rows import moment
 from ai_platform.sso.settings import SessionSettings
-from ai_platform.stores.postgres import Database
+from ai_platform.stores.postgres import Database, SystemDatabase
+from ai_platform.stores.tenancy import Scoped
 
 SEEN_EVERY = 60.0
 """Seconds between two writes of "last seen": a page load costs no write."""
@@ -49,7 +50,7 @@ class Sessions:
             await self.end(replaces)
         cookie = secrets.token_urlsafe(32)
         now = self._clock.now()
-        await self._database.execute(
+        await self._database.within(account.tenant).execute(
             "INSERT INTO sso_sessions (id_hash, principal_id, account, created_at, seen_at, provider_token)"
             " VALUES ($1, $2, $3, $4, $4, $5)",
             self._hash(cookie),
@@ -63,7 +64,7 @@ class Sessions:
     async def get(self, cookie: str) -> Session | None:
         """None: not known, ended, or past a limit."""
         now = self._clock.now()
-        row: Any = await self._database.fetchrow(
+        row: Any = await self._of(cookie).fetchrow(
             "SELECT account, seen_at, provider_token FROM sso_sessions WHERE id_hash = $1 AND ended_at IS NULL"
             " AND created_at > $2 AND seen_at > $3",
             self._hash(cookie),
@@ -73,7 +74,7 @@ class Sessions:
         if row is None:
             return None
         if now - row["seen_at"].timestamp() > min(SEEN_EVERY, self._settings.idle_seconds / 4):
-            await self._database.execute(
+            await self._of(cookie).execute(
                 "UPDATE sso_sessions SET seen_at = $2 WHERE id_hash = $1", self._hash(cookie), moment(now)
             )
         csrf = hmac.digest(self._pepper, b"csrf:" + cookie.encode("latin-1", "replace"), "sha256").hex()
@@ -81,7 +82,7 @@ class Sessions:
 
     async def take_provider_token(self, cookie: str) -> str | None:
         """Once: two programs must not use the same token, since providers take that for theft."""
-        row: Any = await self._database.fetchrow(
+        row: Any = await self._of(cookie).fetchrow(
             "UPDATE sso_sessions s SET provider_token = $2 FROM (SELECT id_hash, provider_token FROM sso_sessions"
             " WHERE id_hash = $1 FOR UPDATE) AS was WHERE s.id_hash = was.id_hash AND was.provider_token <> $2"
             " RETURNING was.provider_token",
@@ -91,25 +92,28 @@ class Sessions:
         return row["provider_token"] if row else None
 
     async def end(self, cookie: str) -> None:
-        await self._database.execute(
+        await self._of(cookie).execute(
             "UPDATE sso_sessions SET ended_at = $2 WHERE id_hash = $1 AND ended_at IS NULL",
             self._hash(cookie),
             moment(self._clock.now()),
         )
 
-    async def end_all(self, principal: str) -> None:
-        await self._database.execute(
+    async def end_all(self, principal: str, *, tenant: str) -> None:
+        await self._database.within(tenant).execute(
             "UPDATE sso_sessions SET ended_at = $2 WHERE principal_id = $1 AND ended_at IS NULL",
             principal,
             moment(self._clock.now()),
         )
 
-    async def sweep(self) -> None:
+    async def sweep(self, system: SystemDatabase) -> None:
         """Forget those long past their limits."""
-        await self._database.execute(
+        await system.execute(
             "DELETE FROM sso_sessions WHERE created_at < $1",
             moment(self._clock.now() - 2 * self._settings.absolute_seconds),
         )
+
+    def _of(self, cookie: str) -> Scoped:
+        return self._database.presenting(self._hash(cookie))
 
     def _hash(self, cookie: str) -> bytes:
         return hmac.digest(self._pepper, b"session:" + cookie.encode("latin-1", "replace"), "sha256")

@@ -27,7 +27,7 @@ from ai_platform.sso.seal import Seal
 from ai_platform.sso.sessions import Sessions
 from ai_platform.sso.settings import IdentityProvider, ProviderSettings, SsoSettings
 from ai_platform.sso.tokens import AccessTokens
-from ai_platform.stores.postgres import Database
+from ai_platform.stores.postgres import Database, SystemDatabase
 
 LOGIN_SECONDS = 600.0
 WATCH_SECONDS = 1.0
@@ -116,17 +116,17 @@ class SignOn:
         for provider in self.providers.values():
             await provider.close()
 
-    async def run(self) -> NoReturn:
+    async def run(self, system: SystemDatabase) -> NoReturn:
         """Look for revocations, and forget what is long over, until cancelled."""
         swept_at = self._clock.monotonic()
         while True:
             await asyncio.sleep(WATCH_SECONDS)
             try:
-                await self.tokens.watch()
+                await self.tokens.watch(system)
                 if self._clock.monotonic() - swept_at >= SWEEP_SECONDS:
                     swept_at = self._clock.monotonic()
                     for store in (self.sessions, self.devices, self.grants):
-                        await store.sweep()
+                        await store.sweep(system)
             except StoreUnavailable:
                 self.watch_failures += 1
 
@@ -211,10 +211,10 @@ class SignOn:
         self.tokens.revoke(grant)
         return await self.grants.revoke(grant, why)
 
-    async def end_all(self, principal: str, why: str) -> int:
+    async def end_all(self, principal: str, why: str, *, tenant: str) -> int:
         """Every session and every program of a person. How many programs."""
-        await self.sessions.end_all(principal)
-        ended = await self.grants.revoke_all(principal, why)
+        await self.sessions.end_all(principal, tenant=tenant)
+        ended = await self.grants.revoke_all(principal, why, tenant=tenant)
         for grant in ended:
             self.tokens.revoke(grant)
         return len(ended)

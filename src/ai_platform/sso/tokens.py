@@ -22,6 +22,7 @@ from ai_platform.domain.principal import FEDERATED, SIGNED_IN, Principal, Princi
 from ai_platform.identity.scopes import RoleBook, reach_of
 from ai_platform.sso.grants import Grants
 from ai_platform.sso.people import Account
+from ai_platform.stores.postgres import SystemDatabase
 
 BLIND_SECONDS = 45.0
 MOST_SEEN = 20_000
@@ -174,10 +175,10 @@ class AccessTokens:
         """At once in this process."""
         self._revoked[grant] = self._clock.monotonic()
 
-    async def watch(self) -> None:
+    async def watch(self, system: SystemDatabase) -> None:
         """Look for grants that ended, here or elsewhere. Raises StoreUnavailable."""
         began = self._clock.monotonic()
-        rows: list[Any] = await self._grants.revoked_since(self._remembered)
+        rows: list[Any] = await self._grants.revoked_since(system, self._remembered)
         for row in rows:
             self._revoked.setdefault(row["id"], began)
         kept = began - self._remembered

@@ -1,7 +1,8 @@
 """Brings a database to the schema this release needs: numbered SQL files, each applied once, in one transaction.
 
-Applied by the owner's role. Ranges: 01xx audit, 02xx ledger and budget, 03xx identity, 04xx protection; each file
-grants its tables to aip_gateway. Not a way back: a release never changes a file that was published.
+Applied by the owner's role. Ranges: 01xx audit, 02xx ledger and budget, 03xx identity, 04xx protection, 05xx MCP, 06xx
+tenants and provisioning. Each file grants its tables to aip_gateway and isolates them (ARCHITECTURE.md, "A new table").
+Not a way back: a release never changes a file that was published.
 Above: bootstrap, testing. Below: domain.
 """
 
@@ -23,7 +24,7 @@ import msgspec
 
 from ai_platform.domain.errors import ConfigError, StoreUnavailable
 from ai_platform.stores.failures import REFUSED, UNREACHABLE, place
-from ai_platform.stores.settings import StoresSettings
+from ai_platform.stores.settings import SYSTEM, StoresSettings
 
 GATEWAY = "aip_gateway"
 LOCK = 0x61695F706C6174  # "ai_plat": any number will do that nothing else takes
@@ -91,11 +92,12 @@ async def migrate(
     wanted = shipped_migrations() if migrations is None else list(migrations)
     applied: list[Migration] = []
     async with _owner_connection(owner_dsn, settings) as connection:
-        await _ensure_gateway(connection, gateway_dsn, settings)
+        await _ensure_roles(connection, gateway_dsn, settings)
         await _prepare(connection, settings)
         while (step := await _apply_next(connection, wanted, settings)) is not None:
             applied.append(step)
-    await _check_gateway(gateway_dsn, settings)
+    await _check_role(gateway_dsn, "gateway_dsn", GATEWAY, settings)
+    await _check_role(settings.system_of(gateway_dsn), "system_dsn", SYSTEM, settings)
     return applied
 
 
@@ -190,33 +192,37 @@ def _next_step(done: dict[int, tuple[str, str]], wanted: Sequence[Migration]) ->
     return next((step for version, step in sorted(known.items()) if version not in done), None)
 
 
-async def _ensure_gateway(connection: Any, gateway_dsn: str, settings: StoresSettings) -> None:
-    """Make the role with the password of gateway_dsn. A role that exists keeps its own: it may serve other databases
-    of the server. A gateway_dsn with another user is that user's business: it must be a member of aip_gateway.
+async def _ensure_roles(connection: Any, gateway_dsn: str, settings: StoresSettings) -> None:
+    """Make the two roles with the passwords of their URLs. A role that exists keeps its own: it may serve other
+    databases of the server. A URL with another user is that user's business: it must be a member of the role.
     """
-    parts = urlsplit(gateway_dsn)
-    password = unquote(parts.password or "") if unquote(parts.username or "") == GATEWAY else ""
-    command = f"CREATE ROLE {GATEWAY} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS"
+    rights = "LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS"
     try:
         async with _locked(connection, settings):
-            if not await connection.fetchval("SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1)", GATEWAY):
-                # The verifier holds no character that needs quoting; the password itself is never sent.
-                await connection.execute(f"{command} PASSWORD '{scram_verifier(password)}'" if password else command)
+            for role, dsn in ((GATEWAY, gateway_dsn), (SYSTEM, settings.system_of(gateway_dsn))):
+                parts = urlsplit(dsn)
+                password = unquote(parts.password or "") if unquote(parts.username or "") == role else ""
+                if not await connection.fetchval("SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1)", role):
+                    # The verifier holds no character that needs quoting; the password itself is never sent.
+                    secret = f" PASSWORD '{scram_verifier(password)}'" if password else ""
+                    await connection.execute(f"CREATE ROLE {role} {rights}{secret}")
+            # What the gateway may do, the system may do for every tenant: it is a member of it, and policies know it.
+            if not await connection.fetchval("SELECT pg_has_role($1::name, $2::name, 'MEMBER')", SYSTEM, GATEWAY):
+                await connection.execute(f"GRANT {GATEWAY} TO {SYSTEM}")
     except asyncpg.InsufficientPrivilegeError as error:
         raise ConfigError(
             f"The role of owner_dsn may not create roles ({error}). Ask an administrator of the server to run once:"
-            f" {command} PASSWORD '...';"
+            f" CREATE ROLE {GATEWAY} {rights} PASSWORD '...'; CREATE ROLE {SYSTEM} {rights} PASSWORD '...';"
+            f" GRANT {GATEWAY} TO {SYSTEM};"
         ) from error
 
 
-async def _check_gateway(gateway_dsn: str, settings: StoresSettings) -> None:
-    """Sign in as the gateway will, so that a wrong password or role is found at the start, not at the first call."""
-    connection = await _sign_in(gateway_dsn, "gateway_dsn", settings)
+async def _check_role(dsn: str, name: str, role: str, settings: StoresSettings) -> None:
+    """Sign in as the platform will, so that a wrong password or role is found at the start, not at the first call."""
+    connection = await _sign_in(dsn, name, settings)
     try:
-        if not await connection.fetchval("SELECT pg_has_role($1::name, 'MEMBER')", GATEWAY):
-            raise ConfigError(
-                f"The role of gateway_dsn is not a member of {GATEWAY}. Run: GRANT {GATEWAY} TO that role;"
-            )
+        if not await connection.fetchval("SELECT pg_has_role($1::name, 'MEMBER')", role):
+            raise ConfigError(f"The role of {name} is not a member of {role}. Run: GRANT {role} TO that role;")
     finally:
         await connection.close(timeout=settings.connect_timeout)
 

@@ -1,8 +1,9 @@
-"""The gateway's connections to PostgreSQL: queries, transactions and batched writes, each with a bounded wait.
+"""Connections to PostgreSQL: queries, transactions and batched writes, each with a bounded wait.
 
-Knows no table and no business. Connects as a role that is neither owner nor superuser. Errors of the store become
+Knows no table and no business. `Database` is for whoever answers a request: it sees one tenant at a time (`within`).
+`SystemDatabase` is for background work and sees all. Neither signs in as owner or superuser. Errors of the store become
 StoreUnavailable by the one table in `failures`; errors of a statement stay asyncpg's own. Above: every room that
-keeps something. Below: failures, rows.
+keeps something. Below: tenancy, failures, rows.
 """
 
 import asyncio
@@ -19,6 +20,7 @@ from ai_platform.domain.errors import ConfigError, StoreUnavailable
 from ai_platform.stores.failures import REFUSED, UNREACHABLE, place
 from ai_platform.stores.rows import Insert
 from ai_platform.stores.settings import StoresSettings
+from ai_platform.stores.tenancy import PRESENTED, TENANT, Scoped
 
 Duplicate = asyncpg.UniqueViolationError
 """A row with this key exists already."""
@@ -26,8 +28,8 @@ Duplicate = asyncpg.UniqueViolationError
 _Group = tuple[str, tuple[str, ...]]
 
 
-class Database:
-    """A pool of connections that heals itself.
+class Pool:
+    """Connections of one role; heals itself.
 
     healthy: whether PostgreSQL answered last, asked again every `probe_interval` seconds. failures: how often it did
     not. Every method raises StoreUnavailable within connect + acquire + command timeouts; a write that failed so may
@@ -154,6 +156,30 @@ class Database:
                 await self.fetchval("SELECT 1")
 
 
+class Database(Pool):
+    """As the gateway's role, for what is done in answer to a request.
+
+    Its own `fetch` and so on are for tables that belong to no organisation: of the others row-level security shows
+    nothing and takes nothing, so that a forgotten `within` is an empty answer and never somebody else's rows.
+    """
+
+    def within(self, tenant: str) -> Scoped:
+        """For the rows of this tenant. ValueError for no tenant at all."""
+        return Scoped(self.transaction, TENANT, tenant)
+
+    def presenting(self, secret: str | bytes) -> Scoped:
+        """Before the tenant is known: for the one row of a table that lets itself be found by a secret (its id or
+        hash, whole), such as the session of a cookie.
+        """
+        return Scoped(self.transaction, PRESENTED, f"\\x{secret.hex()}" if isinstance(secret, bytes) else secret)
+
+
+class SystemDatabase(Pool):
+    """As the system's role: every tenant's rows. For start-up, group commits, watches, sweeps; never handed to what
+    answers a request.
+    """
+
+
 async def connect(dsn: str, settings: StoresSettings | None = None) -> Database:
     """Open the pool as the gateway's role.
 
@@ -163,6 +189,40 @@ async def connect(dsn: str, settings: StoresSettings | None = None) -> Database:
 
     """
     settings = settings or StoresSettings()
+    pool, role = await _opened(dsn, settings, "gateway_dsn")
+    if role["too_much"] or role["is_system"]:
+        await pool.close()
+        raise ConfigError(
+            f"gateway_dsn for {place(dsn)} signs in as a superuser, as the owner or past row-level security. Use a role"
+            " without those rights, such as aip_gateway."
+        )
+    return Database(pool, settings, place(dsn))
+
+
+async def connect_system(dsn: str, settings: StoresSettings | None = None) -> SystemDatabase:
+    """Open the pool as the system's role. Raises as `connect` does."""
+    settings = settings or StoresSettings()
+    pool, role = await _opened(dsn, settings, "system_dsn")
+    if role["too_much"] or not role["is_system"]:
+        await pool.close()
+        raise ConfigError(
+            f"system_dsn for {place(dsn)} must sign in as aip_system or a member of it, and not as a superuser or the"
+            " owner."
+        )
+    return SystemDatabase(pool, settings, place(dsn))
+
+
+_ROLE = """
+SELECT rolsuper OR rolbypassrls OR EXISTS (
+        SELECT FROM pg_namespace WHERE nspname = 'aip' AND pg_has_role(current_user, nspowner, 'MEMBER')) AS too_much,
+    EXISTS (SELECT FROM pg_roles s WHERE s.rolname = 'aip_system' AND pg_has_role(current_user, s.oid, 'MEMBER'))
+        AS is_system
+FROM pg_roles WHERE rolname = current_user
+"""
+
+
+async def _opened(dsn: str, settings: StoresSettings, name: str) -> tuple[Any, Any]:
+    """The pool, and what its role is allowed."""
     pool = asyncpg.create_pool(
         dsn,
         min_size=0,  # a floor would have asyncpg log a traceback for every attempt while PostgreSQL is away
@@ -176,7 +236,7 @@ async def connect(dsn: str, settings: StoresSettings | None = None) -> Database:
     )
     try:
         await pool
-        too_much = await pool.fetchval("SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user")
+        return pool, await pool.fetchrow(_ROLE)
     except UNREACHABLE as error:
         pool.terminate()
         raise StoreUnavailable(
@@ -184,14 +244,7 @@ async def connect(dsn: str, settings: StoresSettings | None = None) -> Database:
         ) from error
     except REFUSED as error:
         pool.terminate()
-        raise ConfigError(f"gateway_dsn for {place(dsn)} is refused: {error}") from error
-    if too_much:
-        await pool.close()
-        raise ConfigError(
-            f"gateway_dsn for {place(dsn)} signs in as a superuser or past row-level security. Use a role without those"
-            " rights, such as aip_gateway."
-        )
-    return Database(pool, settings, place(dsn))
+        raise ConfigError(f"{name} for {place(dsn)} is refused: {error}") from error
 
 
 class _Connection(asyncpg.Connection):

@@ -15,16 +15,23 @@ import msgspec
 
 from ai_platform.stores.embedded import PostgresServer, embedded_postgres
 from ai_platform.stores.migrate import migrate
+from ai_platform.stores.settings import StoresSettings
 
 TEMPLATE = "template_migrated"
 
 
 class FreshDatabase(msgspec.Struct, frozen=True):
-    """A database of one's own: as owner for what a test arranges, as gateway for what the product does."""
+    """A database of one's own: as owner for what a test arranges, as gateway for what the product does in answer to a
+    request, as system for what it does in the background.
+    """
 
     name: str
     owner_dsn: str
     gateway_dsn: str
+
+    @property
+    def system_dsn(self) -> str:
+        return StoresSettings().system_of(self.gateway_dsn)
 
 
 class TestPostgres:

@@ -33,16 +33,16 @@ def endpoints(reader: AuditReader, clock: Clock | None = None) -> tuple[Endpoint
     now = (clock or SystemClock()).now
 
     async def search(request: AdminRequest) -> Any:
-        return {"events": await reader.search(_query(request.params, now()))}
+        return {"events": await reader.search(_query(request, now()))}
 
     async def export(request: AdminRequest) -> AsyncIterator[bytes]:
         if _flag(request.params, "bundle"):
             return reader.bundle()
-        return reader.export(_query({"limit": "0", **request.params}, now(), most=None))
+        return reader.export(_query(request, now(), default=0, most=None))
 
     async def tail(request: AdminRequest) -> AsyncIterator[bytes]:
         last = _number(request.params, "last", 10, MOST_EVENTS)
-        return reader.tail(last=last, follow=_flag(request.params, "follow"))
+        return reader.tail(tenant=request.principal.tenant, last=last, follow=_flag(request.params, "follow"))
 
     async def verify(_: AdminRequest) -> AsyncIterator[bytes]:
         return _verification(reader)
@@ -70,18 +70,20 @@ async def _verification(reader: AuditReader) -> AsyncIterator[bytes]:
         yield msgspec.json.encode(step) + b"\n"
 
 
-def _query(params: dict[str, str], now: float, *, most: int | None = MOST_EVENTS) -> Query:
+def _query(request: AdminRequest, now: float, *, default: int = 100, most: int | None = MOST_EVENTS) -> Query:
+    params = request.params
     order = params.get("order", "newest")
     if order not in {"newest", "oldest"}:
         raise _bad("order", order, "`newest` or `oldest`")
     return Query(
+        tenant=request.principal.tenant,
         who=params.get("who", ""),
         what=tuple(_event_type(name) for name in params.get("what", "").split(",") if name),
         since=_moment("since", params.get("since"), now),
         until=_moment("until", params.get("until"), now),
         call_id=params.get("call_id", ""),
         after=params.get("after", ""),
-        limit=_number(params, "limit", 100, most),
+        limit=_number(params, "limit", default, most),
         oldest_first=order == "oldest",
     )
 

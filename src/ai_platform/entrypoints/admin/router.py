@@ -149,7 +149,7 @@ class AdminRouter:
             call_id=request_id,
             subject=caller.id if caller else None,
             personal=personal,
-            facts=facts,
+            facts={"tenant": caller.tenant, **facts} if caller else facts,
         )
         await self._trail.append((event,))
 

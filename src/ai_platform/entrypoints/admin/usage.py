@@ -1,9 +1,9 @@
 """Admin endpoints of spending: usage by anything a call has, costs with a projection, where a caller stands."""
 
 import re
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 from msgspec.structs import asdict
 
@@ -20,8 +20,12 @@ from ai_platform.domain.money import to_usd
 from ai_platform.domain.permission import Permission
 from ai_platform.entrypoints.admin.endpoint import AdminRequest, Endpoint
 
-Names = Callable[[Collection[str]], Awaitable[Mapping[str, str]]]
-"""Ids of people -> what to call them; an id it does not know is left out."""
+
+class Names(Protocol):
+    """Ids of people -> what to call them; an id that the tenant does not know is left out."""
+
+    def __call__(self, principals: Collection[str], /, *, tenant: str) -> Awaitable[Mapping[str, str]]: ...
+
 
 FILTERS = ("person", "team", "model", "key", "project", "session", "agent", "upstream")
 PARAMETERS = frozenset({"by", "since", "until", "limit", *FILTERS})
@@ -58,14 +62,16 @@ class UsageRoutes:
         by = _choice(params.get("by", By.PERSON.value))
         since = moment(params.get("since", "month"), now, "since")
         until = moment(params["until"], now, "until") if "until" in params else now + 1
-        filters = Filters(tenant=request.principal.tenant, **{name: params.get(name) for name in FILTERS})
-        rows = await self._ledger.usage(by, since=since, until=until, filters=filters, limit=_limit(params))
+        filters = Filters(**{name: params.get(name) for name in FILTERS})
+        rows = await self._ledger.usage(
+            by, tenant=request.principal.tenant, since=since, until=until, filters=filters, limit=_limit(params)
+        )
         return {
             "by": by.value,
             "since": _iso(since),
             "until": _iso(until),
             "filters": {name: params[name] for name in FILTERS if name in params},
-            "rows": await self._shown(rows, by),
+            "rows": await self._shown(rows, by, request.principal.tenant),
             "total": _shown(total(rows)),
         }
 
@@ -89,7 +95,7 @@ class UsageRoutes:
                 "days_elapsed": heading.days_elapsed,
                 "days_in_month": heading.days_in_month,
             },
-            "top_users": await self._shown(costs.top, By.PERSON),
+            "top_users": await self._shown(costs.top, By.PERSON, request.principal.tenant),
             "budget": _standing(limit) if limit else None,
         }
 
@@ -113,10 +119,10 @@ class UsageRoutes:
         rows = self._budget.standing(principal)
         return {"person": principal.id, "team": principal.team, "limits": [_standing(row) for row in rows]}
 
-    async def _shown(self, rows: Sequence[UsageRow], by: By) -> list[dict[str, Any]]:
+    async def _shown(self, rows: Sequence[UsageRow], by: By, tenant: str) -> list[dict[str, Any]]:
         names: Mapping[str, str] = {}
         if by is By.PERSON and self._names is not None and rows:
-            names = await self._names([row.group for row in rows if row.group])
+            names = await self._names([row.group for row in rows if row.group], tenant=tenant)
         return [_shown(row) | {"name": names.get(row.group or "", row.group)} for row in rows]
 
 

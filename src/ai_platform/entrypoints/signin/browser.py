@@ -103,6 +103,7 @@ class Browser:
             result="signed in",
             roles=list(account.roles),
             team=account.team,
+            tenant=account.tenant,
         )
         self.signed_in += 1
         seconds = int(self._signon.settings.sessions.absolute_seconds)
@@ -135,10 +136,17 @@ class Browser:
             return forged()
         everywhere = bool(visit.form.get("everywhere"))
         account = session.account
-        await self._record("sign_out", visit, subject=account.id, email=account.email, everywhere=everywhere)
+        await self._record(
+            "sign_out",
+            visit,
+            subject=account.id,
+            email=account.email,
+            everywhere=everywhere,
+            tenant=account.tenant,
+        )
         await self._signon.sessions.end(self.session_cookie(visit))
         if everywhere:
-            await self._signon.end_all(account.id, "signed out everywhere")
+            await self._signon.end_all(account.id, "signed out everywhere", tenant=account.tenant)
         return Page(
             "Signed out",
             "<p>You are signed out here. You may still be signed in at your identity provider.</p>"

@@ -104,9 +104,10 @@ class ClaudeCode:
         starts = {period.value: window_of(period, now).start for period in Period}
         days = await self._ledger.usage(
             By.DAY,
+            tenant=caller.tenant,
             since=min(starts.values()),
             until=now + 1,
-            filters=Filters(tenant=caller.tenant, person=caller.id),
+            filters=Filters(person=caller.id),
             limit=40,
         )
         spent = {

@@ -70,6 +70,7 @@ class DevicePage:
             email=account.email,
             provider=account.provider,
             result="approved" if approve else "denied",
+            tenant=account.tenant,
         )
         cookie = self._browser.session_cookie(visit)
         provider_token = await self._signon.sessions.take_provider_token(cookie) if approve else None

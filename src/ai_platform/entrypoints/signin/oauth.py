@@ -102,6 +102,7 @@ class OAuth:
             provider=account.provider,
             grant=outcome.grant,
             result="signed in",
+            tenant=account.tenant,
         )
         self.issued += 1
         return _tokens(outcome)
