@@ -154,14 +154,16 @@ class BodyInspector:
         fresh += [self._leaf(body, parts, starts, index, offset) for index in sorted(short)]
         fresh += [leaf for index in sorted(numbers) for leaf in _numbers(parts, starts, index, offset)]
         fresh_hits: dict[int, list[Hit]] = {}
+        cut_short = self.scanner.cut_short
         for slot, hits in self.scanner.sweep([leaf.read() for leaf in fresh]):
             if slot < 0:
                 yield None
             else:
                 fresh_hits[slot] = hits
                 found.append((fresh[slot], hits))
-        for slot, key in enumerate(keys):
-            self._memo.put(key, fresh_hits.get(slot, []))
+        if self.scanner.cut_short == cut_short:  # else not all of what these texts hold is known
+            for slot, key in enumerate(keys):
+                self._memo.put(key, fresh_hits.get(slot, []))
         if found:
             self._locate(result, found, direction, team)
         if body.count(b'"text"', begin, end) > 1:

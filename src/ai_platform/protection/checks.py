@@ -2,13 +2,16 @@
 
 import math
 import re
-from collections import Counter
 
 
 def entropy(value: str) -> float:
     """Shannon entropy in bits per character."""
     size = len(value)
-    return -sum(n / size * math.log2(n / size) for n in Counter(value).values()) if size else 0.0
+    return (
+        math.log2(size) - sum(count * math.log2(count) for count in map(value.count, set(value))) / size
+        if size
+        else 0.0
+    )
 
 
 _STAND_INS = (

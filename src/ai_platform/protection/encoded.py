@@ -8,11 +8,14 @@ import re
 from base64 import b64decode
 from binascii import Error
 
-TRIGGER = r"(?:^|[^A-Za-z0-9+/_=-])[A-Za-z0-9+/_-]{20}"
-"""A run of twenty characters of base64; the trigger ends with its twentieth."""
+_ASCII = r"[A-Za-f][A-HQ-Xg-nw-z0-3][ABEFIJMNQRUVYZcdghklopstwx014589][A-Za-z0-9+/_-]"
+"""Four characters of base64 that stand for three of ASCII: the highest bit of each is nought."""
+
+TRIGGER = rf"(?:^|[^A-Za-z0-9+])(?:{_ASCII}){{5}}"
+"""A run that begins with the encoding of fifteen characters of ASCII; what else looks so is one in thirty thousand."""
 
 LEAD = 20
-LONGEST = 4096
+LONGEST = 256 * 1024
 
 _RUN = re.compile(rf"[A-Za-z0-9+/_-]{{20,{LONGEST}}}(?![A-Za-z0-9+/_-])={{0,2}}")
 _URL_SAFE = str.maketrans("-_", "+/")
@@ -28,7 +31,7 @@ def decoded_at(text: str, end: int) -> tuple[int, int, str] | None:
         return None
     try:
         plain = b64decode(run.translate(_URL_SAFE) + "=" * (-len(run) % 4), validate=True)
-        shown = plain.decode("utf-8")
+        shown = plain.decode("utf-16-le" if plain[1:2] == b"\0" else "utf-8")
     except (Error, ValueError):
         return None
     return (*match.span(), shown) if _is_text(shown) else None

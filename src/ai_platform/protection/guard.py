@@ -20,7 +20,7 @@ from ai_platform.protection.actions import plan_for
 from ai_platform.protection.body import BodyInspector, Inspected, Located, Memo, splice
 from ai_platform.protection.replace import Mint, replacement
 from ai_platform.protection.restore import restore_body
-from ai_platform.protection.scanner import Scanner
+from ai_platform.protection.scanner import Scanner, TooManyValues
 from ai_platform.protection.seen import MemorySeen, SeenValues
 from ai_platform.protection.sessions import Sessions
 from ai_platform.protection.settings import ProtectionSettings
@@ -160,7 +160,7 @@ class Guard:
         """The result of `steps`; others run in between. Raises Refused when the time is used up (fails closed)."""
         started = pause = self._clock.monotonic()
         result: Inspected | None = None
-        for step in steps:
+        for step in self._bounded(steps):
             result = step
             now = self._clock.monotonic()
             if now - started > self.settings.time_budget:
@@ -173,6 +173,14 @@ class Guard:
                 pause = self._clock.monotonic()
         assert result is not None
         return result
+
+    def _bounded(self, steps: Iterator[Inspected | None]) -> Iterator[Inspected | None]:
+        """Raises Refused when there are too many values (fails closed)."""
+        try:
+            yield from steps
+        except TooManyValues as error:
+            self.refused_unfinished += 1
+            raise Refused(Refusal.INSPECTION_FAILED, str(error), rule="protection.most_values") from None
 
     def _steps(self, principal: Principal, call: Call, inspector: BodyInspector) -> Iterator[Inspected | None]:
         if call.body.lstrip()[:1] in {b"{", b"["}:
@@ -189,9 +197,12 @@ class Guard:
             if inspector is None:
                 if len(self._inspectors) >= _MOST_PLANS:
                     self._inspectors.clear()
-                inspector = self._inspectors[plan] = BodyInspector(Scanner(plan, secret=self._secret), self._memo)
+                inspector = self._inspectors[plan] = BodyInspector(self._scanner(plan), self._memo)
             self._latest = (plan, inspector)
         return inspector
+
+    def _scanner(self, plan: ProtectionPlan) -> Scanner:
+        return Scanner(plan, secret=self._secret, most_values=self.settings.most_values)
 
     def _plan(self, plan: ProtectionPlan, upstreams: tuple[str, ...]) -> ProtectionPlan:
         if all(entry.upstream is None for entry in plan.actions):

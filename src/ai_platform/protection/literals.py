@@ -15,7 +15,7 @@ scan_string: Callable[[str, int, bool], tuple[str, int]] = decoder.scanstring  #
 _PIECE = re.compile(
     rb"[\x00-\x5b\x5d-\x7f]+"
     rb"|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u[0-9a-fA-F]{4}|\\."
-    rb"|[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}|[\x80-\xff]|\\",
+    rb"|(?:[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3})+|[\x80-\xff]|\\",
     re.DOTALL,
 )
 
@@ -61,6 +61,7 @@ def byte_offsets(raw: bytes, wanted: Iterable[int]) -> list[int]:
     found: list[int] = []
     pieces: Iterator[re.Match[bytes]] = _PIECE.finditer(raw)
     at = byte = length = size = 0
+    text = ""
     for offset in wanted:
         while at + length <= offset:
             piece = next(pieces, None)
@@ -68,8 +69,14 @@ def byte_offsets(raw: bytes, wanted: Iterable[int]) -> list[int]:
                 break
             at, byte = at + length, piece.start()
             size = piece.end() - byte
-            length = size if raw[byte] < 0x80 and raw[byte] != 0x5C else len(_decode_piece(piece.group()))
-        found.append(byte + (offset - at if length == size else 0) if offset < at + length else len(raw))
+            text = "" if raw[byte] < 0x80 and raw[byte] != 0x5C else _decode_piece(piece.group())
+            length = len(text) or size
+        if offset >= at + length:
+            found.append(len(raw))
+        elif length in (size, 1):
+            found.append(byte + (offset - at if length == size else 0))
+        else:
+            found.append(byte + len(text[: offset - at].encode("utf-8", "surrogateescape")))
     return found
 
 

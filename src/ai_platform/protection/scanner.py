@@ -4,15 +4,18 @@ Pure; knows nothing of bodies, streams or people. Above: body.py, stream.py, the
 """
 
 import re
+import sys
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from fnmatch import translate
 from hashlib import blake2b
-from operator import attrgetter
+from itertools import accumulate
+from operator import attrgetter, le
 
 from ai_platform.domain.finding import Action, Direction, Finding, ProtectionPlan, Severity, Tier
 from ai_platform.protection import encoded
 from ai_platform.protection.actions import REWRITING, resolve, wanted
+from ai_platform.protection.attention import VALUES, Purpose, purpose, shares
 from ai_platform.protection.checkdigits import digits_of
 from ai_platform.protection.custom import engine_for
 from ai_platform.protection.engine import SLICE, Trigger
@@ -27,19 +30,29 @@ _SHORT_VALUE = 64
 _MOST_HASHES = 2_000
 """Replayed values come with every turn; only so many, and only short ones, are kept beside the hash."""
 
-_STEP = 200
+_CHANGES = Purpose.CHANGES
+_STEP = 64
 """How many triggers are confirmed before others may run (well under a millisecond)."""
+
+
+class TooManyValues(Exception):
+    """A text holds more values that must not leave than one inspection handles (Scanner.most_values)."""
 
 
 class Scanner:
     """secret: key of the value hashes; empty = findings carry no hash (a local scan).
 
+    most_values: `sweep` gives up on texts with more of them; 0 = never.
+    cut_short: how often a text had so many values to record that the rest of them was not looked for (attention.py).
+
     Raises ValueError for a custom rule whose pattern cannot be used (a policy that loads has none).
     """
 
-    def __init__(self, plan: ProtectionPlan, *, secret: bytes = b"") -> None:
+    def __init__(self, plan: ProtectionPlan, *, secret: bytes = b"", most_values: int = 0) -> None:
         self.plan = plan
+        self._most_values = most_values or sys.maxsize
         self.engine = engine_for(plan.custom)
+        self.cut_short = 0
         self._secret = secret[:64]
         self._hashes: dict[tuple[str, str], str] = {}
         self._off = frozenset(
@@ -48,6 +61,19 @@ class Scanner:
             if not (rule_id in self.engine.added or wanted(probe.rule, plan))
         )
         self._allow = re.compile("|".join(translate(value) for value in plan.allow)) if plan.allow else None
+        purposes = {rule_id: purpose(probe.rule, plan) for rule_id, probe in self.engine.probes.items()}
+        self._dispatch = [
+            (
+                width,
+                tuple(
+                    (probe.locate, probe.rule, purposes[probe.rule.id])
+                    for probe in probes
+                    if self.looks_for(probe.rule)
+                ),
+            )
+            for width, probes in self.engine.dispatch
+        ]
+        self._keyed = blake2b(digest_size=8, key=self._secret)
         self._unfinished: dict[tuple[Direction, str | None], tuple[Unfinished, Unfinished]] = {}
         self._actions: dict[tuple[Direction, str | None], dict[str, Action]] = {}
 
@@ -68,8 +94,9 @@ class Scanner:
     def sweep(self, texts: Sequence[str]) -> Iterator[tuple[int, list[Hit]]]:
         """(index, hits) of the texts that have any; (-1, []) where the caller may let others run.
 
-        Small texts are scanned together, as one engine call costs more than a short text.
+        Small texts are scanned together, as one engine call costs more than a short text. Raises TooManyValues.
         """
+        left = shares(sum(map(len, texts)), self._most_values)
         batch: list[int] = []
         views: list[View | None] = []
         seen: list[str] = []
@@ -78,23 +105,26 @@ class Scanner:
             view = None if is_plain(text) else View(text)
             shown = text if view is None else view.text
             if len(shown) >= SLICE:
-                yield from self._sweep_large(index, shown, view)
+                yield from self._sweep_large(index, shown, view, left)
                 continue
             batch.append(index)
             views.append(view)
             seen.append(shown)
             size += len(shown)
             if size >= SLICE:
-                yield from self._sweep_batch(batch, seen, views)
+                yield from self._sweep_batch(batch, seen, views, left)
                 batch, seen, views, size = [], [], [], 0
         if batch:
-            yield from self._sweep_batch(batch, seen, views)
+            yield from self._sweep_batch(batch, seen, views, left)
 
     def settle(self, hits: list[Hit], direction: Direction, team: str | None) -> list[Hit]:
         """Sorted, non-overlapping: what changes the text wins over what is only recorded, then the surer tier."""
         if direction is Direction.OUTPUT:
             hits = [hit for hit in hits if not hit.encoded]
         if len(hits) == 1:
+            return hits
+        hits = sorted(hits, key=_START)
+        if all(map(le, map(_END, hits), map(_START, hits[1:]))):
             return hits
         taken: list[Hit] = []
         for group in clusters(hits):
@@ -152,36 +182,56 @@ class Scanner:
         plain = value if is_plain(value) else View(value).text
         digits = digits_of(plain)
         name = f"{rule.type}\0{digits if digits.isdigit() else plain}"
-        known = blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8, key=self._secret).hexdigest()
+        digest = self._keyed.copy()
+        digest.update(name.encode("utf-8", "surrogatepass"))
+        known = digest.hexdigest()
         if len(value) <= _SHORT_VALUE:
             if len(self._hashes) >= _MOST_HASHES:
                 self._hashes.clear()
             self._hashes[rule.type, value] = known
         return known
 
-    def confirm(self, text: str, triggers: Sequence[Trigger]) -> list[Hit]:
-        """The hits behind triggers found in `text` (a view)."""
+    def confirm(self, text: str, triggers: Sequence[Trigger], left: list[int]) -> list[Hit]:
+        """The hits behind triggers found in `text` (a view). left: see attention.shares; what is used is taken off."""
         hits: list[Hit] = []
-        dispatch, encoding = self.engine.dispatch, self.engine.encoding
+        dispatch, encoding, allow = self._dispatch, self.engine.encoding, self._allow
         for number, end in triggers:
             if number == encoding:
-                hits += self._inside(text, end)
+                hits += self._inside(text, end, left)
                 continue
             width, probes = dispatch[number]
-            for probe in probes:
-                span = probe.locate(text, end - width, end)
-                if span is not None and self.accepts(probe.rule, text, *span):
-                    hits.append(Hit(*span, probe.rule))
+            for locate, rule, why in probes:
+                if left[why] <= 0:
+                    if not left[why]:
+                        hits += self._cut_short(rule, end - width, end, left, why)
+                    continue
+                left[why] -= 1
+                span = locate(text, end - width, end)
+                if span is not None and (allow is None or allow.fullmatch(text[span[0] : span[1]]) is None):
+                    hits.append(Hit(span[0], span[1], rule))
+                    if why is _CHANGES:
+                        left[VALUES] -= 1
+        if left[VALUES] < 0:
+            raise TooManyValues(
+                f"The text holds more than {self._most_values:,} values that must not leave, too many to treat one by"
+                " one. Send less of it, or ask the operator to raise protection.most_values."
+            )
         return hits
 
-    def _inside(self, text: str, end: int) -> list[Hit]:
+    def _cut_short(self, rule: Rule, start: int, end: int, left: list[int], why: Purpose) -> list[Hit]:
+        """The last finding of a share that is used up: an alert that text was not looked at."""
+        self.cut_short += 1
+        left[why] = -1
+        return [Hit(start, end, rule)] if why is Purpose.ALERTS else []
+
+    def _inside(self, text: str, end: int, left: list[int]) -> list[Hit]:
         """What an encoded run holds: sure findings of what is worse than a warning, at the place of the whole run."""
         run = encoded.decoded_at(text, end)
         if run is None:
             return []
         start, stop, plain = run
         triggers = self.engine.triggers(plain.encode("latin-1", "replace"))
-        inner = self.confirm(plain, [trigger for trigger in triggers if trigger[0] != self.engine.encoding])
+        inner = self.confirm(plain, [trigger for trigger in triggers if trigger[0] != self.engine.encoding], left)
         return [
             Hit(start, stop, hit.rule, encoded=True)
             for hit in inner
@@ -223,42 +273,58 @@ class Scanner:
 
     def _all(self, text: str) -> list[Hit]:
         data = text.encode("latin-1", "replace")
-        return [hit for piece in self.engine.sliced(data) for hit in self.confirm(text, piece)]
+        left = shares(len(text), sys.maxsize)
+        return [hit for piece in self.engine.sliced(data) for hit in self.confirm(text, piece, left)]
 
-    def _sweep_large(self, index: int, text: str, view: View | None) -> Iterator[tuple[int, list[Hit]]]:
+    def _sweep_large(
+        self, index: int, text: str, view: View | None, left: list[int]
+    ) -> Iterator[tuple[int, list[Hit]]]:
         found: list[Hit] = []
         for piece in self.engine.sliced(text.encode("latin-1", "replace")):
             yield -1, []
             for start in range(0, len(piece), _STEP):
-                found += self.confirm(text, piece[start : start + _STEP])
+                found += self.confirm(text, piece[start : start + _STEP], left)
                 yield -1, []
         if found:
             yield index, _mapped(found, view)
 
     def _sweep_batch(
-        self, batch: list[int], texts: list[str], views: list[View | None]
+        self, batch: list[int], texts: list[str], views: list[View | None], left: list[int]
     ) -> Iterator[tuple[int, list[Hit]]]:
-        starts: list[int] = []
-        position = 0
-        for text in texts:
-            starts.append(position)
-            position += len(text) + 1
+        starts = list(accumulate((len(text) + 1 for text in texts), initial=0))
         found: dict[int, list[Hit]] = {}
-        dispatch = self.engine.dispatch
+        dispatch = self._dispatch
         for piece in self.engine.sliced("\0".join(texts).encode("latin-1", "replace")):
             yield -1, []
-            for count, (number, end) in enumerate(piece, 1):
-                slot = bisect_right(starts, end - 1) - 1
-                inner = end - starts[slot]
-                if dispatch[number][0] <= inner <= len(texts[slot]):  # else it spans two texts
-                    hits = self.confirm(texts[slot], ((number, inner),))
+            for slot, triggers in _by_text(piece, starts):
+                start, size = starts[slot], len(texts[slot])
+                # else it spans two texts
+                inner = [
+                    (number, end - start) for number, end in triggers if dispatch[number][0] <= end - start <= size
+                ]
+                for step in range(0, len(inner), _STEP):
+                    hits = self.confirm(texts[slot], inner[step : step + _STEP], left)
                     if hits:
                         found.setdefault(slot, []).extend(hits)
-                if not count % _STEP:
                     yield -1, []
         for slot, hits in found.items():
             yield batch[slot], _mapped(hits, views[slot])
         yield -1, []
+
+
+def _by_text(triggers: Iterable[Trigger], starts: Sequence[int]) -> Iterator[tuple[int, list[Trigger]]]:
+    """Triggers of joined texts, those of one text together. starts: where each text begins, and the end of all."""
+    found: dict[int, list[Trigger]] = {}
+    slot, begin, stop = -1, 0, 0
+    own: list[Trigger] = []
+    for trigger in triggers:
+        end = trigger[1]
+        if not begin < end <= stop:
+            slot = bisect_right(starts, end - 1) - 1
+            begin, stop = starts[slot], starts[slot + 1]
+            own = found.setdefault(slot, [])
+        own.append(trigger)
+    yield from found.items()
 
 
 def clusters(hits: Iterable[Hit]) -> Iterator[list[Hit]]:
@@ -279,6 +345,7 @@ def clusters(hits: Iterable[Hit]) -> Iterator[list[Hit]]:
 
 
 _START = attrgetter("start")
+_END = attrgetter("end")
 
 
 def _mapped(hits: list[Hit], view: View | None) -> list[Hit]:

@@ -11,6 +11,7 @@ class ProtectionSettings(msgspec.Struct, frozen=True, kw_only=True):
     memo_entries: literals whose result is remembered, per process.
     session_bytes: raw bodies kept to compare the next turn with, per process.
     vault_tokens, vault_hours: tokens that can be restored, per process, and for how long after they were last used.
+    most_values: values that must not leave in one body; one with more of them is refused (fail closed).
     seen_values: (person, value) pairs remembered as already blocked once, per process.
     """
 
@@ -18,6 +19,7 @@ class ProtectionSettings(msgspec.Struct, frozen=True, kw_only=True):
     slice_ms: float = 2.0
     memo_entries: int = 50_000
     session_bytes: int = 64 * 1024 * 1024
+    most_values: int = 10_000
     seen_values: int = 100_000
     vault_tokens: int = 50_000
     vault_hours: float = 24.0

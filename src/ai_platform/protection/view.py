@@ -32,9 +32,16 @@ _FOREIGN = re.compile(r"[^\x00-\x7f]+")
 _BACKSLASHED = re.compile(r"\\(?:u00[2-7]|x[2-7]|/)")
 _ENCODED = re.compile(r"%[2-7][0-9a-fA-F]")
 _HIDDEN = re.compile(f"[{_INVISIBLE}]")
-_ESCAPES = r"\\u00([2-7][0-9a-fA-F])|\\x([2-7][0-9a-fA-F])|%([2-7][0-9a-fA-F])|\\(/)"
-_SHRINKING_ASCII = re.compile(_ESCAPES)
-_SHRINKING = re.compile(rf"{_ESCAPES}|[{_INVISIBLE}]+")
+_ESCAPES = r"(?:\\u00[2-7][0-9a-fA-F])+|(?:\\x[2-7][0-9a-fA-F])+|(?:%[2-7][0-9a-fA-F])+|\\/"
+_WIDTHS = {"\\u": 6, "\\x": 4, "%": 3}
+_SINGLE = {"\\/": "/"} | {
+    mark + high + low: chr(int(high + low, 16))
+    for mark in ("\\u00", "\\x", "%")
+    for high in "234567"
+    for low in "0123456789abcdefABCDEF"
+}
+_SHRINKING_ASCII = re.compile(f"({_ESCAPES})")
+_SHRINKING = re.compile(rf"({_ESCAPES}|[{_INVISIBLE}]+)")
 _UNFINISHED = re.compile(rf"(?:\\(?:u[0-9a-fA-F]{{0,3}}|x[0-9a-fA-F]?)?|%[0-9a-fA-F]?|[{_INVISIBLE}])+\Z")
 
 
@@ -74,22 +81,28 @@ class View:
         return original - self._shift[low - 1] if low else original
 
     def _shrunk(self, text: str) -> str:
-        pieces: list[str] = []
-        position = shift = 0
-        size = 0
-        for match in (_SHRINKING_ASCII if text.isascii() else _SHRINKING).finditer(text):
-            pieces.append(text[position : match.start()])
-            size += match.start() - position
-            position = match.end()
-            code = match[1] or match[2] or match[3]
-            plain = chr(int(code, 16)) if code else match[4] or ""
-            if plain:
-                pieces.append(plain)
-                size += 1
-            shift += position - match.start() - len(plain)
+        pieces = (_SHRINKING_ASCII if text.isascii() else _SHRINKING).split(text)
+        shift = size = 0
+        for place in range(1, len(pieces), 2):
+            run = pieces[place]
+            length = len(run)
+            size += len(pieces[place - 1])
+            plain = _SINGLE.get(run)
+            count = 1
+            if plain is None:
+                width = _WIDTHS.get(run[:2]) or _WIDTHS.get(run[0])
+                if width is None:
+                    plain, count = "", 0
+                else:
+                    plain = bytes.fromhex(run.replace(run[: width - 2], "")).decode("latin-1")
+                    count = length // width
+                    self._at.extend(range(size + 1, size + count))
+                    self._shift.extend(range(shift + width - 1, shift + (width - 1) * count, width - 1))
+            pieces[place] = plain
+            size += count
+            shift += length - count
             self._at.append(size)
             self._shift.append(shift)
-        pieces.append(text[position:])
         return "".join(pieces)
 
 

@@ -31,17 +31,14 @@ def _cut(text: str, start: int, end: int) -> Span | None:
     length = _LENGTHS.get(text[start : start + 2].upper())
     if length is None:
         return None
-    plain: list[str] = []
-    for position in range(start, end):
-        char = text[position]
-        if char not in " -":
-            plain.append(char)
-            if len(plain) == length:
-                after = text[position + 1 : position + 2]
-                whole = "".join(plain).upper()
-                valid = not after.isalnum() and after != "_" and mod97(whole) and len(set(whole[4:])) > 2
-                return (start, position + 1) if valid else None
-    return None
+    stop = start + length
+    while stop <= end and (missing := length - (stop - start) + sum(map(text[start:stop].count, " -"))):
+        stop += missing
+    after = text[stop : stop + 1]
+    if stop > end or after.isalnum() or after == "_":
+        return None
+    whole = text[start:stop].replace(" ", "").replace("-", "").upper()
+    return (start, stop) if mod97(whole) and len(set(whole[4:])) > 2 else None
 
 
 def _iban(text: str, start: int, _end: int) -> Span | None:

@@ -15,7 +15,10 @@ _WORD_BACK = re.compile(
 
 def word_before(text: str, start: int) -> str:
     """The word a number is called by: `order` before `order no: 12`, lower case; empty when there is none."""
-    back = _WORD_BACK.match(text[max(0, start - 30) : start][::-1])
+    before = text[max(0, start - 30) : start]
+    if not before.rstrip("\"' \t\n\r\f\v:=#.-")[-1:].isalpha():
+        return ""
+    back = _WORD_BACK.match(before[::-1])
     return back.group("word")[::-1].lower() if back else ""
 
 
