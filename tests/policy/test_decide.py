@@ -10,7 +10,7 @@ from ai_platform.domain.errors import Denied
 from ai_platform.domain.permission import EVERYTHING, Permission
 from ai_platform.domain.principal import Principal
 from ai_platform.policy import Policy
-from ai_platform.policy.policy import PERMISSION_FOR
+from ai_platform.policy.grants import PERMISSION_FOR
 from ai_platform.policy.tools import OFFERS
 
 People = Callable[..., Principal]

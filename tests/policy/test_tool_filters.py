@@ -24,7 +24,7 @@ content_filters:
 def _refused(name: str, arguments: Any, policy: Policy = MISSION) -> str | None:
     """The rule that stopped the call, None when it may go on."""
     try:
-        policy.check_tool_use(name, msgspec.json.encode(arguments))
+        policy.filters.check_tool_use(name, msgspec.json.encode(arguments))
     except Denied as error:
         return error.rule
     return None
@@ -129,7 +129,7 @@ def test_the_strict_scope_reads_every_argument_of_every_tool():
 
 def test_the_refusal_says_which_tool_and_never_the_text():
     with pytest.raises(Denied) as refused:
-        MISSION.check_tool_use("mcp__postgres__query", b'{"sql": "DROP TABLE secret_name"}')
+        MISSION.filters.check_tool_use("mcp__postgres__query", b'{"sql": "DROP TABLE secret_name"}')
     assert refused.value.reason is Refusal.CONTENT_FILTER
     assert str(refused.value) == (
         "The call of the tool 'mcp__postgres__query' was stopped by the content filter"
@@ -142,13 +142,13 @@ def test_the_refusal_says_which_tool_and_never_the_text():
 def test_arguments_that_cannot_be_read_are_stopped_and_counted(arguments: bytes):
     policy = Policy.load("content_filters: {block_patterns: [{pattern: x, scope: sql}]}")
     with pytest.raises(Denied, match="not readable JSON"):
-        policy.check_tool_use("Bash", arguments)
+        policy.filters.check_tool_use("Bash", arguments)
     assert policy.filters.unreadable == 1
 
 
 def test_without_tool_filters_no_argument_is_read():
     policy = Policy.load("content_filters: {block_patterns: [{pattern: x, scope: general}]}")
-    policy.check_tool_use("Bash", b"not json")
+    policy.filters.check_tool_use("Bash", b"not json")
     assert not policy.filters_tool_use
     assert MISSION.filters_tool_use
 

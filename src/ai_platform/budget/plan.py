@@ -20,8 +20,15 @@ REQUESTS = {
 TOKENS = "usage_limits.per_user.tokens_per_day"
 TEAM_COST = "usage_limits.per_team.cost_per_month_usd"
 
-ALWAYS = ((Unit.TOKENS, Scope.USER, Period.DAY), (Unit.MICROS, Scope.TEAM, Period.MONTH))
-"""Counted for everybody, limit or not: a policy that is reloaded may set a limit at any moment."""
+ALWAYS = (
+    (Unit.TOKENS, Scope.USER, Period.DAY),
+    (Unit.MICROS, Scope.TEAM, Period.MONTH),
+    (Unit.MICROS, Scope.USER, Period.DAY),
+    (Unit.MICROS, Scope.USER, Period.MONTH),
+)
+"""Counted for everybody, limit or not: a policy that is reloaded may set a limit, or ask for it in a condition, at any
+moment.
+"""
 
 
 def owner_of(scope: Scope, principal: Principal) -> str | None:

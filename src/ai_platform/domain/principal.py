@@ -45,6 +45,7 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     id: stable identifier used in the ledger, the audit log and budgets.
     models: glob patterns this credential may use; empty = no restriction by the credential.
     tools: the same for MCP tools, `server/tool`.
+    narrowed: the credential may do less than its owner's roles; no rule of the policy widens it again.
     permissions: granted permissions, or {"*"}.
     groups: of the identity provider, those that the configuration names.
     """
@@ -63,6 +64,7 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     models: tuple[str, ...] = ()
     tools: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
+    narrowed: bool = False
 
     @property
     def signed_in(self) -> bool:

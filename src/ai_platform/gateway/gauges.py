@@ -23,6 +23,12 @@ def register_gauges(
     )
     meter.counter("aip_policy_reloads_total", "New policy versions taken.", lambda: policies.reloads)
     meter.counter("aip_policy_failures_total", "Policy versions refused.", lambda: policies.failures)
+    meter.counter(
+        "aip_policy_undecided_total",
+        "Calls refused because a condition of the policy could not be decided.",
+        lambda: {(rule,): count for rule, count in policies.undecided.items()},
+        labels=("rule",),
+    )
     meter.counter("aip_alerts_dropped_total", "Alerts dropped because a queue was full.", lambda: alerts.dropped)
     meter.counter("aip_alerts_failed_total", "Alerts that could not be delivered.", lambda: alerts.failed)
     meter.gauge(

@@ -83,6 +83,7 @@ class Gateway:
             upstreams = [target.name for target in route.targets]  # actions may differ by who will get the body
             record.inspection = inspection = await self._protection.inspect(caller, call, decision.plan, upstreams)
             call = call.with_body(inspection.body) if inspection.changed else call
+            record.decision = decision = policy.weigh(caller, call, decision, inspection.findings)
             record.estimate = estimate = self._cashier.estimate(caller, call, route)
             async with self._budget.hold(caller, call, decision.limits, estimate) as record.hold:
                 await record.admitted()  # durable, or the call does not happen

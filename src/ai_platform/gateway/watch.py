@@ -293,7 +293,7 @@ class ToolWatch:
     def stop(self) -> None:
         """Raises Denied when a filter forbids the arguments."""
         if self._name is not None and self._filtering:
-            self._policy.check_tool_use(self._name, "".join(self._parts).encode() or b"{}")
+            self._check(self._name, "".join(self._parts).encode() or b"{}")
         self._name = None
 
     def message(self, body: bytes) -> None:
@@ -306,4 +306,7 @@ class ToolWatch:
             if block.type == "tool_use":
                 self._record.tool_used(block.id, block.name)
                 if self._filtering:
-                    self._policy.check_tool_use(block.name, bytes(block.input))
+                    self._check(block.name, bytes(block.input))
+
+    def _check(self, name: str, arguments: bytes) -> None:
+        self._policy.check_tool_use(self._record.known_caller, self._record.call, name, arguments)

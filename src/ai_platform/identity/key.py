@@ -82,4 +82,5 @@ def principal_of(key: Key, reach: Reach) -> Principal:
         key_id=key.id,
         models=reach.models,
         tools=reach.tools,
+        narrowed=reach.narrowed,
     )

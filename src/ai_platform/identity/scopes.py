@@ -31,11 +31,12 @@ class RoleBook(Protocol):
 
 
 class Reach(msgspec.Struct, frozen=True):
-    """What a key may do: permissions, and globs of models and tools (empty = any)."""
+    """What a key may do: permissions, and globs of models and tools (empty = any). narrowed: less than its roles."""
 
     permissions: frozenset[str]
     models: tuple[str, ...]
     tools: tuple[str, ...]
+    narrowed: bool = False
 
 
 def reach_of(roles: Iterable[str], scopes: Iterable[str], book: RoleBook) -> Reach:
@@ -56,7 +57,7 @@ def reach_of(roles: Iterable[str], scopes: Iterable[str], book: RoleBook) -> Rea
         else:
             narrows = True
             narrowed |= _meaning(scope, book)
-    return Reach(_cut(granted, narrowed) if narrows else granted, tuple(models), tuple(tools))
+    return Reach(_cut(granted, narrowed) if narrows else granted, tuple(models), tuple(tools), narrows)
 
 
 def check_names(roles: Iterable[str], scopes: Iterable[str], book: RoleBook) -> None:

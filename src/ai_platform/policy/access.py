@@ -15,11 +15,15 @@ from ai_platform.policy.schema import AccessRule, AccessSection
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """rule: the key of the policy file (or the key's scope) that decided. allowed: what may be used instead."""
+    """rule: the key of the policy file (or the key's scope) that decided. allowed: what may be used instead.
+
+    final: a deny list or the key's scope decided, which no rule of the policy overrides.
+    """
 
     permitted: bool
     rule: str
     allowed: str = ""
+    final: bool = False
 
 
 class _List(msgspec.Struct, frozen=True):
@@ -56,7 +60,7 @@ class AccessLists:
         """Whether the lists let the caller use what is called so."""
         people = names_of(principal) if self._allow_users or self._deny_users else ()
         if denied := self._denied(principal, people, name):
-            return Verdict(False, denied.rule)
+            return Verdict(False, denied.rule, final=True)
         deciding = self._deciding(principal, people)
         if not deciding:
             return self._nothing_denied
@@ -64,11 +68,6 @@ class AccessLists:
             if each.globs.match(name):
                 return Verdict(True, each.rule)
         return Verdict(False, deciding[0].rule, ", ".join(str(each.globs) for each in deciding))
-
-    def denied_by(self, principal: Principal, name: str) -> str:
-        """The deny list that holds this name, empty when none does."""
-        found = self._denied(principal, names_of(principal) if self._deny_users else (), name)
-        return found.rule if found else ""
 
     def _denied(self, principal: Principal, people: tuple[str, ...], name: str) -> _List | None:
         lists = (

@@ -10,14 +10,16 @@ from ai_platform.documents import Document, read
 from ai_platform.documents.errors import Problem
 from ai_platform.domain.decision import Limits
 from ai_platform.domain.finding import ProtectionPlan
+from ai_platform.policy.conditions import Rules, rules_of
 from ai_platform.policy.filters import ContentFilters, Filter
+from ai_platform.policy.gates import Gates, gates_of, named_problem
 from ai_platform.policy.limits import HIGHEST_USD, limits_of, team_limits
 from ai_platform.policy.models import ModelAccess
 from ai_platform.policy.notices import Line, unenforced
 from ai_platform.policy.patterns import BadPattern, Expression, check_pattern
 from ai_platform.policy.plan import Catalogue, plan_of
 from ai_platform.policy.roles import Roles
-from ai_platform.policy.schema import NamedPolicy, PolicyFile, UsageLimits
+from ai_platform.policy.schema import PolicyFile, UsageLimits
 from ai_platform.policy.tools import ToolAccess
 
 DEFAULT_CONTACT = "Ask an administrator of this platform."
@@ -35,6 +37,8 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     models: ModelAccess
     tools: ToolAccess
     filters: ContentFilters
+    rules: Rules
+    gates: Gates
     limits: Limits
     team_limits: dict[str, Limits]
     plan: ProtectionPlan
@@ -64,7 +68,11 @@ def compile_policy(
     roles, roles_bytes = (roles or Roles({}), b"") if folder is None else _roles(document, folder)
     digest = hashlib.sha256(text.encode("utf-8", "replace") + roles_bytes).hexdigest()
     version = f"{value.version or 'unnamed'}+{digest[:12]}"
-    plan, problems = plan_of(document, version, catalogue or Catalogue())
+    catalogue = catalogue or Catalogue()
+    plan, problems = plan_of(document, version, catalogue)
+    rules, mistakes = rules_of(document, catalogue)
+    gates, more = gates_of(document, catalogue)
+    problems += [*mistakes, *more]
     problems += [*_filter_problems(document), *_limit_problems(document), *_policy_problems(document)]
     problems += [*_access_problems(document, roles)]
     if problems:
@@ -80,6 +88,8 @@ def compile_policy(
         models=ModelAccess(value.models),
         tools=ToolAccess(value.tools),
         filters=_content_filters(document, contact),
+        rules=rules,
+        gates=gates,
         limits=limits,
         team_limits=team_limits(value.teams, limits),
         plan=plan,
@@ -161,20 +171,8 @@ def _policy_problems(document: Document[PolicyFile]) -> Iterator[Problem]:
         if first != index:
             line = document.position("policies", first).line
             yield document.problem(f"The policy '{policy.name}' is already written in line {line}.", *path, "name")
-        if sentence := _named_problem(policy):
+        if sentence := named_problem(policy):
             yield document.problem(sentence, *path)
-
-
-def _named_problem(policy: NamedPolicy) -> str:
-    scans = (policy.scan_input, policy.scan_output, policy.block_on_match, policy.alert_security_team)
-    approval = bool(policy.resources or policy.approvers)
-    if policy.requires_approval and not (policy.approvers and policy.resources):
-        return f"The policy '{policy.name}' requires approval, so it needs 'resources' and 'approvers'."
-    if approval and not policy.requires_approval:
-        return f"The policy '{policy.name}' names resources or approvers without 'requires_approval: true'."
-    if policy.requires_approval is None and all(switch is None for switch in scans):
-        return f"The policy '{policy.name}' says nothing: give it scan_input, scan_output or requires_approval."
-    return ""
 
 
 def _access_problems(document: Document[PolicyFile], roles: Roles) -> Iterator[Problem]:

@@ -21,10 +21,10 @@ class ModelAccess:
         if not self.restricts and not principal.models:
             return _UNRESTRICTED
         if model is None or len(model) > LONGEST_NAME:
-            return Verdict(False, "models")
+            return Verdict(False, "models", final=True)
         plain = plain_model(model)
         if principal.models and not (scope := key_scope(principal.models)).match(plain):
-            return Verdict(False, "key scope", str(scope))
+            return Verdict(False, "key scope", str(scope), final=True)
         if not self.restricts:
             return Verdict(True, "key scope")
         return self._lists.judge(principal, plain)

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from ai_platform.domain.approval import Covers
 from ai_platform.domain.finding import CustomRule, RuleAction
 
 Count = Annotated[int, msgspec.Meta(ge=0)] | Literal["unlimited"] | None
@@ -100,8 +101,26 @@ class AuditSection(msgspec.Struct, frozen=True, kw_only=True):
     ] = ()
 
 
+class Effect(StrEnum):
+    ALLOW = "allow"
+    DENY = "deny"
+
+
+class RuleEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """A rule with a condition in CEL. priority: of several that hold, the highest is named; deny comes before allow."""
+
+    name: Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
+    effect: Effect
+    when: str
+    message: str = ""
+    priority: int = 0
+
+
 class NamedPolicy(msgspec.Struct, frozen=True, kw_only=True):
-    """One entry of the short form: either scan_* / block_on_match / alert_security_team, or an approval."""
+    """One entry of the short form: either scan_* / block_on_match / alert_security_team, or an approval.
+
+    when: a condition in CEL that must hold too. covers: what one consent is for.
+    """
 
     name: Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
     scan_input: bool | None = None
@@ -111,6 +130,8 @@ class NamedPolicy(msgspec.Struct, frozen=True, kw_only=True):
     resources: tuple[str, ...] = ()
     requires_approval: bool | None = None
     approvers: tuple[str, ...] = ()
+    when: str | None = None
+    covers: Covers | None = None
 
 
 class AccessRule(msgspec.Struct, frozen=True, kw_only=True):
@@ -144,6 +165,7 @@ class PolicyFile(msgspec.Struct, frozen=True, kw_only=True):
     content_filters: ContentFilterSection = ContentFilterSection()
     audit: AuditSection = AuditSection()
     policies: tuple[NamedPolicy, ...] = ()
+    rules: tuple[RuleEntry, ...] = ()
     models: AccessSection = AccessSection()
     tools: AccessSection = AccessSection()
     protection: ProtectionSection = ProtectionSection()

@@ -7,6 +7,7 @@ Above: gateway, entrypoints. Below: policy.
 
 import asyncio
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from pwd import getpwuid
@@ -16,11 +17,13 @@ import msgspec
 from ai_platform.documents import load, read_text
 from ai_platform.domain.clock import Clock
 from ai_platform.domain.errors import ConfigError
+from ai_platform.domain.principal import Principal
 from ai_platform.policy.compile import roles_path
 from ai_platform.policy.plan import Catalogue
 from ai_platform.policy.policy import Policy
 from ai_platform.policy.schema import PolicyFile
 from ai_platform.policy.settings import PolicySettings
+from ai_platform.policy.view import Spent, Surroundings
 
 BUILT_IN = """\
 version: built-in
@@ -28,6 +31,10 @@ security:
   pii_detection: {enabled: true, block_on_match: true, alert_security_team: true}
 """
 """In force where no file says otherwise: sensitive data is found and blocked; no usage limits."""
+
+
+MOST_COUNTED = 1000
+"""Rules whose failures are counted one by one, over the life of the process."""
 
 
 class _Look(msgspec.Struct, frozen=True):
@@ -58,7 +65,8 @@ class PolicyChange(msgspec.Struct, frozen=True, kw_only=True):
 class PolicyStore:
     """current: the version in force. last_error: of the file as it is now, None when it is in force.
 
-    reloads, failures: how often a new version was taken, and refused.
+    reloads, failures: how often a new version was taken, and refused. undecided: calls refused because a condition
+    could not be decided, by rule. spent: who knows what somebody has spent; without it conditions read 0.
     """
 
     def __init__(
@@ -87,11 +95,14 @@ class PolicyStore:
         self.last_error: ConfigError | None = None
         self.reloads = 0
         self.failures = 0
+        self.undecided: Counter[str] = Counter()
+        self.spent: Callable[[Principal], Spent] | None = None
+        self._surroundings = Surroundings(clock.now, self._spent, self._count_undecided)
         self.current = Policy.load(BUILT_IN, name="built-in", catalogue=catalogue)
         self._seen = _Look(None)
         if self._path is not None:
             self._seen = self._read(self._path)
-            self.current = Policy.load(self._path, catalogue=catalogue)
+            self.current = Policy.load(self._path, catalogue=catalogue, surroundings=self._surroundings)
         self.loaded_at = clock.now()
 
     @property
@@ -110,6 +121,13 @@ class PolicyStore:
 
     def role_names(self) -> tuple[str, ...]:
         return self.current.roles.names()
+
+    def _spent(self, principal: Principal) -> Spent:
+        return self.spent(principal) if self.spent else Spent()
+
+    def _count_undecided(self, rule: str) -> None:
+        if rule in self.undecided or len(self.undecided) < MOST_COUNTED:
+            self.undecided[rule] += 1
 
     def check(self, text: str) -> Policy:
         """Compile a text as if it were the policy file, with the roles in force. Raises ConfigError."""
@@ -140,7 +158,9 @@ class PolicyStore:
             return None
         look = self._read(path)  # before compiling: what changes meanwhile is seen the next time
         try:
-            outcome: Policy | ConfigError = Policy.load(path, catalogue=self._catalogue)
+            outcome: Policy | ConfigError = Policy.load(
+                path, catalogue=self._catalogue, surroundings=self._surroundings
+            )
         except ConfigError as error:
             outcome = error
         return msgspec.structs.replace(look, outcome=outcome)

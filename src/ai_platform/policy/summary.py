@@ -5,10 +5,13 @@ from typing import Any
 
 import msgspec
 
+from ai_platform.domain.approval import Covers
 from ai_platform.domain.decision import Limits
 from ai_platform.domain.finding import ProtectionPlan
 from ai_platform.domain.money import to_usd
 from ai_platform.policy.compile import Parts
+from ai_platform.policy.conditions import Condition, Rules
+from ai_platform.policy.gates import Gates
 from ai_platform.policy.notices import ENFORCED
 from ai_platform.policy.schema import AccessRule, AccessSection
 
@@ -27,6 +30,8 @@ def summary(parts: Parts) -> list[Row]:
         *_access("models", "no model", parts.file.models),
         *_access("tools", "no tool", parts.file.tools),
         *_filters(parts),
+        *_rules(parts.rules),
+        *_gates(parts.gates),
     ]
     rows += [
         {"rule": line.key, "effect": line.says, "status": line.status, "where": line.where} for line in parts.notices
@@ -89,3 +94,22 @@ def _filters(parts: Parts) -> Iterator[Row]:
     for index, each in enumerate(parts.file.content_filters.block_patterns):
         name = each.name or f"content_filters.block_patterns[{index}]"
         yield _row(name, f"{each.scope.value}: {each.pattern}")
+
+
+def _rules(rules: Rules) -> Iterator[Row]:
+    for rule in rules.rules:
+        when = " ".join(rule.condition.source.split())
+        yield _row(f"rules.{rule.name}", f"{rule.effect.value} {_asked(rule.condition)} when {when}")
+
+
+def _asked(condition: Condition) -> str:
+    what = "tool calls" if condition.about_tools else "calls"
+    return f"{what}, once they are inspected," if condition.about_content else what
+
+
+def _gates(gates: Gates) -> Iterator[Row]:
+    for gate in gates.gates:
+        what = ", ".join(gate.resources) or "calls"
+        when = f" when {' '.join(gate.condition.source.split())}" if gate.condition else ""
+        each = "a session" if gate.demand.covers is Covers.SESSION else "each call"
+        yield _row(gate.demand.rule, f"{what}{when}: {each} needs the consent of {' or '.join(gate.demand.approvers)}")

@@ -57,14 +57,15 @@ _SPACES = re.compile(r"\s+")
 
 class Surfaces:
     """texts: everything in the arguments. database: the texts of a call that reaches a database (its name first),
-    empty otherwise. statements: those texts as a SQL parser reads them, see `_as_sql`.
+    empty otherwise. statements: those texts as a SQL parser reads them, see `_as_sql`. commands: texts that are run.
     """
 
-    __slots__ = ("database", "statements", "texts")
+    __slots__ = ("commands", "database", "statements", "texts")
 
     def __init__(self, name: str, arguments: Any) -> None:
         pairs = list(_leaves(arguments))
         self.texts = [text for _, text in pairs]
+        self.commands = [text for key, text in pairs if key.lower() in _SHELL_KEYS]
         self.database = self._reaching(name, pairs)
         self.statements = [form for text in self.database[1:] for form in _as_sql(text)]
 

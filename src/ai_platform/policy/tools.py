@@ -41,18 +41,15 @@ class ToolAccess:
         target = f"{server}/{name}"
         permission = offer.permission(server, name)
         if not server or not name or len(target) > LONGEST_TARGET:
-            return Verdict(False, "tools")
+            return Verdict(False, "tools", final=True)
         if not within_key(principal, target):
-            return Verdict(False, "key scope", ", ".join(principal.tools))
+            return Verdict(False, "key scope", ", ".join(principal.tools), final=True)
+        listed = self._lists.judge(principal, target.lower()) if self._lists.restricts else None
+        if listed is not None and listed.final:
+            return listed
         if not grants(principal.permissions, permission):
             return Verdict(False, f"permission {permission}")
-        if not self._lists.restricts:
-            return Verdict(True, f"permission {permission}")
-        return self._lists.judge(principal, target.lower())
-
-    def denied_by(self, principal: Principal, target: str) -> str:
-        """The deny list that holds `SERVER/NAME`, empty when none does."""
-        return self._lists.denied_by(principal, target.lower()) if self._lists.restricts else ""
+        return listed or Verdict(True, f"permission {permission}")
 
 
 def within_key(principal: Principal, target: str) -> bool:
