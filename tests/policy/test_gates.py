@@ -14,8 +14,6 @@ from ai_platform.policy import Policy
 People = Callable[..., Principal]
 Calls = Callable[..., Call]
 
-pytestmark = pytest.mark.requirement("PO-6")
-
 MISSION = Policy.load("""
 policies:
   - {name: "PII Detection", scan_input: true, scan_output: true, block_on_match: true, alert_security_team: true}
@@ -151,4 +149,3 @@ def test_arguments_that_cannot_be_read_are_refused_where_consent_depends_on_them
 def test_a_check_says_whose_consent_is_needed():
     rows = {row["rule"]: row["effect"] for row in MISSION.summary()}
     assert rows["Production Access"] == "prod-db, prod-api: each call needs the consent of security-team"
-    assert MISSION.notices == ()

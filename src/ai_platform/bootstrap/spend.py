@@ -7,6 +7,8 @@ from ai_platform.bootstrap.base import Base
 from ai_platform.budget import Budget, Ledger
 from ai_platform.budget.spending import Interrupted
 from ai_platform.domain.identifiers import new_id
+from ai_platform.domain.principal import Principal
+from ai_platform.policy.view import Spent
 
 
 async def spend_of(base: Base) -> tuple[Ledger, Budget]:
@@ -26,4 +28,16 @@ async def spend_of(base: Base) -> tuple[Ledger, Budget]:
     found(await ledger.recover())
     base.stack.push_async_callback(ledger.lease.release)
     await base.in_background(ledger.lease.keep(found), "process lease")
+    base.policies.spent = lambda principal: _spent(budget, principal)
     return ledger, budget
+
+
+def _spent(budget: Budget, principal: Principal) -> Spent:
+    """For conditions of the policy: what is spent, with what calls under way hold."""
+    rows = {(row.unit, row.scope, row.period): row.spent + row.held for row in budget.standing(principal)}
+    return Spent(
+        user_tokens_today=rows.get(("tokens", "user", "day"), 0),
+        user_today=rows.get(("micros", "user", "day"), 0),
+        user_month=rows.get(("micros", "user", "month"), 0),
+        team_month=rows.get(("micros", "team", "month"), 0),
+    )
