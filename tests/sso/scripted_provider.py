@@ -7,12 +7,19 @@ import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from joserfc import jwt
 from joserfc.jwk import RSAKey
+
+
+@lru_cache
+def _key() -> RSAKey:
+    """Made once: it takes long."""
+    return RSAKey.generate_key(2048, {"kid": "one", "use": "sig"})
 
 
 def part(content: bytes) -> str:
@@ -24,7 +31,7 @@ class ScriptedProvider:
 
     def __init__(self, port: int) -> None:
         self.issuer = f"http://127.0.0.1:{port}"
-        self.key = RSAKey.generate_key(2048, {"kid": "one", "use": "sig"})
+        self.key = _key()
         self.shown: list[dict[str, Any]] = [dict(self.key.as_dict(private=False))]
         self.answers: dict[str, tuple[int, Any]] = {}
         self.headers: dict[str, str] = {}

@@ -8,13 +8,14 @@ import msgspec
 from ai_platform.bootstrap.base import Base
 from ai_platform.identity import Authenticator, Keys
 from ai_platform.sso import SignOn
+from ai_platform.sso.services import Services
 from ai_platform.sso.signon import Keys as SignOnKeys
 
 PEPPER = "platform keys"
 
 
 class Callers(msgspec.Struct, frozen=True, kw_only=True):
-    """signon: None without a provider. admin_key: "" when it was made elsewhere; is_new: it was made just now."""
+    """signon: None when nobody can sign in. admin_key: "" when it was made elsewhere; is_new: it was made just now."""
 
     authenticator: Authenticator
     keys: Keys
@@ -41,9 +42,9 @@ async def callers_of(base: Base) -> Callers:
 
 
 async def _signon(base: Base) -> SignOn | None:
-    """Sign-in, when a provider is configured; it knows the ended grants before the first call comes."""
+    """Sign-in, when a provider or an issuer is configured; it knows the ended grants before the first call comes."""
     settings, secret = base.settings.sso, base.secret
-    if not settings.providers:
+    if not settings.providers and not settings.federation:
         return None
     keys = SignOnKeys(
         pepper=secret.derive("sign-in hashes"), seal=secret.derive("sign-in seal"), sign=secret.derive("access tokens")
@@ -61,6 +62,10 @@ async def _signon(base: Base) -> SignOn | None:
     await signon.tokens.watch(base.system)
     await base.in_background(signon.run(base.system), "sign-in watch")
     return signon
+
+
+def services_of(base: Base) -> Services:
+    return Services(base.database, base.clock, base.settings.sso.federation)
 
 
 async def _admin_key(keys: Keys, data: Path) -> tuple[str, bool]:

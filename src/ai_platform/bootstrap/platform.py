@@ -5,7 +5,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from ai_platform.audit.reader import AuditReader
 from ai_platform.bootstrap.base import Base, base_of
-from ai_platform.bootstrap.callers import Callers, callers_of
+from ai_platform.bootstrap.callers import Callers, callers_of, services_of
 from ai_platform.bootstrap.inspection import guard_of
 from ai_platform.bootstrap.serving import checks_of, serving, url_of, write_run_file
 from ai_platform.bootstrap.spend import spend_of
@@ -18,6 +18,7 @@ from ai_platform.entrypoints.admin.endpoint import Endpoint
 from ai_platform.entrypoints.admin.keys import endpoints as key_endpoints
 from ai_platform.entrypoints.admin.policy import endpoints as policy_endpoints
 from ai_platform.entrypoints.admin.router import AdminRouter
+from ai_platform.entrypoints.admin.service_accounts import endpoints as service_account_endpoints
 from ai_platform.entrypoints.admin.usage import endpoints as usage_endpoints
 from ai_platform.entrypoints.asgi import Application
 from ai_platform.entrypoints.errors import shape_of
@@ -119,6 +120,7 @@ async def running_platform(
         endpoints = [
             *audit_endpoints(reader),
             *key_endpoints(callers.keys),
+            *service_account_endpoints(services_of(base), callers.signon, callers.keys),
             *policy_endpoints(base.policies),
             *usage_endpoints(ledger, budget, clock, names=callers.keys.names),
         ]

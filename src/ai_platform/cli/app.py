@@ -13,6 +13,7 @@ from ai_platform.cli.doctor import doctor
 from ai_platform.cli.keys import app as keys
 from ai_platform.cli.policy import app as policy
 from ai_platform.cli.scan import ScanCommand, scan
+from ai_platform.cli.service_accounts import app as service_accounts
 from ai_platform.cli.sign_in import login, logout, token, whoami
 from ai_platform.cli.up import up
 from ai_platform.cli.usage import prices, usage
@@ -49,6 +50,7 @@ app.command()(logout)
 app.command()(token)
 app.add_typer(connect, name="connect")
 app.add_typer(keys, name="keys")
+app.add_typer(service_accounts, name="service-accounts")
 app.add_typer(policy, name="policy")
 app.command(cls=ScanCommand)(scan)
 app.command()(usage)

@@ -1,13 +1,16 @@
-"""`ai-platform login`, `whoami`, `logout` and `token`: a person's own short-lived credential, without a key."""
+"""`ai-platform login`, `whoami`, `logout` and `token`: a short-lived credential of a person or a job, without a key."""
 
+import os
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.text import Text
 
-from ai_platform.cli.output import Json, emit_json, explained
+from ai_platform.cli.output import Json, emit_json, explained, fail
 from ai_platform.client import AdminClient
+from ai_platform.client.federated import Federated
 from ai_platform.client.sign_in import SignIn
 
 
@@ -61,8 +64,33 @@ def logout(*, as_json: Json = False) -> None:
         Console(soft_wrap=True).print(Text(f"Signed out at {url}."))
 
 
-def token() -> None:
-    """Print an access token that is good for at least a minute, renewed when needed; for apiKeyHelper and scripts."""
+def token(
+    *,
+    federated: Annotated[
+        bool,
+        typer.Option("--federated", help="As a service account, with the token of GitHub Actions or --token-file."),
+    ] = False,
+    token_file: Annotated[
+        Path | None, typer.Option(help="File with a token of another issuer. Means --federated.", show_default=False)
+    ] = None,
+    audience: Annotated[
+        str, typer.Option(help="What GitHub Actions is asked a token for. [default: the platform's address]")
+    ] = "",
+    url: Annotated[
+        str | None,
+        typer.Option(help="With --federated: address of the platform.", envvar="AI_PLATFORM_URL", show_default=False),
+    ] = None,
+) -> None:
+    """Print an access token that is good for at least a minute, renewed when needed; for apiKeyHelper and scripts.
+
+    Of the person who signed in with `ai-platform login`, or with --federated of the service account that the
+    platform gives to the job this runs in. No key is needed in CI then.
+    """
     with explained():
-        _, text = SignIn().token()
+        if federated or token_file is not None:
+            if url is None:
+                fail("--federated needs the platform's address: --url or AI_PLATFORM_URL.", code=2)
+            text = Federated(url, environ=os.environ, audience=audience, token_file=token_file).token()
+        else:
+            _, text = SignIn().token()
     typer.echo(text)

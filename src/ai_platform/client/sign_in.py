@@ -5,11 +5,10 @@ Above: cli. Below: httpx2.
 """
 
 import contextlib
-import fcntl
 import json
 import os
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ import httpx2
 
 from ai_platform import __version__
 from ai_platform.client.admin import ClientError
+from ai_platform.client.files import locked, write_private_text
 
 DEVICE_CODE = "urn:ietf:params:oauth:grant-type:device_code"
 FRESH_SECONDS = 60.0
@@ -55,7 +55,7 @@ class SignIn:
             answer = self._post(f"{url}/oauth/token", form)
             error = answer.get("error")
             if error is None:
-                with self._locked():
+                with locked(self._file):
                     self._keep(url, answer)
                 return {"url": url, "email": answer.get("email")}
             if error == "slow_down":
@@ -67,7 +67,7 @@ class SignIn:
 
     def token(self) -> tuple[str, str]:
         """(url, access token with at least a minute left). Raises ClientError: sign in first, or again."""
-        with self._locked():
+        with locked(self._file):
             kept = self._read()
             if kept["expires_at"] - time.time() < FRESH_SECONDS:
                 form = {"grant_type": "refresh_token", "refresh_token": kept["refresh_token"]}
@@ -89,7 +89,7 @@ class SignIn:
 
     def logout(self) -> str:
         """End the sign-in there and forget it here, also when nothing answers there. The platform's address."""
-        with self._locked():
+        with locked(self._file):
             kept = self._read()
             self._file.unlink()
         with contextlib.suppress(ClientError):
@@ -127,19 +127,5 @@ class SignIn:
             "refresh_token": answer["refresh_token"],
             "expires_at": time.time() + float(answer["expires_in"]),
         }
-        temporary = self._file.with_name(f".{self._file.name}.{os.getpid()}")
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            json.dump(kept, file)
-        temporary.replace(self._file)
+        write_private_text(self._file, json.dumps(kept))
         return kept
-
-    @contextlib.contextmanager
-    def _locked(self) -> Generator[None]:
-        self._file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        descriptor = os.open(self._file.with_suffix(".lock"), os.O_WRONLY | os.O_CREAT, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(descriptor)

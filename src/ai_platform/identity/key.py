@@ -68,6 +68,11 @@ def key_of(row: Any) -> Key:
     )
 
 
+def service_handle(name: str) -> str:
+    """What makes a service account the same principal again, whether it comes with a key or with another token."""
+    return f"service:{name.lower()}"
+
+
 def principal_of(key: Key, reach: Reach) -> Principal:
     return Principal(
         id=key.principal_id,

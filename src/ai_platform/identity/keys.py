@@ -17,7 +17,7 @@ from ai_platform.domain.identifiers import new_id
 from ai_platform.domain.permission import EVERYTHING
 from ai_platform.domain.principal import HOME, Principal, PrincipalKind
 from ai_platform.identity.expiry import parse_expiry
-from ai_platform.identity.key import SELECT, Key, key_of
+from ai_platform.identity.key import SELECT, Key, key_of, service_handle
 from ai_platform.identity.scopes import Reach, RoleBook, check_names, exceeds, reach_of
 from ai_platform.identity.token import new_token
 from ai_platform.stores.postgres import Database, Duplicate
@@ -119,8 +119,7 @@ class Keys:
 
     async def _principal(self, connection: Any, tenant: str, kind: PrincipalKind, owner: str, email: str | None) -> str:
         """The id of this person or service account, made on first sight."""
-        prefix = "service:" if kind is PrincipalKind.SERVICE else "name:"
-        handle = email if email and kind is PrincipalKind.PERSON else f"{prefix}{owner.lower()}"
+        handle = email or f"name:{owner.lower()}" if kind is PrincipalKind.PERSON else service_handle(owner)
         fresh = new_id("svc" if kind is PrincipalKind.SERVICE else "usr", self._clock.now())
         await connection.execute(
             "INSERT INTO principals (id, tenant, kind, handle, name, email) VALUES ($1, $2, $3, $4, $5, $6)"

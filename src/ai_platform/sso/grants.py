@@ -16,7 +16,7 @@ import msgspec
 
 from ai_platform.domain.clock import Clock
 from ai_platform.domain.identifiers import new_id
-from ai_platform.sso.devices import Approved
+from ai_platform.sso.devices import Request
 from ai_platform.sso.people import Account
 from ai_platform.sso.rows import moment
 from ai_platform.sso.settings import TokenSettings
@@ -62,26 +62,31 @@ class Grants:
         self._settings = settings
         self.reused = 0
 
-    async def begin(self, approved: Approved) -> Refreshed:
+    async def begin(
+        self,
+        account: Account,
+        request: Request,
+        *,
+        provider_token: str | None = None,
+        seconds: float | None = None,
+        refreshable: bool = True,
+    ) -> Refreshed:
+        """seconds: how long it lasts, None = as configured. refreshable: False = the refresh token is never taken."""
         now = self._clock.now()
         salt = os.urandom(32)
-        grant = Grant(
-            id=new_id("grt", now),
-            account=approved.account,
-            provider_token=approved.provider_token,
-            checked_at=now,
-        )
-        await self._database.within(grant.account.tenant).execute(
+        grant = Grant(id=new_id("grt", now), account=account, provider_token=provider_token, checked_at=now)
+        await self._database.within(account.tenant).execute(
             "INSERT INTO sso_grants (id, principal_id, account, request, salt, provider_token, created_at, rotated_at,"
-            " checked_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $7, $7, $8)",
+            " checked_at, expires_at, refreshable) VALUES ($1, $2, $3, $4, $5, $6, $7, $7, $7, $8, $9)",
             grant.id,
             grant.account.id,
             msgspec.to_builtins(grant.account),
-            msgspec.to_builtins(approved.request),
+            msgspec.to_builtins(request),
             salt,
-            approved.provider_token,
+            provider_token,
             moment(now),
-            moment(now + self._settings.sign_in_seconds),
+            moment(now + (self._settings.sign_in_seconds if seconds is None else seconds)),
+            refreshable,
         )
         return Refreshed(grant, self._text(grant.id, 1, salt))
 
@@ -179,6 +184,8 @@ class Grants:
         if row is None or not hmac.compare_digest(self._text(shape[1], generation, row["salt"]), text):
             return Ended.UNKNOWN
         now = self._clock.now()
+        if not row["refreshable"]:
+            return Ended.UNKNOWN
         if row["revoked_at"] is not None:
             return Ended.REVOKED
         if row["expires_at"].timestamp() <= now:

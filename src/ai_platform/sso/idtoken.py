@@ -6,6 +6,7 @@ It asks nobody: keys come from the caller. Above: provider. Below: joserfc (JOSE
 import base64
 import binascii
 import hmac
+import math
 from typing import Any, NamedTuple
 
 import msgspec
@@ -48,7 +49,15 @@ def head_of(token: str, expected: Expected) -> Head:
         part = token.split(".", 1)[0]
         head: Any = msgspec.json.decode(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
         algorithm, kid = head["alg"], head.get("kid")
-    except (ValueError, binascii.Error, msgspec.DecodeError, KeyError, TypeError, AttributeError) as error:
+    except (
+        ValueError,
+        binascii.Error,
+        msgspec.DecodeError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+    ) as error:
         raise refused("it is not a signed token") from error
     if not isinstance(algorithm, str) or algorithm not in expected.algorithms:
         raise refused(f"it is signed with {str(algorithm)[:20]!r}, which is not allowed")
@@ -133,7 +142,7 @@ def check_times(claims: dict[str, Any], now: float, skew: float) -> None:
 
 def moment_in(claims: dict[str, Any], name: str) -> float:
     value = claims.get(name, 0 if name == "nbf" else None)
-    if not isinstance(value, int | float) or isinstance(value, bool):
+    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
         raise refused("it does not say when it is valid")
     return value
 

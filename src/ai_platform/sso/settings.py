@@ -1,4 +1,4 @@
-"""Settings of sign-in: identity providers, what their groups mean, and how long a sign-in lasts."""
+"""Settings of sign-in: identity providers, what their groups mean, how long a sign-in lasts, issuers for programs."""
 
 import re
 from pathlib import Path
@@ -6,12 +6,11 @@ from typing import Annotated
 
 import msgspec
 
+from ai_platform.sso.issuers import ALGORITHMS, FederationSettings
+
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
 Skew = Annotated[float, msgspec.Meta(ge=0, le=300)]
-
-ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
-"""Public-key signatures only: with a shared secret, whoever can check a token can also make one."""
 
 ANY = "*"
 RESERVED = frozenset({"login", "acs", "metadata", "finish", "break-glass"})
@@ -173,7 +172,9 @@ class SsoSettings(msgspec.Struct, frozen=True, kw_only=True):
     answer. sessions: browsers. tokens: programs. login_notice: shown by Claude Code beside the code, at most 500
     characters. managed: settings sent to signed-in Claude Code; the first entry that fits counts.
     device_requests_per_minute: sign-ins that one network address may begin. code_failures: wrong codes from one
-    person or address in ten minutes before no more are taken.
+    person or address in ten minutes before no more are taken. federation: issuers whose tokens programs may exchange
+    for a service account's. exchange_failures: tokens of one address that were refused in a minute before no more are
+    looked at.
     """
 
     providers: tuple[ProviderSettings, ...] = ()
@@ -187,6 +188,8 @@ class SsoSettings(msgspec.Struct, frozen=True, kw_only=True):
     managed: tuple[ManagedSettings, ...] = ()
     device_requests_per_minute: Count = 30
     code_failures: Count = 5
+    federation: tuple[FederationSettings, ...] = ()
+    exchange_failures: Count = 30
 
     def __post_init__(self) -> None:
         names = [provider.name for provider in self.everyone]
@@ -198,6 +201,10 @@ class SsoSettings(msgspec.Struct, frozen=True, kw_only=True):
                 f"'{without[0]}' needs email_domains: with several providers each must say for whose addresses it may"
                 " speak (`*` = anybody's)"
             )
+        for what in ("name", "issuer"):
+            values = [getattr(one, what) for one in self.federation]
+            if len(values) != len(set(values)):
+                raise ValueError(f"two entries of federation have the same {what}")
 
     @property
     def everyone(self) -> tuple[IdentityProvider, ...]:

@@ -17,6 +17,7 @@ from ai_platform.domain.clock import Clock
 from ai_platform.domain.errors import ConfigError, Denied, StoreUnavailable, Unauthenticated, UpstreamError
 from ai_platform.identity.scopes import RoleBook
 from ai_platform.sso.devices import Approved, Devices, Poll
+from ai_platform.sso.federation import Federation
 from ai_platform.sso.grants import Ended, Grant, Grants, Refreshed, id_in
 from ai_platform.sso.idtoken import refused
 from ai_platform.sso.mapping import Person, Said, person_of, said_by_claims
@@ -108,6 +109,10 @@ class SignOn:
             roles=roles,
             seconds=settings.tokens.access_seconds,
             grants=self.grants,
+            longest=max((one.access_seconds for each in settings.federation for one in each.accounts), default=0.0),
+        )
+        self.federation = Federation(
+            settings, database, grants=self.grants, tokens=self.tokens, url=self.url, roles=roles, clock=clock
         )
         self._named = tuple({group for each in settings.managed for group in each.groups})
         self.watch_failures = 0
@@ -115,6 +120,7 @@ class SignOn:
     async def close(self) -> None:
         for provider in self.providers.values():
             await provider.close()
+        await self.federation.close()
 
     async def run(self, system: SystemDatabase) -> NoReturn:
         """Look for revocations, and forget what is long over, until cancelled."""
@@ -125,7 +131,7 @@ class SignOn:
                 await self.tokens.watch(system)
                 if self._clock.monotonic() - swept_at >= SWEEP_SECONDS:
                     swept_at = self._clock.monotonic()
-                    for store in (self.sessions, self.devices, self.grants):
+                    for store in (self.sessions, self.devices, self.grants, self.federation):
                         await store.sweep(system)
             except StoreUnavailable:
                 self.watch_failures += 1
@@ -186,7 +192,8 @@ class SignOn:
         outcome = await self.devices.poll(device_code)
         if not isinstance(outcome, Approved):
             return outcome
-        return self._tokens(await self.grants.begin(outcome))
+        begun = await self.grants.begin(outcome.account, outcome.request, provider_token=outcome.provider_token)
+        return self._tokens(begun)
 
     async def refresh(self, text: str) -> Tokens | Ended:
         """Exchange a refresh token, after asking the provider about the person where it gave a token for that.

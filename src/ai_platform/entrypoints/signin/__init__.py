@@ -6,6 +6,7 @@ from ai_platform.entrypoints.http import Handler
 from ai_platform.entrypoints.signin.browser import Browser
 from ai_platform.entrypoints.signin.claude_code import ClaudeCode
 from ai_platform.entrypoints.signin.device import DevicePage
+from ai_platform.entrypoints.signin.exchange import Exchange
 from ai_platform.entrypoints.signin.oauth import OAuth
 from ai_platform.entrypoints.signin.record import Recorder
 from ai_platform.sso import SignOn
@@ -17,7 +18,9 @@ __all__ = ["sign_in_handlers"]
 def sign_in_handlers(
     signon: SignOn | None, claude_code: ClaudeCode, trail: Trail, meter: Meter, clock: Clock
 ) -> dict[tuple[str, str], Handler]:
-    """Every route of this door; without a provider (signon None) nobody can sign in, and those routes are missing."""
+    """Every route of this door. signon: None when nobody can sign in, and then those routes are missing; without a
+    provider of people the pages are.
+    """
     meter.counter(
         "aip_client_telemetry_total",
         "Telemetry documents that clients sent; they are dropped.",
@@ -31,7 +34,8 @@ def _signing_in(signon: SignOn, trail: Trail, meter: Meter, clock: Clock) -> dic
     record = Recorder(trail, clock)
     browser = Browser(signon, record)
     device = DevicePage(signon, browser, record, clock)
-    oauth = OAuth(signon, record, clock)
+    exchange = Exchange(signon.federation, record, signon.settings, clock)
+    oauth = OAuth(signon, record, exchange, clock)
     meter.counter(
         "aip_sign_ins_total",
         "What became of sign-ins, codes and refresh tokens.",
@@ -44,6 +48,9 @@ def _signing_in(signon: SignOn, trail: Trail, meter: Meter, clock: Clock) -> dic
             ("token_issued",): oauth.issued,
             ("token_refreshed",): oauth.refreshed,
             ("refresh_reused",): oauth.reused,
+            ("service_token_issued",): exchange.issued,
+            ("service_token_refused",): exchange.refused,
+            ("service_token_replayed",): signon.federation.replayed,
         },
         labels=("result",),
     )
@@ -52,4 +59,5 @@ def _signing_in(signon: SignOn, trail: Trail, meter: Meter, clock: Clock) -> dic
         "Looks for ended sign-ins that PostgreSQL did not answer.",
         lambda: signon.watch_failures,
     )
-    return {**browser.handlers(), **device.handlers(), **oauth.handlers()}
+    pages = {**browser.handlers(), **device.handlers()} if signon.providers else {}
+    return {**pages, **oauth.handlers()}

@@ -2,7 +2,7 @@
 
 GET  /.well-known/oauth-authorization-server   RFC 8414
 POST /oauth/device_authorization               RFC 8628 section 3.1
-POST /oauth/token                              RFC 8628 section 3.4, RFC 6749 section 6
+POST /oauth/token                              RFC 8628 section 3.4, RFC 6749 section 6; exchange of other tokens
 POST /oauth/revoke                             RFC 7009
 
 Parameters that are not known are ignored, and none that Claude Code does not send is required.
@@ -11,6 +11,7 @@ Parameters that are not known are ignored, and none that Claude Code does not se
 from ai_platform.domain.clock import Clock
 from ai_platform.domain.event import EventType
 from ai_platform.entrypoints.http import Handler
+from ai_platform.entrypoints.signin.exchange import Exchange
 from ai_platform.entrypoints.signin.record import Recorder
 from ai_platform.entrypoints.signin.web import Answer, Data, Visit, oauth_error, oauth_handler
 from ai_platform.sso import SignOn
@@ -26,8 +27,9 @@ METADATA = "/.well-known/oauth-authorization-server"
 class OAuth:
     """issued, refreshed, reused: counters."""
 
-    def __init__(self, signon: SignOn, record: Recorder, clock: Clock) -> None:
+    def __init__(self, signon: SignOn, record: Recorder, exchange: Exchange, clock: Clock) -> None:
         self._signon = signon
+        self._exchange = exchange
         self._record = record
         self._begun = Limiter(clock, limit=signon.settings.device_requests_per_minute, seconds=60.0)
         self.issued = 0
@@ -35,23 +37,27 @@ class OAuth:
         self.reused = 0
 
     def handlers(self) -> dict[tuple[str, str], Handler]:
-        return {
+        handlers = {
             ("GET", METADATA): oauth_handler(self.metadata),
-            ("POST", "/oauth/device_authorization"): oauth_handler(self.device_authorization),
             ("POST", "/oauth/token"): oauth_handler(self.token),
             ("POST", "/oauth/revoke"): oauth_handler(self.revoke),
         }
+        if self._signon.providers:
+            handlers["POST", "/oauth/device_authorization"] = oauth_handler(self.device_authorization)
+        return handlers
 
     async def metadata(self, visit: Visit) -> Answer:
         del visit
         url = self._signon.url
+        people = bool(self._signon.providers)
+        device = {"device_authorization_endpoint": f"{url}/oauth/device_authorization"} if people else {}
         return Data(
             {
                 "issuer": url,
-                "device_authorization_endpoint": f"{url}/oauth/device_authorization",
+                **device,
                 "token_endpoint": f"{url}/oauth/token",
                 "revocation_endpoint": f"{url}/oauth/revoke",
-                "grant_types_supported": [DEVICE_CODE, "refresh_token"],
+                "grant_types_supported": [*([DEVICE_CODE, "refresh_token"] if people else []), *self._exchange.grants],
                 "response_types_supported": [],
                 "token_endpoint_auth_methods_supported": ["none"],
                 "revocation_endpoint_auth_methods_supported": ["none"],
@@ -87,7 +93,10 @@ class OAuth:
             return await self._by_device_code(visit, visit.form.get("device_code", ""))
         if kind == "refresh_token":
             return await self._by_refresh_token(visit, visit.form.get("refresh_token", ""))
-        return oauth_error("unsupported_grant_type", f"grant_type must be {DEVICE_CODE} or refresh_token.")
+        if kind in self._exchange.grants:
+            return await self._exchange(kind, visit)
+        known = ", ".join([DEVICE_CODE, "refresh_token", *self._exchange.grants])
+        return oauth_error("unsupported_grant_type", f"grant_type must be one of {known}.")
 
     async def _by_device_code(self, visit: Visit, code: str) -> Answer:
         outcome = await self._signon.poll(code)

@@ -1,5 +1,6 @@
 """Sign-ins in the audit log: durable before their answer, so that nobody is signed in whom the log does not know."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from ai_platform.audit import Trail
@@ -24,16 +25,18 @@ class Recorder:
         subject: str | None = None,
         email: str | None = None,
         kind: EventType = EventType.AUTHENTICATION,
+        personal: Mapping[str, Any] | None = None,
         **facts: Any,
     ) -> None:
+        """personal: beside address and user agent, what may identify somebody."""
         now = self._clock.now()
-        personal = {"user_email": email, "ip_address": visit.ip, "user_agent": visit.header(b"user-agent")[:200]}
+        sender = {"user_email": email, "ip_address": visit.ip, "user_agent": visit.header(b"user-agent")[:200]}
         event = Event(
             id=new_id("evt", now),
             type=kind,
             at=now,
             subject=subject,
-            personal=personal,
+            personal={**sender, **(personal or {})},
             facts={"what": what, **facts},
         )
         await self._trail.append((event,))
