@@ -159,13 +159,17 @@ class Federation:
         looked_at = {name: _shown(claim_at(claims, name)) for name in rule.claims}
         return Exchanged(account, grant.grant.id, token, int(rule.access_seconds), looked_at)
 
-    def explain(self, claims: Mapping[str, Any]) -> list[Explained]:
-        """What a token with these claims would become; only the issuer they name is looked at, all without one."""
+    def explain(self, claims: Mapping[str, Any], tenant: str = TENANT) -> list[Explained]:
+        """What a token with these claims would become; only the issuer they name is looked at, all without one.
+
+        tenant: whose service accounts are told of.
+        """
         return [
             Explained(one.settings.name, rule.name, _unfit(rule, claims))
             for one in self._issuers.values()
             if claims.get("iss") in (None, one.settings.issuer)
             for rule in one.settings.accounts
+            if (rule.tenant or TENANT) == tenant
         ]
 
     async def sweep(self) -> None:

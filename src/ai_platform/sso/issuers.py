@@ -24,9 +24,9 @@ class FederatedAccount(msgspec.Struct, frozen=True, kw_only=True):
     name: of the service account; keys made for it (`keys create NAME --service`) are the same caller. claims: what the
     token must say, all of it: claim -> value, or list of values of which one must fit. In text `*` stands for anything
     without `/` and `:`, `**` for anything. A dot steps into an object. roles: names from roles.yaml. team: whose
-    limits and budget apply. project: what the spend is booked on. region: where it works. tenant: the organisation, on a platform that serves several. scopes: narrow the roles, as
-    those of a key do: a permission, a role, `model:GLOB`, `tool:GLOB`. access_seconds: how long its access token is
-    good, at most an hour; there is no refresh token.
+    limits and budget apply. project: what the spend is booked on. region: where it works. tenant: the organisation, on
+    a platform that serves several. scopes: narrow the roles, as those of a key do: a permission, a role, `model:GLOB`,
+    `tool:GLOB`. access_seconds: how long its access token is good, at most an hour; there is no refresh token.
     """
 
     name: str

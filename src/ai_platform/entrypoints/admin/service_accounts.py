@@ -49,7 +49,7 @@ class ServiceAccountRoutes:
             asked = msgspec.convert(request.body, Claims)
         except msgspec.ValidationError as error:
             raise InvalidCall(Refusal.INVALID_REQUEST, f"The body is not usable: {error}.") from error
-        found = self._signon.federation.explain(asked.claims) if self._signon else []
+        found = self._signon.federation.explain(asked.claims, request.principal.tenant) if self._signon else []
         return [msgspec.structs.asdict(one) for one in found]
 
     async def disable(self, request: AdminRequest) -> dict[str, Any]:
