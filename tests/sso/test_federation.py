@@ -14,7 +14,7 @@ from joserfc.jwk import ECKey, OctKey, RSAKey
 from scripted_provider import ScriptedProvider, part, scripted
 
 from ai_platform.domain.errors import ConfigError, Denied, Unauthenticated, UpstreamError
-from ai_platform.domain.principal import PrincipalKind
+from ai_platform.domain.principal import HOME, PrincipalKind
 from ai_platform.policy import Roles
 from ai_platform.sso import SignOn, SsoSettings
 from ai_platform.sso.devices import Request
@@ -23,7 +23,7 @@ from ai_platform.sso.grants import Ended
 from ai_platform.sso.issuers import FederatedAccount, FederationSettings
 from ai_platform.sso.keyring import FAILURE_PAUSE, KEYS_PAUSE
 from ai_platform.sso.signon import Keys
-from ai_platform.stores.postgres import Database
+from ai_platform.stores.postgres import Database, SystemDatabase
 from ai_platform.testing import FakeClock
 
 pytestmark = [pytest.mark.anyio, pytest.mark.requirement("ID-3")]
@@ -66,9 +66,11 @@ def room_of(settings: SsoSettings, database: Database, clock: FakeClock) -> Sign
 
 
 @pytest.fixture
-async def room(issuer: ScriptedProvider, database: Database, clock: FakeClock) -> AsyncIterator[SignOn]:
+async def room(
+    issuer: ScriptedProvider, database: Database, system: SystemDatabase, clock: FakeClock
+) -> AsyncIterator[SignOn]:
     made = room_of(settings_of(issuer), database, clock)
-    await made.tokens.watch()
+    await made.tokens.watch(system)
     yield made
     await made.close()
 
@@ -112,10 +114,10 @@ class TestAGoodToken:
         assert (caller.email, caller.signed_in) == (None, False)
 
     async def test_lives_for_minutes_and_nothing_renews_it(
-        self, room: SignOn, issuer: ScriptedProvider, clock: FakeClock, database: Database
+        self, room: SignOn, issuer: ScriptedProvider, clock: FakeClock, system: SystemDatabase
     ):
         done = await exchange(room, issuer.token(claims_of(issuer, clock)))
-        salt = await database.fetchval("SELECT salt FROM sso_grants WHERE id = $1", done.grant)
+        salt = await system.fetchval("SELECT salt FROM sso_grants WHERE id = $1", done.grant)
         mac = hmac.digest(KEYS.pepper, salt + f"aipr_{done.grant}.1".encode(), "sha256").hex()
         assert await room.refresh(f"aipr_{done.grant}.1.{mac}") is Ended.UNKNOWN, (
             "not even with the family's own secret"
@@ -295,14 +297,14 @@ class TestOnce:
         await exchange(room, issuer.token(claims_of(issuer, clock)))
 
     async def test_what_is_remembered_is_forgotten_when_it_could_not_come_again(
-        self, room: SignOn, issuer: ScriptedProvider, clock: FakeClock, database: Database
+        self, room: SignOn, issuer: ScriptedProvider, clock: FakeClock, system: SystemDatabase
     ):
         await exchange(room, issuer.token(claims_of(issuer, clock)))
-        await room.federation.sweep()
-        assert await database.fetchval("SELECT count(*) FROM sso_assertions") == 1
+        await room.federation.sweep(system)
+        assert await system.fetchval("SELECT count(*) FROM sso_assertions") == 1
         clock.advance(400)
-        await room.federation.sweep()
-        assert await database.fetchval("SELECT count(*) FROM sso_assertions") == 0
+        await room.federation.sweep(system)
+        assert await system.fetchval("SELECT count(*) FROM sso_assertions") == 0
 
 
 class TestKeys:
@@ -366,7 +368,7 @@ class TestDisabled:
         done = await exchange(room, issuer.token(claims_of(issuer, clock)))
         principal = await room.federation.services.disable("CI-Web", by="usr_admin")
         assert principal == done.account.id
-        assert await room.end_all(principal, "disabled") == 1
+        assert await room.end_all(principal, "disabled", tenant=HOME) == 1
         with pytest.raises(Unauthenticated, match="ended"):
             room.tokens.principal(done.access_token)
         with pytest.raises(Denied, match="disabled"):

@@ -17,7 +17,7 @@ import msgspec
 from ai_platform.domain.clock import Clock
 from ai_platform.domain.decision import Refusal
 from ai_platform.domain.errors import ConfigError, InvalidCall, Unauthenticated, UpstreamBroken
-from ai_platform.domain.principal import PrincipalKind
+from ai_platform.domain.principal import HOME, PrincipalKind
 from ai_platform.identity.scopes import RoleBook, check_names
 from ai_platform.sso.claims import claim_at, fits
 from ai_platform.sso.devices import Request
@@ -35,12 +35,12 @@ from ai_platform.sso.idtoken import (
 )
 from ai_platform.sso.issuers import FederatedAccount, FederationSettings
 from ai_platform.sso.keyring import KeyRing
-from ai_platform.sso.people import TENANT, Account
+from ai_platform.sso.people import Account
 from ai_platform.sso.rows import moment
 from ai_platform.sso.services import Services
 from ai_platform.sso.settings import SsoSettings
 from ai_platform.sso.tokens import AccessTokens
-from ai_platform.stores.postgres import Database
+from ai_platform.stores.postgres import Database, SystemDatabase
 
 LONGEST = 12 * 1024
 LONGEST_LIFE = 86_400.0
@@ -147,9 +147,9 @@ class Federation:
         try:
             issuer, claims = await self._checked(text)
             rule = self._account_for(issuer, claims)
-            principal = await self.services.admit(rule.name, rule.tenant or TENANT)
+            principal = await self.services.admit(rule.name, rule.tenant or HOME)
             if issuer.settings.single_use:
-                await self._use_up(issuer, claims, text)
+                await self._use_up(rule.tenant or HOME, issuer, claims, text)
         except BadTokenError as error:
             message = f"This token cannot be exchanged: {error.why}."
             raise Unauthenticated(Refusal.UNAUTHENTICATED, message, rule=error.rule) from error
@@ -159,7 +159,7 @@ class Federation:
         looked_at = {name: _shown(claim_at(claims, name)) for name in rule.claims}
         return Exchanged(account, grant.grant.id, token, int(rule.access_seconds), looked_at)
 
-    def explain(self, claims: Mapping[str, Any], tenant: str = TENANT) -> list[Explained]:
+    def explain(self, claims: Mapping[str, Any], tenant: str = HOME) -> list[Explained]:
         """What a token with these claims would become; only the issuer they name is looked at, all without one.
 
         tenant: whose service accounts are told of.
@@ -169,12 +169,12 @@ class Federation:
             for one in self._issuers.values()
             if claims.get("iss") in (None, one.settings.issuer)
             for rule in one.settings.accounts
-            if (rule.tenant or TENANT) == tenant
+            if (rule.tenant or HOME) == tenant
         ]
 
-    async def sweep(self) -> None:
+    async def sweep(self, system: SystemDatabase) -> None:
         """Forget tokens that could not be exchanged any more."""
-        await self._database.execute("DELETE FROM sso_assertions WHERE expires_at < $1", moment(self._clock.now()))
+        await system.execute("DELETE FROM sso_assertions WHERE expires_at < $1", moment(self._clock.now()))
 
     async def _checked(self, text: str) -> tuple[_Issuer, dict[str, Any]]:
         if len(text) > LONGEST:
@@ -202,11 +202,11 @@ class Federation:
                 return rule
         raise refused("it fits no service account; `ai-platform service-accounts explain` says which claims differ")
 
-    async def _use_up(self, issuer: _Issuer, claims: dict[str, Any], text: str) -> None:
+    async def _use_up(self, tenant: str, issuer: _Issuer, claims: dict[str, Any], text: str) -> None:
         # What was signed and not the whole text: the same token can be written with another valid signature.
         name = claims.get("jti")
         identity = name if isinstance(name, str) and name else text.rpartition(".")[0]
-        used = await self._database.fetchval(
+        used = await self._database.within(tenant).fetchval(
             "INSERT INTO sso_assertions (assertion_hash, expires_at) VALUES ($1, $2)"
             " ON CONFLICT DO NOTHING RETURNING true",
             hashlib.sha256(f"{issuer.settings.issuer}\n{identity}".encode("utf-8", "replace")).digest(),
@@ -242,7 +242,7 @@ def _account(principal: str, rule: FederatedAccount, issuer: _Issuer, claims: di
         team=rule.team,
         region=rule.region,
         project=rule.project,
-        tenant=rule.tenant or TENANT,
+        tenant=rule.tenant or HOME,
         scopes=rule.scopes,
         kind=PrincipalKind.SERVICE,
     )

@@ -13,10 +13,9 @@ from ai_platform.domain.clock import Clock
 from ai_platform.domain.decision import Refusal
 from ai_platform.domain.errors import Denied, InvalidCall
 from ai_platform.domain.identifiers import new_id
-from ai_platform.domain.principal import PrincipalKind
+from ai_platform.domain.principal import HOME, PrincipalKind
 from ai_platform.identity.key import service_handle
 from ai_platform.sso.issuers import FederationSettings
-from ai_platform.sso.people import TENANT
 from ai_platform.sso.rows import moment
 from ai_platform.stores.postgres import Database
 
@@ -25,14 +24,14 @@ SELECT p.id, p.name, d.disabled_at, d.disabled_by, k.keys, k.used_at AS key_used
 FROM principals p
 LEFT JOIN sso_disabled_services d ON d.principal_id = p.id
 CROSS JOIN LATERAL (
-    SELECT count(*) FILTER (WHERE revoked_at IS NULL AND coalesce(expires_at > $2, true)) AS keys,
+    SELECT count(*) FILTER (WHERE revoked_at IS NULL AND coalesce(expires_at > $1, true)) AS keys,
         max(last_used_at) AS used_at FROM keys WHERE principal_id = p.id
 ) k
 CROSS JOIN LATERAL (
-    SELECT count(*) FILTER (WHERE revoked_at IS NULL AND expires_at > $2) AS tokens,
+    SELECT count(*) FILTER (WHERE revoked_at IS NULL AND expires_at > $1) AS tokens,
         max(created_at) AS made_at FROM sso_grants WHERE principal_id = p.id
 ) g
-WHERE p.tenant = $1 AND p.kind = 'service' ORDER BY lower(p.name) LIMIT 10000
+WHERE p.kind = 'service' ORDER BY lower(p.name) LIMIT 10000
 """
 
 
@@ -57,17 +56,16 @@ class Services:
         self._configured: dict[tuple[str, str], tuple[str, tuple[str, ...]]] = {}
         for issuer in issuers:
             for account in issuer.accounts:
-                key = (account.tenant or TENANT, account.name.lower())
+                key = (account.tenant or HOME, account.name.lower())
                 name, known = self._configured.get(key, (account.name, ()))
                 self._configured[key] = (name, tuple(dict.fromkeys((*known, issuer.name))))
 
-    async def admit(self, name: str, tenant: str = TENANT) -> str:
+    async def admit(self, name: str, tenant: str = HOME) -> str:
         """The principal of this service account, made on first sight. Raises Denied: it is disabled."""
         await self._make(name, tenant)
-        row: Any = await self._database.fetchrow(
+        row: Any = await self._database.within(tenant).fetchrow(
             "SELECT p.id, d.disabled_at FROM principals p LEFT JOIN sso_disabled_services d ON d.principal_id = p.id"
-            " WHERE p.tenant = $1 AND p.handle = $2",
-            tenant,
+            " WHERE p.handle = $1",
             service_handle(name),
         )
         if row["disabled_at"] is not None:
@@ -75,9 +73,9 @@ class Services:
             raise Denied(Refusal.PERMISSION_MISSING, message, rule="service account disabled")
         return row["id"]
 
-    async def list(self, tenant: str = TENANT) -> list[ServiceAccount]:
+    async def list(self, tenant: str = HOME) -> list[ServiceAccount]:
         """By name: those that came or have keys, then those that the settings name and that never came."""
-        rows: list[Any] = await self._database.fetch(_LIST, tenant, moment(self._clock.now()))
+        rows: list[Any] = await self._database.within(tenant).fetch(_LIST, moment(self._clock.now()))
         found = [self._shown(row, tenant) for row in rows]
         known = {one.name.lower() for one in found}
         return found + [
@@ -86,10 +84,10 @@ class Services:
             if of == tenant and key not in known
         ]
 
-    async def disable(self, name: str, *, by: str, tenant: str = TENANT) -> str:
+    async def disable(self, name: str, *, by: str, tenant: str = HOME) -> str:
         """The principal's id. Raises InvalidCall: there is no such service account."""
         principal = await self._find(name, tenant)
-        await self._database.execute(
+        await self._database.within(tenant).execute(
             "INSERT INTO sso_disabled_services (principal_id, disabled_at, disabled_by) VALUES ($1, $2, $3)"
             " ON CONFLICT DO NOTHING",
             principal,
@@ -98,16 +96,17 @@ class Services:
         )
         return principal
 
-    async def enable(self, name: str, *, tenant: str = TENANT) -> None:
+    async def enable(self, name: str, *, tenant: str = HOME) -> None:
         principal = await self._find(name, tenant)
-        await self._database.execute("DELETE FROM sso_disabled_services WHERE principal_id = $1", principal)
+        await self._database.within(tenant).execute(
+            "DELETE FROM sso_disabled_services WHERE principal_id = $1", principal
+        )
 
     async def _make(self, name: str, tenant: str) -> None:
-        await self._database.execute(
-            "INSERT INTO principals (id, tenant, kind, handle, name) VALUES ($1, $2, $3, $4, $5)"
+        await self._database.within(tenant).execute(
+            "INSERT INTO principals (id, kind, handle, name) VALUES ($1, $2, $3, $4)"
             " ON CONFLICT (tenant, handle) DO NOTHING",
             new_id("svc", self._clock.now()),
-            tenant,
             PrincipalKind.SERVICE.value,
             service_handle(name),
             name,
@@ -118,9 +117,8 @@ class Services:
             await self._make(
                 self._configured[tenant, name.lower()][0], tenant
             )  # it may be disabled before it ever came
-        principal: str | None = await self._database.fetchval(
-            "SELECT id FROM principals WHERE tenant = $1 AND kind = 'service' AND (handle = $2 OR id = $3)",
-            tenant,
+        principal: str | None = await self._database.within(tenant).fetchval(
+            "SELECT id FROM principals WHERE kind = 'service' AND (handle = $1 OR id = $2)",
             service_handle(name),
             name,
         )

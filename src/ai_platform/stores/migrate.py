@@ -1,7 +1,8 @@
 """Brings a database to the schema this release needs: numbered SQL files, each applied once, in one transaction.
 
 Applied by the owner's role. Ranges: 01xx audit, 02xx ledger and budget, 03xx identity, 04xx protection, 05xx MCP, 06xx
-tenants and provisioning. Each file grants its tables to aip_gateway and isolates them (ARCHITECTURE.md, "A new table").
+tenants and provisioning, 07xx OAuth of programs. Each file grants its tables to aip_gateway and isolates them
+(ARCHITECTURE.md, "A new table").
 Not a way back: a release never changes a file that was published.
 Above: bootstrap, testing. Below: domain.
 """

@@ -56,7 +56,8 @@ class ServiceAccountRoutes:
         """{id}: name or id. Its tokens end at once, its keys are revoked for good, and it gets no new token."""
         caller = request.principal
         principal = await self._services.disable(request.params["id"], by=caller.id, tenant=caller.tenant)
-        ended = await self._signon.end_all(principal, "service account disabled") if self._signon else 0
+        why = "service account disabled"
+        ended = await self._signon.end_all(principal, why, tenant=caller.tenant) if self._signon else 0
         mine = [key for key in await self._keys.list(tenant=caller.tenant) if key.principal_id == principal]
         for key in mine:
             await self._keys.revoke(key.id, by=caller)
