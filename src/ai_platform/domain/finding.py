@@ -109,8 +109,8 @@ class ProtectionPlan(msgspec.Struct, frozen=True, kw_only=True):
     actions: a list for each upstream that may get the call, when they differ (`other_actions` holds those after the
     first): the strictest verdict counts, because one body goes to whichever answers.
     allow: exact values (or globs with `*`) that are never findings.
-    restore_tool_arguments: tokens (action `tokenise`) are also restored in the arguments of tool calls, not only in
-    the text of answers.
+    restore_in_tools: globs over tools' names: tokens (action `tokenise`) are also restored in the arguments of calls
+    to these, not only in the text of answers.
     version: the policy version this plan came from.
     """
 
@@ -125,4 +125,4 @@ class ProtectionPlan(msgspec.Struct, frozen=True, kw_only=True):
     custom: tuple[CustomRule, ...] = ()
     allow: tuple[str, ...] = ()
     version: str = "built-in"
-    restore_tool_arguments: bool = False
+    restore_in_tools: tuple[str, ...] = ()

@@ -45,6 +45,7 @@ def plan_of(document: Document[PolicyFile], version: str, catalogue: Catalogue) 
         actions=written.actions,
         custom=written.custom,
         allow=written.allow,
+        restore_in_tools=written.restore_in_tools,
         version=version,
     )
     return msgspec.structs.replace(plan, **settings), problems

@@ -151,6 +151,7 @@ class ProtectionSection(msgspec.Struct, frozen=True, kw_only=True):
     actions: tuple[RuleAction, ...] = ()
     custom: tuple[CustomRule, ...] = ()
     allow: tuple[Pattern, ...] = ()
+    restore_in_tools: tuple[Pattern, ...] = ()
 
 
 class Team(msgspec.Struct, frozen=True, kw_only=True):

@@ -62,6 +62,8 @@ def _detection(plan: ProtectionPlan) -> Iterator[Row]:
         yield _row(f"protection.custom {rule.name}", f"own detector ({len(rule.examples)} examples checked)")
     if plan.allow:
         yield _row("protection.allow", f"{len(plan.allow)} values are never findings")
+    if plan.restore_in_tools:
+        yield _row("protection.restore_in_tools", f"tokens are restored for {', '.join(plan.restore_in_tools)}")
 
 
 def _limits(where: str, limits: Limits) -> Iterator[Row]:

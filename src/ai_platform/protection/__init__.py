@@ -4,8 +4,9 @@ Pure inspection and rewriting: it decides by the plan it is given, records nothi
 Inspection and StreamGuard are what Guard returns. Above: gateway, cli. Below: domain, stores (rows only).
 """
 
-from ai_platform.protection.guard import Guard, Inspection
+from ai_platform.protection.guard import Guard
 from ai_platform.protection.incidents import PostgresSeen, incident_rows
+from ai_platform.protection.inspection import Inspection
 from ai_platform.protection.scanner import Scanner
 from ai_platform.protection.seen import MemorySeen, SeenValues
 from ai_platform.protection.settings import ProtectionSettings

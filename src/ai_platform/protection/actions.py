@@ -38,6 +38,11 @@ def _for_upstream(entry: RuleAction, upstream: str) -> RuleAction:
     return msgspec.structs.replace(entry, upstream=None)
 
 
+def tokenises(plan: ProtectionPlan) -> bool:
+    """May this plan put tokens in the place of values?"""
+    return any(entry.action is Action.TOKENISE for entry in (*plan.actions, *plan.custom))
+
+
 def wanted(rule: Rule, plan: ProtectionPlan) -> bool:
     """Does the plan look for this rule at all?"""
     return plan.patterns is None or _named(rule, plan.patterns)

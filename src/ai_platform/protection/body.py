@@ -4,7 +4,6 @@ Knows the Messages API's shape only where something must not be touched. Above: 
 literals, scanner.
 """
 
-import re
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Generator, Iterator, Sequence
@@ -16,6 +15,7 @@ import msgspec
 
 from ai_platform.domain.finding import Direction, Finding
 from ai_platform.protection.actions import REWRITING
+from ai_platform.protection.fixed import Fixed, fixed_at
 from ai_platform.protection.leaves import LONG_NUMBER, MEDIA, Leaf, lead_of
 from ai_platform.protection.literals import Places, Stack, byte_offsets, decode, segments
 from ai_platform.protection.offsets import Offsets
@@ -23,15 +23,6 @@ from ai_platform.protection.rule import Hit
 from ai_platform.protection.scanner import Scanner
 from ai_platform.protection.seams import joined, seams
 
-_BLOCK = r"(?:requests\[\d+\]\.params\.)?(?:messages\[\d+\]\.)?content\[\d+\](?:\.content\[\d+\])?"
-_FIXED = re.compile(
-    rf"{_BLOCK}\.(?:type|id|tool_use_id|name|thinking|signature|data|encrypted_content|encrypted_index)"
-    r"|(?:requests\[\d+\]\.params\.)?(?:model|metadata\.user_id|messages\[\d+\]\.role|tools\[\d+\]\.(?:name|type))"
-    r"|requests\[\d+\]\.custom_id|id|type|role|stop_reason"
-)
-"""Signed, or referred to by identity: changing these breaks the call (thinking signatures, pairing of tool calls)."""
-
-BILLING_HEADER = "x-anthropic-billing-header"
 _LONG = 64
 _SHORT_NUMBER = 8
 _COLON = frozenset({b":", b": "})
@@ -42,7 +33,7 @@ _MOST_LEADS = 10_000
 
 @dataclass(slots=True)
 class Located:
-    """A finding and where its value stands in the raw body (bytes). fixed: that place must not be changed.
+    """A finding and where its value stands in the raw body (bytes). fixed: may that place be changed?
 
     quoted: the value stands inside a string. index: its segment. rest: the second half of a value that two blocks share.
     """
@@ -51,7 +42,7 @@ class Located:
     start: int
     end: int
     value: str
-    fixed: bool
+    fixed: Fixed
     quoted: bool
     index: int
     rest: bool = False
@@ -193,7 +184,7 @@ class BodyInspector:
                 sides = (begin, starts[first] + len(one)), (starts[second], stop)
                 if any(item.start < side[1] and side[0] < item.end for item in result.located for side in sides):
                     continue
-                fixed = not result.free and is_fixed(path, one)
+                fixed = Fixed.FREE if result.free else fixed_at(path, one)
                 for index, side, rest in ((first, sides[0], False), (second, sides[1], True)):
                     located.append(Located(finding, *side, value, fixed, quoted=True, index=offset + index, rest=rest))
         if located:
@@ -280,11 +271,12 @@ class BodyInspector:
         places = Places(result.body, result.starts.plain(), wanted, result.trail)
         for leaf, hits in found:
             path = places.path(leaf.index)
-            fixed = not (result.free or places.is_key(leaf.index)) and is_fixed(path, leaf.raw)
-            result.located += self._in_leaf(leaf, hits, path, direction, team, fixed=fixed)
+            free = result.free or places.is_key(leaf.index)
+            fixed = Fixed.FREE if free else fixed_at(path, leaf.raw)
+            result.located += self._in_leaf(leaf, hits, path, direction, team, fixed)
 
     def _in_leaf(
-        self, leaf: Leaf, hits: list[Hit], path: str, direction: Direction, team: str | None, *, fixed: bool
+        self, leaf: Leaf, hits: list[Hit], path: str, direction: Direction, team: str | None, fixed: Fixed
     ) -> Iterator[Located]:
         scanner = self.scanner
         text = leaf.read()
@@ -335,11 +327,6 @@ def _numbers(parts: Sequence[bytes], starts: Sequence[int], index: int, offset: 
     lead = lead_of(decode(key), quoted=False) if key else ""
     for number in LONG_NUMBER.finditer(parts[index]):
         yield Leaf(offset + index, starts[index] + number.start(), number.group(), lead, quoted=False)
-
-
-def is_fixed(path: str, raw: bytes) -> bool:
-    """Must the value at `path` stay as it is?"""
-    return _FIXED.fullmatch(path) is not None or (path.startswith("system") and raw.startswith(BILLING_HEADER.encode()))
 
 
 def splice(body: bytes, edits: Sequence[tuple[int, int, bytes]]) -> bytes:

@@ -6,9 +6,8 @@ Above: gateway. Below: sessions, texts, stream. It records nothing itself: the c
 
 import asyncio
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-
-import msgspec
+from dataclasses import replace
+from typing import NamedTuple
 
 from ai_platform.domain.call import Call
 from ai_platform.domain.clock import Clock
@@ -16,50 +15,57 @@ from ai_platform.domain.decision import Refusal
 from ai_platform.domain.errors import Blocked, Refused
 from ai_platform.domain.finding import Action, Direction, Finding, ProtectionPlan, Severity
 from ai_platform.domain.principal import Principal
-from ai_platform.protection.actions import plan_for
+from ai_platform.protection.actions import REWRITING, plan_for, tokenises
 from ai_platform.protection.body import BodyInspector, Inspected, Located, Memo, splice
-from ai_platform.protection.replace import Mint, replacement
+from ai_platform.protection.exchange import Exchange
+from ai_platform.protection.fixed import Fixed
+from ai_platform.protection.injected import note_tokens
+from ai_platform.protection.inspection import Inspection
 from ai_platform.protection.restore import restore_body
+from ai_platform.protection.rewriting import ByteEdit, edits_of, findings_of
 from ai_platform.protection.scanner import Scanner, TooManyValues
 from ai_platform.protection.seen import MemorySeen, SeenValues
 from ai_platform.protection.sessions import Sessions
 from ai_platform.protection.settings import ProtectionSettings
 from ai_platform.protection.stream import StreamGuard
 from ai_platform.protection.texts import inspect_texts
-from ai_platform.protection.vault import Exchange, Vault
+from ai_platform.protection.thinking import is_redacted, release_thinking, signed_again
+from ai_platform.protection.vault import Scope, Vault, VaultStore
 from ai_platform.protection.wording import blocked_arguments, blocked_input, blocked_output, unfinished
 
+_MOST_PLANS = 64
 
-@dataclass(frozen=True, slots=True)
-class Inspection:
-    """body: the bytes to send on, the same object when nothing changed. leaves: string literals looked at.
 
-    new_incidents: critical findings whose value this person has not shown before (each becomes one incident).
-    restored: how many tokens of an answer were replaced by the values they stand for.
-    """
+class _News(NamedTuple):
+    """Of a person, for the first time: what becomes an incident, and what else is alerted."""
 
-    findings: tuple[Finding, ...]
-    body: bytes
-    bytes_checked: int
-    leaves: int
-    changed: bool = False
-    new_incidents: tuple[Finding, ...] = ()
-    bytes_unchecked: int = 0
-    restored: int = 0
+    incidents: tuple[Finding, ...]
+    alerts: tuple[Finding, ...]
 
 
 class Guard:
-    """secret: 32 random bytes that all replicas share; keys value hashes and replacements, so they never change."""
+    """secret: 32 random bytes that all replicas share; keys value hashes and replacements, so they never change.
+
+    seen, store: what is remembered over restarts.
+    """
 
     def __init__(
-        self, settings: ProtectionSettings, clock: Clock, *, secret: bytes, seen: SeenValues | None = None
+        self,
+        settings: ProtectionSettings,
+        clock: Clock,
+        *,
+        secret: bytes,
+        seen: SeenValues | None = None,
+        store: VaultStore | None = None,
     ) -> None:
         self.settings = settings
         self.refused_unfinished = 0
+        self.vault = Vault(
+            clock, secret=secret, store=store, limit=settings.vault_tokens, lifetime=settings.vault_hours * 3600
+        )
         self._clock = clock
         self._secret = secret
         self._seen = seen or MemorySeen(settings.seen_values)
-        self.vault = Vault(clock, secret=secret, limit=settings.vault_tokens, lifetime=settings.vault_hours * 3600)
         self._memo = Memo(settings.memo_entries, secret)
         self._sessions = Sessions(settings.session_bytes)
         self._inspectors: dict[ProtectionPlan, BodyInspector] = {}
@@ -77,11 +83,24 @@ class Guard:
 
         Raises Blocked (critical value on first sight) and Refused(INSPECTION_FAILED) when the time is used up.
         """
-        if not (plan.enabled and plan.scan_input) or not call.body:
+        exchange = Exchange(self.vault, _scope(principal, call.client.session_id), plan.restore_in_tools)
+        if not plan.enabled:
             return Inspection((), call.body, 0, 0, bytes_unchecked=len(call.body))
+        if tokenises(plan):
+            await exchange.recall()
+        if not (plan.scan_input and call.body):
+            return Inspection((), call.body, 0, 0, bytes_unchecked=len(call.body), exchange=exchange)
+        started = self._clock.monotonic()
         inspector = self._inspector(plan, upstreams)
         result = await self._finished(self._steps(principal, call, inspector))
-        return self._conclude(principal, inspector, result, self._exchange(principal, call, plan))
+        news = await self._news(principal, result.located, shown=True)
+        self._check_input(inspector, result, news)
+        edits = edits_of(result, exchange.mint)
+        if tokenises(plan):
+            await note_tokens(call.body, exchange)
+        if is_redacted(call.body):
+            edits = sorted(edits + await signed_again(call.body, exchange))
+        return _inspection(result, edits, news, exchange, seconds=self._clock.monotonic() - started)
 
     async def inspect_value(
         self,
@@ -101,60 +120,78 @@ class Guard:
 
         Raises:
             Blocked: an action is block. Each time, not on first sight only: unlike a message, a tool call does not
-                come again with every later turn. `new_incidents` are in its `incidents`.
+                come again with every later turn. What is new of this person is in its `incidents`.
             Refused: INSPECTION_FAILED, the time is used up.
 
         """
-        wanted = plan.scan_input if direction is Direction.INPUT else plan.scan_output
-        if not (plan.enabled and wanted) or not value:
+        sent = direction is Direction.INPUT
+        if not (plan.enabled and (plan.scan_input if sent else plan.scan_output)) or not value:
             return Inspection((), value, 0, 0, bytes_unchecked=len(value))
+        started = self._clock.monotonic()
         inspector = self._inspector(plan, (upstream,))
         result = await self._finished(inspector.whole(value, direction, principal.team, free=True))
-        fresh = self._first_sights(principal, result.located)
+        news = await self._news(principal, result.located, shown=sent)
         blocking = [item.finding for item in result.located if item.finding.action is Action.BLOCK]
         if blocking:
-            say = blocked_arguments if direction is Direction.INPUT else blocked_output
-            raise Blocked(
-                say(blocking, inspector.scanner.label),
-                blocking,
-                rule=blocking[0].rule,
-                incidents=fresh,
-                bytes_checked=result.bytes_checked,
-            )
-        scope = (principal.tenant, principal.id, session or "")
-        return _rewritten(
-            result, [item.finding for item in result.located], fresh, self.vault.exchange(scope, tools=False).stand_in
+            say = blocked_arguments if sent else blocked_output
+            raise _blocked(say(blocking, inspector.scanner.label), blocking, result, news)
+        exchange = Exchange(self.vault, _scope(principal, session))
+        edits = edits_of(result, exchange.token)
+        return _inspection(result, edits, news, exchange, seconds=self._clock.monotonic() - started)
+
+    def watch(
+        self,
+        principal: Principal,
+        call: Call,
+        plan: ProtectionPlan,
+        upstream: str = "",
+        exchange: Exchange | None = None,
+    ) -> StreamGuard:
+        """A guard for one streamed answer (server-sent events of the Messages API). exchange: of the call's inspection."""
+        active = plan.enabled and plan.scan_output
+        return StreamGuard(
+            self._inspector(plan, (upstream,)) if active else None,
+            principal.team,
+            exchange or Exchange(self.vault, _scope(principal, call.client.session_id), plan.restore_in_tools),
+            lambda finding: self._is_news(principal, finding),
         )
 
-    def watch(self, principal: Principal, call: Call, plan: ProtectionPlan, upstream: str = "") -> StreamGuard:
-        """A guard for one streamed answer (server-sent events of the Messages API)."""
-        active = plan.enabled and plan.scan_output
-        scanner = self._inspector(plan, (upstream,)).scanner if active else None
-        return StreamGuard(scanner, principal.team, self._exchange(principal, call, plan))
-
     async def inspect_answer(
-        self, principal: Principal, call: Call, plan: ProtectionPlan, body: bytes, upstream: str = ""
+        self,
+        principal: Principal,
+        call: Call,
+        plan: ProtectionPlan,
+        body: bytes,
+        upstream: str = "",
+        exchange: Exchange | None = None,
     ) -> Inspection:
-        """A complete JSON answer, or one line of batch results. Raises Blocked where an action is block."""
+        """A complete JSON answer, or lines of them (batch results). exchange: of the call's inspection.
+
+        Raises Blocked where an action is block, Refused(INSPECTION_FAILED) when the time is used up.
+        """
         if not (plan.enabled and plan.scan_output) or not body:
             return Inspection((), body, 0, 0, bytes_unchecked=len(body))
+        started = self._clock.monotonic()
+        exchange = exchange or Exchange(self.vault, _scope(principal, call.client.session_id), plan.restore_in_tools)
         inspector = self._inspector(plan, (upstream,))
         result = await self._finished(inspector.whole(body, Direction.OUTPUT, principal.team))
+        news = await self._news(principal, result.located, shown=False)
         blocking = [item.finding for item in result.located if item.finding.action is Action.BLOCK]
         if blocking:
-            raise Blocked(
-                blocked_output(blocking, inspector.scanner.label),
-                blocking,
-                rule=blocking[0].rule,
-                bytes_checked=result.bytes_checked,
-            )
-        exchange = self._exchange(principal, call, plan)
-        inspection = _rewritten(result, [_settled(item) for item in result.located], (), exchange.mint)
-        if not exchange.holds:
-            return inspection
-        body = restore_body(inspection.body, exchange)
-        changed = inspection.changed or body is not inspection.body
-        return replace(inspection, body=body, changed=changed, restored=exchange.restored)
+            raise _blocked(blocked_output(blocking, inspector.scanner.label), blocking, result, news)
+        release_thinking(result, exchange)
+        edits = edits_of(result, exchange.token)
+        inspection = _inspection(result, edits, news, exchange, seconds=self._clock.monotonic() - started)
+        if exchange.holds and (body := restore_body(inspection.body, exchange)) is not inspection.body:
+            return replace(inspection, body=body, changed=True)
+        return inspection
+
+    def _steps(self, principal: Principal, call: Call, inspector: BodyInspector) -> Iterator[Inspected | None]:
+        if call.body.lstrip()[:1] in {b"{", b"["}:
+            key = (principal.id, principal.team, call.client.session_id, call.operation, inspector)
+            return self._sessions.steps(key, inspector, call.body, Direction.INPUT, principal.team)
+        content_type = call.header(b"content-type") or b""
+        return inspect_texts(inspector.scanner, call.body, content_type, Direction.INPUT, principal.team)
 
     async def _finished(self, steps: Iterator[Inspected | None]) -> Inspected:
         """The result of `steps`; others run in between. Raises Refused when the time is used up (fails closed)."""
@@ -182,13 +219,6 @@ class Guard:
             self.refused_unfinished += 1
             raise Refused(Refusal.INSPECTION_FAILED, str(error), rule="protection.most_values") from None
 
-    def _steps(self, principal: Principal, call: Call, inspector: BodyInspector) -> Iterator[Inspected | None]:
-        if call.body.lstrip()[:1] in {b"{", b"["}:
-            key = (principal.id, principal.team, call.client.session_id, call.operation, inspector)
-            return self._sessions.steps(key, inspector, call.body, Direction.INPUT, principal.team)
-        content_type = call.header(b"content-type") or b""
-        return inspect_texts(inspector.scanner, call.body, content_type, Direction.INPUT, principal.team)
-
     def _inspector(self, plan: ProtectionPlan, upstreams: Sequence[str] = ()) -> BodyInspector:
         plan = self._plan(plan, tuple(upstreams))
         known, inspector = self._latest
@@ -197,12 +227,10 @@ class Guard:
             if inspector is None:
                 if len(self._inspectors) >= _MOST_PLANS:
                     self._inspectors.clear()
-                inspector = self._inspectors[plan] = BodyInspector(self._scanner(plan), self._memo)
+                scanner = Scanner(plan, secret=self._secret, most_values=self.settings.most_values)
+                inspector = self._inspectors[plan] = BodyInspector(scanner, self._memo)
             self._latest = (plan, inspector)
         return inspector
-
-    def _scanner(self, plan: ProtectionPlan) -> Scanner:
-        return Scanner(plan, secret=self._secret, most_values=self.settings.most_values)
 
     def _plan(self, plan: ProtectionPlan, upstreams: tuple[str, ...]) -> ProtectionPlan:
         if all(entry.upstream is None for entry in plan.actions):
@@ -214,68 +242,66 @@ class Guard:
             resolved = self._resolved[plan, upstreams] = plan_for(plan, upstreams)
         return resolved
 
-    def _exchange(self, principal: Principal, call: Call, plan: ProtectionPlan) -> Exchange:
-        scope = (principal.tenant, principal.id, call.client.session_id or "")
-        return self.vault.exchange(scope, tools=plan.restore_tool_arguments)
-
-    def _first_sights(self, principal: Principal, located: Sequence[Located]) -> tuple[Finding, ...]:
-        """Of what is critical or blocks: one finding for each value that this person has not shown before."""
-        fresh: dict[str, Finding] = {}
+    async def _news(self, principal: Principal, located: Sequence[Located], *, shown: bool) -> _News:
+        """What is told for the first time of this person. shown: they sent it (it blocks once), else they were sent it."""
+        incidents: dict[str, Finding] = {}
+        alerts: list[Finding] = []
         for finding in (item.finding for item in located):
-            if finding.severity is not Severity.CRITICAL and finding.action is not Action.BLOCK:
+            if finding.action is Action.ALLOW:
                 continue
-            if finding.value_hash not in fresh and self._seen.first_sight(principal.id, finding.value_hash):
-                fresh[finding.value_hash] = finding
-        return tuple(fresh.values())
+            if finding.severity is Severity.CRITICAL or finding.action is Action.BLOCK:
+                first = self._seen.first_sight if shown else self._seen.first_report
+                if finding.value_hash not in incidents and first(principal.id, finding.value_hash):
+                    incidents[finding.value_hash] = finding
+            elif self._is_news(principal, finding):
+                alerts.append(finding)
+        if incidents:
+            known = await self._seen.known(principal.id, list(incidents), shown=shown)
+            incidents = {value: finding for value, finding in incidents.items() if value not in known}
+        return _News(tuple(incidents.values()), tuple(alerts))
 
-    def _conclude(
-        self, principal: Principal, inspector: BodyInspector, result: Inspected, exchange: Exchange
-    ) -> Inspection:
-        fresh = self._first_sights(principal, result.located)
-        new = {finding.value_hash for finding in fresh}
+    def _is_news(self, principal: Principal, finding: Finding) -> bool:
+        """Of an answer, or of what is only alerted."""
+        loud = finding.severity is Severity.CRITICAL or finding.action in {Action.BLOCK, Action.ALERT}
+        return loud and finding.action is not Action.ALLOW and self._seen.first_report(principal.id, finding.value_hash)
+
+    def _check_input(self, inspector: BodyInspector, result: Inspected, news: _News) -> None:
+        """Raises Blocked for what this person shows for the first time, and for what would have to be changed in a
+        place that must not be: a replay could not be redacted there.
+        """
+        new = {finding.value_hash for finding in news.incidents}
         blocking = [
             item.finding
             for item in result.located
-            if item.finding.action is Action.BLOCK and item.finding.value_hash in new
+            if (item.finding.action is Action.BLOCK and item.finding.value_hash in new)
+            or (item.fixed is Fixed.NAME and item.finding.action in REWRITING)
         ]
         if blocking:
-            raise Blocked(
-                blocked_input(blocking, inspector.scanner.label),
-                blocking,
-                rule=blocking[0].rule,
-                incidents=fresh,
-                bytes_checked=result.bytes_checked,
-            )
-        return _rewritten(result, [_settled(item) for item in result.located], fresh, exchange.mint)
+            raise _blocked(blocked_input(blocking, inspector.scanner.label), blocking, result, news)
 
 
-_MOST_PLANS = 64
-
-_REST = b'"[REDACTED]"'
-"""Stands for the second half of a value that two text blocks share (an empty block would be refused upstream)."""
+def _scope(principal: Principal, session: str | None) -> Scope:
+    return Scope(principal.tenant, principal.id, session or "")
 
 
-def _settled(item: Located) -> Finding:
-    """What was done in the end: a replay of a blocked value is redacted; what may not be changed is only reported."""
-    action = Action.REDACT if item.finding.action is Action.BLOCK else item.finding.action
-    if item.fixed and replacement(item.finding, item.value) is not None:
-        action = Action.ALERT
-    return item.finding if action is item.finding.action else msgspec.structs.replace(item.finding, action=action)
+def _blocked(message: str, findings: Sequence[Finding], result: Inspected, news: _News) -> Blocked:
+    return Blocked(
+        message, findings, rule=findings[0].rule, incidents=news.incidents, bytes_checked=result.bytes_checked
+    )
 
 
-def _rewritten(result: Inspected, findings: list[Finding], fresh: tuple[Finding, ...], mint: Mint) -> Inspection:
-    edits: list[tuple[int, int, bytes]] = []
-    for item, finding in zip(result.located, findings, strict=True):
-        text = None if item.fixed else replacement(finding, item.value, mint)
-        if text is not None:
-            new = _REST if item.rest else msgspec.json.encode(text)
-            edits.append((item.start, item.end, new[1:-1] if item.quoted else new))
+def _inspection(
+    result: Inspected, edits: Sequence[ByteEdit], news: _News, exchange: Exchange, *, seconds: float
+) -> Inspection:
     return Inspection(
-        findings=tuple(finding for item, finding in zip(result.located, findings, strict=True) if not item.rest),
+        findings=findings_of(result.located),
         body=splice(result.body, edits) if edits else result.body,
         bytes_checked=result.bytes_checked,
         leaves=result.leaves,
         changed=bool(edits),
-        new_incidents=fresh,
+        new_incidents=news.incidents,
+        new_alerts=news.alerts,
         bytes_unchecked=result.bytes_unchecked,
+        seconds=seconds,
+        exchange=exchange,
     )

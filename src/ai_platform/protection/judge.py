@@ -14,7 +14,7 @@ import msgspec
 
 from ai_platform.protection.assigned import Candidate
 from ai_platform.protection.names import WORDS, read_name
-from ai_platform.protection.vault import TOKEN
+from ai_platform.protection.tokens import TOKEN
 
 ALPHABET = "abcdefghijklmnopqrstuvwxyz^"
 LEVEL = 2

@@ -4,12 +4,14 @@ The replacement carries a keyed hash, so that it is stable from turn to turn, re
 two different values stay distinguishable for the model. It contains no character that JSON or a shell must escape.
 """
 
+import json
 from collections.abc import Callable
+
+import msgspec
 
 from ai_platform.domain.finding import Action, Finding
 
 _KEPT = {"CREDIT_CARD": 4, "US_SSN": 4, "PHONE_NUMBER": 2, "IBAN_CODE": 4}
-
 
 Mint = Callable[[str, str], str]
 """(type, value) -> the token that stands for it."""
@@ -27,6 +29,14 @@ def replacement(finding: Finding, value: str, mint: Mint | None = None) -> str |
             return f"[REDACTED:{finding.type}{told}]"
         case _:
             return None
+
+
+def as_json(text: str) -> str:
+    """The text as it stands between the quotes of a JSON string."""
+    try:
+        return msgspec.json.encode(text).decode()[1:-1]
+    except UnicodeEncodeError:  # half of a surrogate pair, which JSON can write
+        return json.dumps(text)[1:-1]
 
 
 def mask(kind: str, value: str) -> str:

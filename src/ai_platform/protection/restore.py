@@ -1,38 +1,72 @@
-"""Puts values back for the tokens in a complete JSON answer, where the caller may see them.
+"""Puts values back for the tokens in a complete JSON answer (or lines of them), where the caller may see them.
 
-In text always, in tool input where the policy allows, in a signed thinking block never.
-Above: guard.py. Below: vault.py, literals.py.
+In text, and in the input of tools where the policy allows; never in a signed thinking block.
+Above: guard.py. Below: exchange.py, tokens.py, literals.py.
 """
 
 import re
 from bisect import bisect_right
 from itertools import accumulate
+from typing import Any
 
 import msgspec
 
 from ai_platform.protection.body import splice
+from ai_platform.protection.exchange import Exchange
 from ai_platform.protection.literals import Places, segments
-from ai_platform.protection.vault import TOKEN, Exchange
+from ai_platform.protection.replace import as_json
+from ai_platform.protection.tokens import TooManyTokensError, tokens_in
 
-_TOKEN = re.compile(TOKEN.pattern.encode())
-_TEXT = re.compile(r"(?:.*\.)?content\[\d+\]\.text")
-_TOOL_INPUT = re.compile(r"(?:.*\.)?content\[\d+\]\.input(?:[.\[].*)?")
+_PLACE = re.compile(r"(result\.message\.)?content\[(\d+)\]\.(?:text|(input)(?:[.\[].*)?)")
 
 
 def restore_body(body: bytes, exchange: Exchange) -> bytes:
     """The same object when there is nothing to restore."""
-    found = list(_TOKEN.finditer(body))
+    try:
+        if not tokens_in(body):
+            return body
+    except TooManyTokensError:
+        return body
+    document = _decoded(body)
+    if document is not None:
+        return _restored(body, document, exchange)
+    lines = body.split(b"\n")
+    done = [_restored(line, found, exchange) if (found := _decoded(line)) else line for line in lines]
+    return body if all(one is two for one, two in zip(lines, done, strict=True)) else b"\n".join(done)
+
+
+def _decoded(body: bytes) -> dict[str, Any] | None:
+    try:
+        document = msgspec.json.decode(body)
+    except (ValueError, RecursionError):
+        return None
+    return document if isinstance(document, dict) else None
+
+
+def _restored(body: bytes, document: dict[str, Any], exchange: Exchange) -> bytes:
+    found = tokens_in(body)
     if not found:
         return body
     parts = segments(body)
     starts = list(accumulate((len(part) + 1 for part in parts), initial=0))[:-1]
-    indices = [bisect_right(starts, match.start()) - 1 for match in found]
+    indices = [bisect_right(starts, offset) - 1 for offset, _ in found]
     places = Places(body, starts, indices, [])
     edits: list[tuple[int, int, bytes]] = []
-    for match, index in zip(found, indices, strict=True):
-        path = places.path(index)
-        allowed = _TEXT.fullmatch(path) or (exchange.tools and _TOOL_INPUT.fullmatch(path))
-        value = exchange.restore(match.group().decode()) if allowed and index & 1 and not places.is_key(index) else None
+    for (offset, token), index in zip(found, indices, strict=True):
+        place = _PLACE.fullmatch(places.path(index)) if index & 1 and not places.is_key(index) else None
+        if place is None:
+            continue
+        tool = _tool(document, bool(place[1]), int(place[2])) if place[3] else None
+        value = exchange.restore(token, tool)
         if value is not None:
-            edits.append((*match.span(), msgspec.json.encode(value)[1:-1]))
+            edits.append((offset, offset + len(token), as_json(value).encode()))
     return splice(body, edits) if edits else body
+
+
+def _tool(document: dict[str, Any], nested: bool, index: int) -> str:
+    """The name of the tool that block `index` calls; empty for what the caller does not run itself."""
+    try:
+        block = (document["result"]["message"] if nested else document)["content"][index]
+        return block["name"] if block["type"] == "tool_use" else ""
+    except (LookupError, TypeError):
+        return ""

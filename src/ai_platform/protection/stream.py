@@ -1,90 +1,125 @@
 """Watches one streamed answer: server-sent events in, the events that may be passed on out.
 
 Whole events are held, only while their text can still grow into a value; an answer with no finding passes byte for
-byte. A thinking block is signed, so it is never held or changed: what is found there is reported (or ends the stream).
-Above: guard.py, gateway. Below: watcher.py, watcher_json.py.
+byte. Text that streams in is watched as one text (watcher.py, watcher_json.py), everything else in an event as it
+stands. A thinking block is signed: its own text is kept for the upstream, the caller gets the redacted one.
+Above: guard.py, gateway.
 """
 
 from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import msgspec
 
 from ai_platform.domain.errors import Blocked
-from ai_platform.domain.finding import Action, Finding
-from ai_platform.protection.literals import scan_string
-from ai_platform.protection.scanner import Scanner
-from ai_platform.protection.vault import Exchange
+from ai_platform.domain.finding import Action, Direction, Finding
+from ai_platform.protection import sse
+from ai_platform.protection.body import BodyInspector, Inspected, splice
+from ai_platform.protection.exchange import Exchange
+from ai_platform.protection.rewriting import edits_of, settled
 from ai_platform.protection.watcher import Edit, TextWatcher
 from ai_platform.protection.watcher_json import JsonWatcher
 from ai_platform.protection.wording import blocked_output
 
 
-class _Delta(msgspec.Struct, gc=False):
+class _Delta(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     type: str = ""
     text: str | None = None
     thinking: str | None = None
     partial_json: str | None = None
+    signature: str | None = None
+    estimated_tokens: int | None = None
 
 
-class _Event(msgspec.Struct, gc=False):
+class _Event(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     type: str = ""
     index: int = 0
     delta: _Delta | None = None
 
 
-_DECODER = msgspec.json.Decoder(_Event)
-_DELTA_MARK = b"content_block_delta"
-_STOP = b"content_block_stop"
-_ENDS = (b"message_delta", b"message_stop", b"event: error", b'"type":"error"', b'"type": "error"')
+_decode = msgspec.json.Decoder(_Event).decode
+_DELTA = b"content_block_delta"
+_ENDS = frozenset({"content_block_stop", "message_delta", "message_stop", "error"})
+_PINGS = frozenset({b'event: ping\ndata: {"type": "ping"}\n\n', b'event: ping\ndata: {"type":"ping"}\n\n'})
+_STREAMED = ("text", "partial_json", "thinking")
+_OPAQUE = frozenset({"type", "signature", "data", "encrypted_content", "stop_reason", "stop_sequence"})
+_EMPTY = 100
+"""The end of a block, in no more bytes, carries nothing but its type and place."""
 
 
 class _Held(msgspec.Struct, gc=False):
-    """An event whose text stands at [start, end) of its block. name: the member of `delta` that carries it."""
+    """An event whose text stands at [start, end) of its block, in the member `name` of `inside`; or, without a name,
+    one that only keeps its place.
+    """
 
     event: bytes
     start: int
     end: int
-    name: str
-    text: str
+    name: str = ""
+    text: str = ""
+    inside: str = "delta"
 
 
 class _Block:
-    """One content block: its watcher, the events not yet passed on, and the edits that still concern them."""
+    """One text that streams in: its watcher, the events not yet passed on, and the edits that still concern them.
 
-    __slots__ = ("edits", "held", "position", "signed", "watcher")
+    original, signature: of a thinking block.
+    """
 
-    def __init__(self, watcher: TextWatcher | JsonWatcher, *, signed: bool) -> None:
+    __slots__ = ("changed", "edits", "held", "original", "path", "position", "signature", "signed", "watcher")
+
+    def __init__(self, watcher: TextWatcher | JsonWatcher, path: str, *, signed: bool) -> None:
         self.watcher = watcher
+        self.path = path
         self.signed = signed
         self.held: deque[_Held] = deque()
         self.edits: deque[Edit] = deque()
         self.position = 0
+        self.changed = False
+        self.original: list[str] = []
+        self.signature = ""
 
 
 class StreamGuard:
-    """One per streamed answer. scanner None = nothing is inspected, events pass.
+    """One per streamed answer. inspector None = nothing is inspected, events pass.
 
     feed/close raise Blocked when a finding's action is block; `released` tells whether any bytes had been passed on.
+    is_news: told each finding; the findings that it says yes to are `news`.
     """
 
-    def __init__(self, scanner: Scanner | None, team: str | None, exchange: Exchange | None = None) -> None:
+    def __init__(
+        self,
+        inspector: BodyInspector | None,
+        team: str | None,
+        exchange: Exchange | None = None,
+        is_news: Callable[[Finding], bool] = lambda _: False,
+    ) -> None:
         self.findings: list[Finding] = []
+        self.news: list[Finding] = []
         self.bytes_checked = 0
+        self.bytes_unchecked = 0
         self.changed = False
         self.released = False
-        self._scanner = scanner
+        self.exchange = exchange
+        self._inspector = inspector
         self._team = team
-        self._exchange = exchange
-        self._blocks: dict[int, _Block] = {}
+        self._is_news = is_news
+        self._blocks: dict[tuple[int | str, str], _Block] = {}
+        self._tools: dict[int | str, str] = {}
 
     @property
     def restored(self) -> int:
         """How many tokens were replaced by the values they stand for."""
-        return self._exchange.restored if self._exchange is not None else 0
+        return self.exchange.restored.total() if self.exchange is not None else 0
 
     def feed(self, event: bytes) -> bytes:
         """One complete raw event with its blank line -> the bytes to pass on now (none or several events)."""
-        out = self._feed(event) if self._scanner is not None else event
+        if self._inspector is None:
+            self.bytes_unchecked += len(event)
+            out = event
+        else:
+            out = self._delta(event) if _DELTA in event else self._other(event)
         if out:
             self.released = True
         return out
@@ -96,77 +131,167 @@ class StreamGuard:
             self.released = True
         return out
 
-    def _feed(self, event: bytes) -> bytes:
-        if _DELTA_MARK not in event:
-            if not self._blocks:
-                return event
-            if _STOP in event:
-                parsed = _parsed(event)
-                return (self._finish_all() if parsed is None else self._finish(parsed.index)) + event
-            return self._finish_all() + event if any(mark in event for mark in _ENDS) else event
-        parsed = _parsed(event)
-        delta = parsed.delta if parsed is not None else None
-        if parsed is None or delta is None:
-            return event
+    def _delta(self, event: bytes) -> bytes:
+        """The usual: one member that streams in, as the Messages API writes it."""
+        try:
+            parsed = _decode(event[event.find(b"data:") + 5 :])
+        except (ValueError, RecursionError):
+            return self._unusual(event)
+        delta = parsed.delta
+        if delta is None or parsed.type != "content_block_delta" or event.count(b'"delta"') != 1:
+            return self._unusual(event)
         if delta.text is not None:
-            return self._text(event, parsed.index, "text", delta.text)
-        if delta.partial_json is not None:
-            return self._text(event, parsed.index, "partial_json", delta.partial_json)
-        if delta.thinking is not None:
-            return self._text(event, parsed.index, "thinking", delta.thinking)
+            name, text = "text", delta.text
+        elif delta.partial_json is not None:
+            name, text = "partial_json", delta.partial_json
+        elif delta.thinking is not None:
+            name, text = "thinking", delta.thinking
+        elif delta.signature is not None:
+            return self._signature(event, parsed.index, delta.signature)
+        else:
+            return self._unusual(event)
+        if event.count(f'"{name}"'.encode()) != 1 or delta.signature is not None:
+            return self._unusual(event)
+        return self._text(event, parsed.index, name, text)
+
+    def _unusual(self, event: bytes) -> bytes:
+        """A delta that is written otherwise, or of a kind that is not known: read as the most forgiving client does,
+        and passed on as it was read.
+        """
+        document = sse.read(sse.data_of(event))
+        if document is None or document.get("type") != "content_block_delta":
+            return self._other(event)
+        event = sse.with_data(event, sse.written(document))
+        index, delta = _index(document), document.get("delta")
+        members: dict[str, Any] = delta if isinstance(delta, dict) else {}
+        name = _streamed(members)
+        if name:
+            event = self._whole(event, skip=f"delta.{name}")
+            return self._text(event, index, name, members[name])
+        event, signature = self._whole(event), members.get("signature")
+        return self._signature(event, index, signature) if isinstance(signature, str) else self._in_place(event, index)
+
+    def _other(self, event: bytes) -> bytes:
+        """Everything but deltas."""
+        if event in _PINGS:
+            return event
+        document = sse.read(sse.data_of(event)) or {}
+        kind = document.get("type")
+        if kind == "content_block_delta":
+            return self._unusual(event)
+        if kind == "content_block_start":
+            return self._start(event, document)
+        if kind == "content_block_stop" and len(event) <= _EMPTY:
+            return self._finish(_index(document)) + event
+        passed = self._whole(event)
+        return self._finish_all() + passed if self._blocks and kind in _ENDS else passed
+
+    def _start(self, event: bytes, document: dict[str, Any]) -> bytes:
+        block, index = document.get("content_block"), _index(document)
+        if not isinstance(block, dict):
+            return self._whole(event)
+        if block.get("type") == "tool_use" and isinstance(block.get("name"), str):
+            self._tools[index] = block["name"]
+        name = next((name for name in _STREAMED if isinstance(block.get(name), str) and block[name]), "")
+        if not name:
+            return self._in_place(self._whole(event), index)
+        event = sse.with_data(event, sse.written(document))
+        event = self._whole(event, skip=f"content_block.{name}")
+        return self._text(event, index, name, block[name], inside="content_block")
+
+    def _whole(self, event: bytes, skip: str = "") -> bytes:
+        """Inspect the strings of an event as they stand. skip: the path of the one that streams in."""
+        assert self._inspector is not None
+        data = sse.data_of(event)
+        result = _last(self._inspector.whole(data, Direction.OUTPUT, self._team))
+        self.bytes_checked += result.bytes_checked
+        self.bytes_unchecked += result.bytes_unchecked
+        result.located = [item for item in result.located if not skip or item.finding.path != skip]
+        if not result.located:
+            return event
+        self._note([settled(item) for item in result.located], block=[item.finding for item in result.located])
+        edits = edits_of(result, self.exchange.token if self.exchange is not None else None)
+        if not edits:
+            return event
+        self.changed = True
+        return sse.with_data(event, splice(data, edits))
+
+    def _signature(self, event: bytes, index: int | str, signature: str) -> bytes:
+        block = self._blocks.get((index, "thinking"))
+        if block is not None:
+            block.signature += signature
+        return self._in_place(event, index)
+
+    def _in_place(self, event: bytes, index: int | str) -> bytes:
+        """Pass the event on behind those of its block that are held."""
+        for (of, _), block in self._blocks.items():
+            if of == index and block.held:
+                block.held.append(_Held(event, block.position, block.position))
+                return b""
         return event
 
-    def _text(self, event: bytes, index: int, name: str, text: str) -> bytes:
-        block = self._blocks.get(index)
+    def _text(self, event: bytes, index: int | str, name: str, text: str, *, inside: str = "delta") -> bytes:
+        block = self._blocks.get((index, name))
         if block is None:
-            block = self._blocks[index] = _Block(self._watcher(name), signed=name == "thinking")
-        self.bytes_checked += len(text)
+            block = self._block(index, name)
+        self.bytes_checked += len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
         safe = block.watcher.feed(text)
-        if block.signed:
-            self._report(block)
-            return event
         start = block.position
         block.position = end = start + len(text)
-        if end <= safe and not block.held and not block.watcher.found and not block.edits:
+        if block.signed:
+            block.original.append(text)
+        if end <= safe and not block.held and not block.watcher.found and not block.edits and not block.watcher.edits:
             return event
-        block.held.append(_Held(event, start, end, name, text))
+        block.held.append(_Held(event, start, end, name, text, inside))
         return self._emit(block, safe)
 
-    def _watcher(self, name: str) -> TextWatcher | JsonWatcher:
-        assert self._scanner is not None
-        exchange = self._exchange
+    def _block(self, index: int | str, name: str) -> _Block:
+        assert self._inspector is not None
+        scanner, exchange = self._inspector.scanner, self.exchange
         if name == "partial_json":
-            return JsonWatcher(self._scanner, self._team, exchange=exchange)
-        return TextWatcher(self._scanner, self._team, exchange=None if name == "thinking" else exchange)
+            watcher = JsonWatcher(scanner, self._team, exchange=exchange, tool=self._tools.get(index, ""))
+        else:
+            tool = None if name in _STREAMED else ""
+            watcher = TextWatcher(scanner, self._team, exchange=exchange, tool=tool, signed=name == "thinking")
+        path = f"content[{index}].{'input' if name == 'partial_json' else name}"
+        block = self._blocks[index, name] = _Block(watcher, path, signed=name == "thinking")
+        return block
 
-    def _finish(self, index: int) -> bytes:
-        block = self._blocks.pop(index, None)
-        return b"" if block is None else self._emit(block, block.watcher.close())
+    def _finish(self, index: int | str) -> bytes:
+        return b"".join([self._ended(key) for key in list(self._blocks) if key[0] == index])
 
     def _finish_all(self) -> bytes:
-        return b"".join([self._finish(index) for index in list(self._blocks)])
+        return b"".join([self._ended(key) for key in list(self._blocks)])
 
-    def _report(self, block: _Block) -> None:
-        """Collect what the watcher found; raises Blocked."""
-        watcher = block.watcher
-        if not watcher.found:
-            return
-        found, watcher.found = watcher.found, []
-        blocking = [finding for finding in found if finding.action is Action.BLOCK]
-        if block.signed:
-            found = [
-                msgspec.structs.replace(finding, action=Action.ALERT) if finding.action in _CHANGING else finding
-                for finding in found
-            ]
-            watcher.edits.clear()
-        self.findings += found
+    def _ended(self, key: tuple[int | str, str]) -> bytes:
+        block = self._blocks.pop(key)
+        out = self._emit(block, block.watcher.close())
+        if block.changed and block.signature and self.exchange is not None:
+            self.exchange.keep_thinking(block.signature, "".join(block.original))
+        return out
+
+    def _note(self, findings: list[Finding], block: list[Finding]) -> None:
+        """Collect findings; raises Blocked when one of `block` (the same before they were settled) says so."""
+        assert self._inspector is not None
+        findings = [finding for finding in findings if finding.action is not Action.ALLOW]
+        self.findings += findings
+        self.news += filter(self._is_news, findings)
+        blocking = [finding for finding in block if finding.action is Action.BLOCK]
         if blocking:
-            assert self._scanner is not None
-            raise Blocked(blocked_output(blocking, self._scanner.label), blocking, rule=blocking[0].rule)
+            raise Blocked(
+                blocked_output(blocking, self._inspector.scanner.label),
+                blocking,
+                rule=blocking[0].rule,
+                incidents=self.news,
+                bytes_checked=self.bytes_checked,
+            )
 
     def _emit(self, block: _Block, safe: int) -> bytes:
-        self._report(block)
         watcher = block.watcher
+        if watcher.found:
+            found = [msgspec.structs.replace(finding, path=block.path) for finding in watcher.found]
+            watcher.found = []
+            self._note(found, found)
         if watcher.edits:
             block.edits += watcher.edits
             watcher.edits.clear()
@@ -176,28 +301,33 @@ class StreamGuard:
             item = held.popleft()
             while edits and edits[0][1] <= item.start:
                 edits.popleft()
-            if edits and edits[0][0] < item.end:
-                self.changed = True
+            if item.name and edits and edits[0][0] < item.end:
+                self.changed = block.changed = True
                 out.append(_rewritten(item, edits))
             else:
                 out.append(item.event)
         return b"".join(out)
 
 
-_CHANGING = frozenset({Action.REDACT, Action.MASK, Action.TOKENISE})
+def _last(steps: Iterable[Inspected | None]) -> Inspected:
+    result = None
+    for result in steps:
+        pass
+    assert result is not None
+    return result
 
 
-def _parsed(event: bytes) -> _Event | None:
-    """The JSON of an event; None when nobody can read it (the client sees the same bytes)."""
-    data = event.find(b"data:")
-    if data < 0:
-        return None
-    try:
-        return _DECODER.decode(event[data + 5 :])
-    except UnicodeDecodeError:
-        return _parsed(event.decode("utf-8", "replace").encode())
-    except (msgspec.DecodeError, RecursionError):
-        return None
+def _index(document: dict[str, Any]) -> int | str:
+    index = document.get("index", 0)
+    return index if isinstance(index, int) else repr(index)
+
+
+def _streamed(delta: dict[str, Any]) -> str:
+    """The member of a delta that is a piece of a longer text."""
+    for name in _STREAMED:
+        if isinstance(delta.get(name), str):
+            return name
+    return next((name for name, value in delta.items() if isinstance(value, str) and name not in _OPAQUE), "")
 
 
 def _rewritten(item: _Held, edits: deque[Edit]) -> bytes:
@@ -212,13 +342,7 @@ def _rewritten(item: _Held, edits: deque[Edit]) -> bytes:
             pieces.append(new)
         position = min(stop, item.end)
     pieces.append(item.text[position - item.start :])
-    return _with_text(item, "".join(pieces))
-
-
-def _with_text(item: _Held, new: str) -> bytes:
-    decoded = item.event.decode("utf-8", "surrogateescape")
-    at = decoded.rindex(f'"{item.name}"', decoded.index('"delta"')) + len(item.name) + 2
-    opening = decoded.index('"', at) + 1
-    _, closing = scan_string(decoded, opening, False)
-    literal = msgspec.json.encode(new).decode()
-    return (decoded[: opening - 1] + literal + decoded[closing:]).encode("utf-8", "surrogateescape")
+    document = sse.read(sse.data_of(item.event))
+    assert document is not None
+    document[item.inside][item.name] = "".join(pieces)
+    return sse.with_data(item.event, sse.written(document))

@@ -9,6 +9,7 @@ from itertools import accumulate
 
 from ai_platform.domain.finding import Direction
 from ai_platform.protection.body import Inspected, Located
+from ai_platform.protection.fixed import Fixed
 from ai_platform.protection.offsets import Offsets
 from ai_platform.protection.scanner import Scanner
 
@@ -68,7 +69,7 @@ def inspect_texts(
             for hit, start, stop in zip(settled, offsets[::2], offsets[1::2], strict=True):
                 finding = scanner.finding(text, hit, direction, team, path)
                 value = text[hit.start : hit.end]
-                located = Located(finding, begin + start, begin + stop, value, fixed=False, quoted=True, index=number)
+                located = Located(finding, begin + start, begin + stop, value, Fixed.FREE, quoted=True, index=number)
                 result.located.append(located)
     result.starts.extend([0] * 2 * len(ranges))
     result.checked.extend((sum(end - begin for begin, end in ranges),))

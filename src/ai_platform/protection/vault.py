@@ -1,142 +1,258 @@
 """Reversible tokens: what stands for a value towards the model, and the way back for the one who sent it.
 
 A token is keyed by its scope (a person's session), so that the same value gives the same token on every turn, and only
-tokens minted in a scope are restored in it: a guessed or injected one is just text. Values come back with every turn of
-a conversation, so nothing is written to disk; what is held is encrypted, bounded and expires.
-Above: guard.py, stream.py. Below: domain.
+what was kept in a scope comes back in it: a guessed or injected token is just text. What is kept is encrypted with a
+key of its scope, in memory and in the store, bounded, and expires.
+Above: guard.py, exchange.py. Below: domain, stores.rows.
 """
 
-import re
 import secrets
 from base64 import b32encode
 from collections import OrderedDict
+from collections.abc import Collection, Iterable
+from datetime import UTC, datetime
 from hashlib import blake2b
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
+from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from ai_platform.domain.clock import Clock
+from ai_platform.domain.errors import StoreUnavailable
+from ai_platform.protection.tokens import check_character
+from ai_platform.stores.rows import Insert
 
-Scope = tuple[str, str, str]
-"""(tenant, person, session)."""
-
-TOKEN = re.compile(r"(?<![A-Za-z0-9_])[A-Z][A-Z0-9_]{1,38}_[A-Z2-7]{9}(?![A-Za-z0-9_])")
-"""`EMAIL_ADDRESS_7QK3ZD2AX`: the type, eight characters of a keyed hash, and a check character."""
+MOST_OF_A_SCOPE = 10_000
+"""So many entries are read back of one session."""
 
 _SWEEP = 256
+_NONCE = 12
+_TABLE = "aip.vault_entries"
+_COLUMNS = ("scope", "name", "sealed", "tenant", "principal_id", "expires_at")
 
-_ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
+
+class Scope(NamedTuple):
+    """Within it tokens are stable, and can be restored. session: empty for a client that names none."""
+
+    tenant: str
+    person: str
+    session: str
 
 
-class _Kept(msgspec.Struct):
-    nonce: bytes
+class Stored(NamedTuple):
+    """An entry as the store holds it. expires: seconds since the epoch."""
+
+    name: str
     sealed: bytes
     expires: float
 
 
-class Vault:
-    """limit: tokens kept in all; lifetime: seconds since a value was last seen. minted, restored: counters."""
+class VaultStore(Protocol):
+    """Remembers entries over restarts and for other replicas; they are written as rows with the events of the call."""
 
-    def __init__(self, clock: Clock, *, secret: bytes, limit: int = 50_000, lifetime: float = 24 * 3600) -> None:
-        self.minted = 0
-        self.restored = 0
+    async def fetch(self, scope: bytes, names: Collection[str] | None, now: float) -> Iterable[Stored]:
+        """Of this scope: these entries, or the newest (None). Raises StoreUnavailable."""
+        ...
+
+
+class NoStore:
+    async def fetch(self, scope: bytes, names: Collection[str] | None, now: float) -> Iterable[Stored]:
+        del scope, names, now
+        return ()
+
+
+class _Kept(msgspec.Struct):
+    """stored_until: for how long the store has it (0 = not at all)."""
+
+    sealed: bytes
+    expires: float
+    stored_until: float
+
+
+class _Shelf:
+    """What is kept of one scope."""
+
+    __slots__ = ("cipher", "complete", "entries", "id", "scope")
+
+    def __init__(self, scope: Scope, secret: bytes) -> None:
+        told = "\0".join(scope).encode("utf-8", "surrogatepass")
+        self.scope = scope
+        self.id = blake2b(told, digest_size=16, key=secret, person=b"vault scope").digest()
+        self.cipher = AESGCM(blake2b(told, digest_size=32, key=secret, person=b"vault seal").digest())
+        self.entries: dict[str, _Kept] = {}
+        self.complete = False  # has been read from the store
+
+    def seal(self, name: str, text: str) -> bytes:
+        nonce = secrets.token_bytes(_NONCE)
+        return nonce + self.cipher.encrypt(nonce, text.encode("utf-8", "surrogatepass"), self.id + name.encode())
+
+    def open(self, name: str, sealed: bytes) -> str | None:
+        """None for what was not sealed here under this name."""
+        try:
+            plain = self.cipher.decrypt(sealed[:_NONCE], sealed[_NONCE:], self.id + name.encode())
+        except (InvalidTag, ValueError):
+            return None
+        return plain.decode("utf-8", "surrogatepass")
+
+
+class Vault:
+    """limit: entries held in memory; lifetime: seconds since a value was last seen. unread: the store did not answer."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        secret: bytes,
+        store: VaultStore | None = None,
+        limit: int = 50_000,
+        lifetime: float = 24 * 3600,
+    ) -> None:
+        self.kept = 0
+        self.unread = 0
         self._clock = clock
         self._secret = secret[:64]
+        self._store = store or NoStore()
         self._limit = limit
         self._lifetime = lifetime
-        self._sealing = AESGCM(AESGCM.generate_key(256))
         self._size = 0
-        self._scopes: OrderedDict[Scope, dict[str, _Kept]] = OrderedDict()
+        self._shelves: OrderedDict[Scope, _Shelf] = OrderedDict()
 
-    def mint(self, scope: Scope, kind: str, value: str) -> str:
-        """The token for a value of type `kind`; the same for the same scope, type and value."""
-        token = self.stand_in(scope, kind, value)
-        kept = self._scopes.setdefault(scope, {})
-        self._scopes.move_to_end(scope)
-        expires = self._clock.monotonic() + self._lifetime
-        if token in kept:
-            kept[token].expires = expires
-            return token
-        nonce = secrets.token_bytes(12)
-        kept[token] = _Kept(nonce, self._sealing.encrypt(nonce, value.encode("utf-8", "surrogatepass"), None), expires)
-        self.minted += 1
-        self._size += 1
-        if self._size > self._limit or not self.minted % _SWEEP:
-            self._forget(kept)
-        return token
-
-    def stand_in(self, scope: Scope, kind: str, value: str) -> str:
-        """The same token, without keeping the value: it cannot be restored by it."""
+    def token(self, scope: Scope, kind: str, value: str) -> str:
+        """What stands for a value of type `kind`: the same for the same scope, type and value. Nothing is kept."""
         told = "\0".join((*scope, kind, value)).encode("utf-8", "surrogatepass")
         digest = blake2b(told, digest_size=10, key=self._secret, person=b"token").digest()
         body = b32encode(digest).decode()[:8]
-        return f"{kind}_{body}{_check(body)}"
+        return f"{kind}_{body}{check_character(body)}"
 
-    def restore(self, scope: Scope, token: str) -> str | None:
-        """The value of a token minted in this scope, or None."""
-        kept = self._scopes.get(scope, {}).get(token)
-        if kept is None or not is_token(token):
+    def keep(self, scope: Scope, name: str, text: str) -> Insert | None:
+        """Hold `text` under `name` for its lifetime; what has to be written for the store to have it too."""
+        shelf = self._shelf(scope)
+        now = self._clock.now()
+        kept = shelf.entries.get(name)
+        if kept is None or shelf.open(name, kept.sealed) != text:
+            self.kept += 1
+            self._size += kept is None
+            kept = shelf.entries[name] = _Kept(shelf.seal(name, text), now, 0.0)
+        kept.expires = now + self._lifetime
+        self._forget(shelf)
+        if kept.stored_until > now + self._lifetime / 2:
             return None
-        if kept.expires < self._clock.monotonic():
-            del self._scopes[scope][token]
+        expires = datetime.fromtimestamp(kept.expires, UTC)
+        return Insert(_TABLE, _COLUMNS, (shelf.id, name, kept.sealed, scope.tenant, scope.person, expires))
+
+    def written(self, scope: Scope, rows: Iterable[Insert]) -> None:
+        """These rows are durable."""
+        shelf = self._shelf(scope)
+        for row in rows:
+            if kept := shelf.entries.get(row.values[1]):
+                kept.stored_until = kept.expires
+
+    def find(self, scope: Scope, name: str) -> str | None:
+        """What is kept under this name, as far as it is in memory (see `recall`)."""
+        shelf = self._shelves.get(scope)
+        kept = shelf.entries.get(name) if shelf is not None else None
+        if shelf is None or kept is None:
+            return None
+        if kept.expires < self._clock.now():
+            del shelf.entries[name]
             self._size -= 1
             return None
-        self.restored += 1
-        return self._sealing.decrypt(kept.nonce, kept.sealed, None).decode("utf-8", "surrogatepass")
+        return shelf.open(name, kept.sealed)
 
-    def _forget(self, current: dict[str, _Kept]) -> None:
-        """Drop what has expired; above the limit also the scopes used longest ago (a tenth more, so not at each mint),
-        and at last the oldest tokens of the only scope.
+    def holds(self, scope: Scope) -> bool:
+        shelf = self._shelves.get(scope)
+        return shelf is not None and bool(shelf.entries)
+
+    async def recall(self, scope: Scope, names: Collection[str] | None = None) -> None:
+        """Read from the store what memory lacks: these entries, or (None) everything, the first time in this process.
+
+        Fails closed: without the store, tokens stay what they are (counted in `unread`).
         """
+        shelf = self._shelf(scope)
+        if names is None:
+            if shelf.complete:
+                return
+        else:
+            names = [name for name in names if name not in shelf.entries]
+            if not names:
+                return
+        now = self._clock.now()
+        try:
+            found = await self._store.fetch(shelf.id, names, now)
+        except StoreUnavailable:
+            self.unread += 1
+            return
+        for entry in found:
+            if entry.name not in shelf.entries and shelf.open(entry.name, entry.sealed) is not None:
+                shelf.entries[entry.name] = _Kept(entry.sealed, entry.expires, entry.expires)
+                self._size += 1
+        shelf.complete = shelf.complete or names is None
+        self._forget(shelf)
+
+    def _shelf(self, scope: Scope) -> _Shelf:
+        shelf = self._shelves.get(scope)
+        if shelf is None:
+            shelf = self._shelves[scope] = _Shelf(scope, self._secret)
+        self._shelves.move_to_end(scope)
+        return shelf
+
+    def _forget(self, current: _Shelf) -> None:
+        """Drop what has expired; above the limit also the scopes used longest ago (a tenth more, so not at each call),
+        and at last the oldest entries of the only scope.
+        """
+        if self._size <= self._limit and len(self._shelves) <= self._limit and self.kept % _SWEEP:
+            return
         limit = self._limit - self._limit // 10 if self._size > self._limit else self._limit
-        now = self._clock.monotonic()
-        for scope, kept in list(self._scopes.items()):
-            for token in [token for token, value in kept.items() if value.expires < now]:
-                del kept[token]
-            if not kept and kept is not current:
-                del self._scopes[scope]
-        self._size = sum(map(len, self._scopes.values()))
-        while self._size > limit and len(self._scopes) > 1:
-            self._size -= len(self._scopes.popitem(last=False)[1])
+        now = self._clock.now()
+        for scope, shelf in list(self._shelves.items()):
+            for name in [name for name, kept in shelf.entries.items() if kept.expires < now]:
+                del shelf.entries[name]
+            if not shelf.entries and shelf is not current:
+                del self._shelves[scope]
+        self._size = sum(len(shelf.entries) for shelf in self._shelves.values())
+        while self._size > limit and len(self._shelves) > 1:
+            self._size -= len(self._shelves.popitem(last=False)[1].entries)
         while self._size > limit:
-            del current[next(iter(current))]
+            del current.entries[next(iter(current.entries))]
+            current.complete = False
             self._size -= 1
 
-    def exchange(self, scope: Scope, *, tools: bool) -> "Exchange":
-        """For one answer. tools: may values be restored in tool arguments?"""
-        return Exchange(self, scope, holds=bool(self._scopes.get(scope)), tools=tools)
+
+class Rows(Protocol):
+    """What is needed of a database: `fetch(query, *args)` -> rows by column name; `execute` -> the command tag."""
+
+    async def fetch(self, query: str, /, *args: Any) -> Iterable[Any]: ...
+
+    async def execute(self, query: str, /, *args: Any) -> str: ...
 
 
-class Exchange:
-    """A vault seen from one scope. holds: it has tokens to restore. tools: also in tool arguments.
-
-    restored: how many values were put back.
-    """
-
-    def __init__(self, vault: Vault, scope: Scope, *, holds: bool, tools: bool) -> None:
-        self.holds = holds
-        self.tools = tools
-        self.restored = 0
-        self._vault = vault
-        self._scope = scope
-
-    def mint(self, kind: str, value: str) -> str:
-        return self._vault.mint(self._scope, kind, value)
-
-    def stand_in(self, kind: str, value: str) -> str:
-        return self._vault.stand_in(self._scope, kind, value)
-
-    def restore(self, token: str) -> str | None:
-        value = self._vault.restore(self._scope, token)
-        self.restored += value is not None
-        return value
+_NEWEST = (
+    "SELECT name, sealed, expires_at FROM aip.vault WHERE scope = $1 AND expires_at > $2"
+    " ORDER BY expires_at DESC LIMIT $3"
+)
+_NAMED = (
+    "SELECT name, sealed, expires_at FROM aip.vault WHERE scope = $1 AND expires_at > $2 AND name = ANY($4) LIMIT $3"
+)
 
 
-def is_token(text: str) -> bool:
-    """Is it shaped like a token, check character included?"""
-    return TOKEN.fullmatch(text) is not None and _check(text[-9:-1]) == text[-1]
+class PostgresVault:
+    """The store of a platform. Only ciphertext is in it; its keys come from the data folder's secret."""
 
+    def __init__(self, database: Rows) -> None:
+        self._database = database
 
-def _check(body: str) -> str:
-    total = sum(_ALPHABET.index(char) * (place + 1) for place, char in enumerate(body))
-    return _ALPHABET[total % 31]
+    async def fetch(self, scope: bytes, names: Collection[str] | None, now: float) -> Iterable[Stored]:
+        moment = datetime.fromtimestamp(now, UTC)
+        if names is None:
+            rows = await self._database.fetch(_NEWEST, scope, moment, MOST_OF_A_SCOPE)
+        else:
+            rows = await self._database.fetch(_NAMED, scope, moment, MOST_OF_A_SCOPE, list(names))
+        return [Stored(row["name"], row["sealed"], row["expires_at"].timestamp()) for row in rows]
+
+    async def purge(self, now: float) -> int:
+        """Delete what has expired; how much it was."""
+        tag = await self._database.execute(
+            "DELETE FROM aip.vault WHERE expires_at <= $1", datetime.fromtimestamp(now, UTC)
+        )
+        return int(tag.rpartition(" ")[2] or 0)

@@ -8,15 +8,18 @@ Above: stream.py. Below: scanner, unfinished.
 
 import msgspec
 
-from ai_platform.domain.finding import Direction, Finding
+from ai_platform.domain.finding import Action, Direction, Finding
 from ai_platform.protection.actions import REWRITING
 from ai_platform.protection.engine import OVERLAP
+from ai_platform.protection.exchange import Exchange
 from ai_platform.protection.probe import Probe
 from ai_platform.protection.replace import replacement
 from ai_platform.protection.rule import LOOK_BACK, Hit
 from ai_platform.protection.scanner import Scanner, clusters
-from ai_platform.protection.vault import TOKEN, Exchange
+from ai_platform.protection.tokens import TOKEN
 from ai_platform.protection.view import View, is_plain, unfinished
+
+_OTHERWISE = frozenset({Action.MASK, Action.TOKENISE})
 
 Edit = tuple[int, int, str]
 """(start, end, new text) in offsets of the whole stream."""
@@ -44,11 +47,13 @@ class TextWatcher:
         *,
         lead: str = "",
         exchange: Exchange | None = None,
-        restores: bool = True,
+        tool: str | None = None,
+        signed: bool = False,
     ) -> None:
         """lead: text that stands before the stream and is not part of it (a JSON key); offsets start behind it.
 
-        exchange: mints tokens and, if it `restores`, puts values back for those that stand in the text.
+        exchange: makes tokens, and puts values back for those that stand in the text. tool: whose arguments the text
+        is part of. signed: it is thinking, where every change is a redaction and nothing is put back.
         """
         self.edits: list[Edit] = []
         self.found: list[Finding] = []
@@ -64,7 +69,10 @@ class TextWatcher:
         self._hits: list[Hit] = []  # confirmed, not yet final; offsets of the stream
         self._end = 0
         self._exchange = exchange
-        self._restores = restores and exchange is not None and exchange.holds
+        self._tool = tool
+        self._signed = signed
+        may = exchange is not None and not signed and (tool is None or exchange.restores_in(tool))
+        self._restores = may and exchange is not None and exchange.holds
 
     def feed(self, text: str) -> int:
         self._text += text
@@ -189,8 +197,10 @@ class TextWatcher:
             if end > limit:
                 limit = min(limit, max(start, self._final)) if start < limit else limit
                 break
-            value = self._exchange.restore(match.group())
-            if value is not None and all(end <= begin or start >= stop for begin, stop, _ in self.edits):
+            if any(start < stop and begin < end for begin, stop, _ in self.edits):
+                continue
+            value = self._exchange.restore(match.group(), self._tool)
+            if value is not None:
                 self.edits.append((start, end, value))
                 found = True
         if found:
@@ -203,7 +213,9 @@ class TextWatcher:
         end = min(hit.end, self._end)
         inner = Hit(hit.start - self._base, end - self._base, hit.rule)
         finding = self._scanner.finding(self._text, inner, Direction.OUTPUT, self._team)
-        mint = self._exchange.mint if self._exchange is not None else None
+        if self._signed and finding.action in _OTHERWISE:
+            finding = msgspec.structs.replace(finding, action=Action.REDACT)
+        mint = self._exchange.token if self._exchange is not None else None
         new = replacement(finding, self._text[inner.start : inner.end], mint)
         self.found.append(msgspec.structs.replace(finding, start=hit.start, end=end))
         if new is not None:

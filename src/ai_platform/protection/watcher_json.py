@@ -10,10 +10,11 @@ from bisect import bisect_right
 import msgspec
 
 from ai_platform.domain.finding import Finding
+from ai_platform.protection.exchange import Exchange
 from ai_platform.protection.leaves import LONG_NUMBER, lead_of
 from ai_platform.protection.literals import scan_string
+from ai_platform.protection.replace import as_json
 from ai_platform.protection.scanner import Scanner
-from ai_platform.protection.vault import Exchange
 from ai_platform.protection.watcher import Edit, TextWatcher
 
 _STRING_PART = re.compile(
@@ -23,25 +24,31 @@ _HALF_PAIR = re.compile(r"\\u[dD][89abAB][0-9a-fA-F]{2}\Z")
 _HALF_REST = re.compile(r"(?:\\(?:u(?:[dD](?:[c-fC-F][0-9a-fA-F]?)?)?)?)?\Z")
 _OUTSIDE = re.compile(r"[^\"]+")
 _NUMBER_TAIL = re.compile(r"[\d.eE+-]+\Z")
+_NUMBER = re.compile(r"[\d.eE+-]*")
 _BEGINNING = 8
 _LONGEST_KEY = 200
+_LONGEST_NUMBER = 40
+"""Longer than any that is a value."""
 
 
 class JsonWatcher:
     """The interface of TextWatcher; offsets are those of the raw JSON text."""
 
-    def __init__(self, scanner: Scanner, team: str | None, *, exchange: Exchange | None = None) -> None:
+    def __init__(self, scanner: Scanner, team: str | None, *, exchange: Exchange | None = None, tool: str = "") -> None:
+        """tool: the one that the arguments are for, by name."""
         self.edits: list[Edit] = []
         self.found: list[Finding] = []
         self._scanner = scanner
         self._team = team
         self._exchange = exchange
+        self._tool = tool
         self._raw = ""
         self._base = 0
         self._inside: _String | None = None
         self._outside = ""  # how the text since the last string begins
         self._last_string = ""
         self._final = 0
+        self._endless = False  # inside of a number that is too long to be a value
 
     def feed(self, text: str) -> int:
         self._raw += text
@@ -64,6 +71,12 @@ class JsonWatcher:
 
     def _between(self, *, last: bool) -> bool:
         """Text outside of strings, up to the next quote. False when more input is needed."""
+        if self._endless:
+            digits = _NUMBER.match(self._raw)
+            self._take(digits.end() if digits else 0)
+            self._endless = not self._raw
+            self._final = self._base
+            return True
         match = _OUTSIDE.match(self._raw)
         if match is None:
             self._take(1)  # the opening quote
@@ -72,6 +85,8 @@ class JsonWatcher:
         else:
             outside = match.group()
             number = None if last or len(outside) < len(self._raw) else _NUMBER_TAIL.search(outside)
+            if number and len(number.group()) > _LONGEST_NUMBER:
+                number, self._endless = None, True
             if number:
                 outside = outside[: number.start()]
             self._outside = (self._outside + outside).lstrip()[:_BEGINNING]
@@ -85,9 +100,7 @@ class JsonWatcher:
         return True
 
     def _watcher(self, lead: str) -> TextWatcher:
-        exchange = self._exchange
-        restores = exchange is not None and exchange.tools
-        return TextWatcher(self._scanner, self._team, lead=lead, exchange=exchange, restores=restores)
+        return TextWatcher(self._scanner, self._team, lead=lead, exchange=self._exchange, tool=self._tool)
 
     def _numbers(self, outside: str) -> None:
         key = self._last_string if self._outside[:1] == ":" else ""
@@ -187,10 +200,7 @@ class _String:
             msgspec.structs.replace(finding, start=self._origin(finding.start), end=self._origin(finding.end))
             for finding in watcher.found
         ]
-        edits = [
-            (self._origin(start), self._origin(end), msgspec.json.encode(new).decode()[1:-1])
-            for start, end, new in watcher.edits
-        ]
+        edits = [(self._origin(start), self._origin(end), as_json(new)) for start, end, new in watcher.edits]
         watcher.found, watcher.edits = [], []
         return found, edits
 

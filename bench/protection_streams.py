@@ -1,0 +1,233 @@
+"""Streams cut at random: does any value leave, is the result the one of the whole text, how much is held back?
+
+Run: python bench/protection_streams.py [--splits 1000000] [--processes 2] [--seed 1] [--texts FILE.jsonl ...]
+
+Every example of every detector, plain and disguised, stands in a text, in a thinking block and in a tool's JSON
+arguments; each is cut at random places, sent through a StreamGuard as server-sent events, and put together again as a
+client does. --texts: further texts, one JSON object with "text" a line. Exit code 1 when anything differs.
+"""
+
+import argparse
+import asyncio
+import json
+import random
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import msgspec
+
+from ai_platform.domain.clock import SystemClock
+from ai_platform.domain.finding import Action, Direction, ProtectionPlan, RuleAction
+from ai_platform.domain.principal import Principal
+from ai_platform.protection import Guard, ProtectionSettings, Scanner
+from ai_platform.protection.replace import replacement
+from ai_platform.protection.rules import ALL
+from ai_platform.protection.stream import StreamGuard
+
+PLANS = (
+    ProtectionPlan(actions=(RuleAction(action=Action.REDACT),)),
+    ProtectionPlan(),
+    ProtectionPlan(actions=(RuleAction(action=Action.MASK, data_class="PII"),)),  # type: ignore[arg-type]
+)
+NAMES = {"text_delta": "text", "thinking_delta": "thinking", "input_json_delta": "partial_json"}
+SECRET = b"s" * 32
+AROUND = ("{}", "See {}, then go on.", "a\n{}\nb", "x={};", "Hello there, it is {} and that was all. Thanks!", '"{}"')
+
+
+class Sample(msgspec.Struct, frozen=True):
+    """What is streamed, and what must come out. values: what must not."""
+
+    kind: str
+    plan: int
+    sent: str
+    wanted: str
+    values: tuple[str, ...]
+
+
+class Counts(msgspec.Struct):
+    streams: int = 0
+    deltas: int = 0
+    leaks: list[str] = []
+    differences: list[str] = []
+    held: Counter[int] = msgspec.field(default_factory=Counter)
+    words: Counter[int] = msgspec.field(default_factory=Counter)
+    seconds: float = 0.0
+
+
+def disguised(text: str, chance: random.Random) -> str:
+    """The same for whoever reads it, written otherwise."""
+    way = chance.randrange(6)
+    if way == 0:
+        return "".join(chr(ord(char) - 48 + 0xFF10) if char.isdigit() and char.isascii() else char for char in text)
+    if way == 1:
+        return "".join(char + ("\u200b" if chance.random() < 0.2 else "") for char in text)
+    if way == 2:
+        return text.replace("-", "\u2011").replace(" ", "\u00a0")
+    if way == 3:
+        return "".join(f"%{ord(char):02x}" if char.isdigit() and chance.random() < 0.3 else char for char in text)
+    if way == 4:
+        return json.dumps(text)[1:-1]
+    return "".join(f"\\u{ord(char):04x}" if char.isdigit() and chance.random() < 0.3 else char for char in text)
+
+
+def texts(extra: list[Path], chance: random.Random) -> Iterator[str]:
+    for rule in ALL:
+        for example in rule.examples:
+            around = chance.choice(AROUND)
+            yield around.replace("{}", example)
+            yield around.replace("{}", disguised(example, chance))
+            other = chance.choice(chance.choice(ALL).examples)
+            yield f"{example} {other}"
+    for path in extra:
+        for line in path.read_text(encoding="utf-8").splitlines():
+            if (text := json.loads(line).get("text")) and len(text) < 4000:
+                yield text
+
+
+def whole(scanner: Scanner, text: str) -> tuple[str, tuple[str, ...]]:
+    """What the whole text becomes, and the values that are no longer in it."""
+    pieces: list[str] = []
+    values: list[str] = []
+    position = 0
+    for finding in scanner.scan(text, direction=Direction.OUTPUT):
+        value = text[finding.start : finding.end]
+        new = replacement(finding, value)
+        if new is not None:
+            pieces += [text[position : finding.start], new]
+            position = finding.end
+            values.append(value)
+    done = "".join([*pieces, text[position:]])
+    return done, tuple(value for value in values if value not in done)
+
+
+def samples(extra: list[Path], seed: int) -> list[Sample]:
+    chance = random.Random(seed)
+    guard = Guard(ProtectionSettings(), SystemClock(), secret=SECRET)
+    scanners = [Scanner(plan, secret=SECRET) for plan in PLANS]
+    found: list[Sample] = []
+    for number, text in enumerate(dict.fromkeys(texts(extra, chance))):
+        plan = number % 4 if number % 4 < len(PLANS) else 0
+        done, values = whole(scanners[plan], text)
+        found.extend(Sample(kind, plan, text, done, values) for kind in ("text_delta",))
+        arguments = json.dumps({"path": "/a/b", chance.choice(("note", "password", "ssn")): text, "n": [1, 2]})
+        raw = arguments.encode()
+        told = asyncio.run(guard.inspect_value(Principal(id="p", name="p"), raw, PLANS[plan], Direction.OUTPUT))
+        out = told.body.decode()
+        gone = tuple(value for value in (json.dumps(value)[1:-1] for value in values) if value not in out)
+        found.append(Sample("input_json_delta", plan, arguments, out, gone))
+    return found
+
+
+def pieces(text: str, chance: random.Random) -> Iterator[str]:
+    way = chance.random()
+    if way < 0.25:
+        cut = chance.randint(0, len(text))
+        yield from (text[:cut], text[cut:])
+        return
+    longest = 1 if way < 0.35 else chance.choice((2, 3, 5, 8, 13, 40))
+    position = 0
+    while position < len(text):
+        size = chance.randint(1, longest)
+        yield text[position : position + size]
+        position += size
+
+
+def event(kind: str, text: str) -> bytes:
+    data = {"type": "content_block_delta", "index": 0, "delta": {"type": kind, NAMES[kind]: text}}
+    return b"event: content_block_delta\ndata: " + msgspec.json.encode(data) + b"\n\n"
+
+
+def read(raw: bytes, name: str) -> str:
+    return "".join(
+        json.loads(line[5:])["delta"][name]
+        for line in raw.split(b"\n")
+        if line.startswith(b"data:") and b"content_block_delta" in line
+    )
+
+
+def stream(sample: Sample, scanner: Scanner, chance: random.Random, counts: Counts) -> str:
+    """What the client reads; also how much was held after each delta."""
+    guard = StreamGuard(scanner, None)
+    name = NAMES[sample.kind]
+    out: list[bytes] = []
+    fed = passed = 0
+    started = time.perf_counter()
+    for piece in pieces(sample.sent, chance):
+        out.append(guard.feed(event(sample.kind, piece)))
+        counts.deltas += 1
+        fed += len(piece)
+        if out[-1]:
+            passed = fed
+        counts.held[fed - passed] += 1
+        counts.words[len(sample.sent[passed:fed].split())] += 1
+    out.append(guard.feed(b'event: content_block_stop\ndata: {"type":"content_block_stop","index":0}\n\n'))
+    out.append(guard.close())
+    counts.seconds += time.perf_counter() - started
+    return read(b"".join(out), name)
+
+
+def run(seed: int, splits: int, extra: list[Path]) -> Counts:
+    chance = random.Random(seed)
+    every = samples(extra, 1)
+    scanners = [Scanner(plan, secret=SECRET) for plan in PLANS]
+    counts = Counts()
+    for number in range(splits):
+        sample = every[number % len(every)] if splits > len(every) else chance.choice(every)
+        state = chance.getstate()
+        said = stream(sample, scanners[sample.plan], chance, counts)
+        counts.streams += 1
+        if said != sample.wanted and len(counts.differences) < 50:
+            chance.setstate(state)
+            cut = list(pieces(sample.sent, chance))
+            counts.differences.append(f"{sample.kind} plan {sample.plan}\n  sent   {cut}\n  got    {said!r}\n"
+                                      f"  wanted {sample.wanted!r}")
+        if any(value in said for value in sample.values):
+            counts.leaks.append(f"{sample.kind} {sample.sent!r}")
+    return counts
+
+
+def percentile(counter: Counter[int], share: float) -> int:
+    wanted = sum(counter.values()) * share
+    for value in sorted(counter):
+        wanted -= counter[value]
+        if wanted <= 0:
+            return value
+    return 0
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--splits", type=int, default=20_000)
+    parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--texts", type=Path, nargs="*", default=[])
+    options = parser.parse_args()
+    share = -(-options.splits // options.processes)
+    seeds = [options.seed + number for number in range(options.processes)]
+    total = Counts()
+    with ProcessPoolExecutor(options.processes) as pool:
+        for counts in pool.map(run, seeds, [share] * len(seeds), [options.texts] * len(seeds)):
+            total.streams += counts.streams
+            total.deltas += counts.deltas
+            total.leaks += counts.leaks
+            total.differences += counts.differences
+            total.held += counts.held
+            total.words += counts.words
+            total.seconds += counts.seconds
+    for difference in total.differences[:20]:
+        print(difference)
+    print(f"{total.streams:,} streams in {total.deltas:,} deltas, seed {options.seed}")
+    print(f"leaks: {len(total.leaks)}; not identical with the whole text: {len(total.differences)}")
+    held = ", ".join(f"p{round(share * 100)} {percentile(total.held, share)}" for share in (0.5, 0.9, 0.99))
+    words = ", ".join(f"p{round(share * 100)} {percentile(total.words, share)}" for share in (0.5, 0.9, 0.99))
+    print(f"held back after a delta, in the texts with values: characters {held}; words {words}")
+    print(f"{total.seconds / max(1, total.deltas) * 1e6:.1f} us a delta, the making of its event included")
+    sys.exit(1 if total.leaks or total.differences else 0)
+
+
+if __name__ == "__main__":
+    main()
