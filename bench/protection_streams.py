@@ -24,6 +24,7 @@ from ai_platform.domain.clock import SystemClock
 from ai_platform.domain.finding import Action, Direction, ProtectionPlan, RuleAction
 from ai_platform.domain.principal import Principal
 from ai_platform.protection import Guard, ProtectionSettings, Scanner
+from ai_platform.protection.body import BodyInspector, Memo
 from ai_platform.protection.replace import replacement
 from ai_platform.protection.rules import ALL
 from ai_platform.protection.stream import StreamGuard
@@ -88,13 +89,15 @@ def texts(extra: list[Path], chance: random.Random) -> Iterator[str]:
                 yield text
 
 
-def whole(scanner: Scanner, text: str) -> tuple[str, tuple[str, ...]]:
-    """What the whole text becomes, and the values that are no longer in it."""
+def whole(scanner: Scanner, text: str, kind: str) -> tuple[str, tuple[str, ...]]:
+    """What the whole text becomes, and the values that are no longer in it. In thinking a mask is a redaction."""
     pieces: list[str] = []
     values: list[str] = []
     position = 0
     for finding in scanner.scan(text, direction=Direction.OUTPUT):
         value = text[finding.start : finding.end]
+        if kind == "thinking_delta" and finding.action is Action.MASK:
+            finding = msgspec.structs.replace(finding, action=Action.REDACT)  # noqa: PLW2901
         new = replacement(finding, value)
         if new is not None:
             pieces += [text[position : finding.start], new]
@@ -111,8 +114,9 @@ def samples(extra: list[Path], seed: int) -> list[Sample]:
     found: list[Sample] = []
     for number, text in enumerate(dict.fromkeys(texts(extra, chance))):
         plan = number % 4 if number % 4 < len(PLANS) else 0
-        done, values = whole(scanners[plan], text)
-        found.extend(Sample(kind, plan, text, done, values) for kind in ("text_delta",))
+        for kind in ("text_delta", "thinking_delta"):
+            done, values = whole(scanners[plan], text, kind)
+            found.append(Sample(kind, plan, text, done, values))
         arguments = json.dumps({"path": "/a/b", chance.choice(("note", "password", "ssn")): text, "n": [1, 2]})
         raw = arguments.encode()
         told = asyncio.run(guard.inspect_value(Principal(id="p", name="p"), raw, PLANS[plan], Direction.OUTPUT))
@@ -149,9 +153,9 @@ def read(raw: bytes, name: str) -> str:
     )
 
 
-def stream(sample: Sample, scanner: Scanner, chance: random.Random, counts: Counts) -> str:
+def stream(sample: Sample, inspector: BodyInspector, chance: random.Random, counts: Counts) -> str:
     """What the client reads; also how much was held after each delta."""
-    guard = StreamGuard(scanner, None)
+    guard = StreamGuard(inspector, None)
     name = NAMES[sample.kind]
     out: list[bytes] = []
     fed = passed = 0
@@ -173,18 +177,19 @@ def stream(sample: Sample, scanner: Scanner, chance: random.Random, counts: Coun
 def run(seed: int, splits: int, extra: list[Path]) -> Counts:
     chance = random.Random(seed)
     every = samples(extra, 1)
-    scanners = [Scanner(plan, secret=SECRET) for plan in PLANS]
+    inspectors = [BodyInspector(Scanner(plan, secret=SECRET), Memo(1000, SECRET)) for plan in PLANS]
     counts = Counts()
     for number in range(splits):
         sample = every[number % len(every)] if splits > len(every) else chance.choice(every)
         state = chance.getstate()
-        said = stream(sample, scanners[sample.plan], chance, counts)
+        said = stream(sample, inspectors[sample.plan], chance, counts)
         counts.streams += 1
         if said != sample.wanted and len(counts.differences) < 50:
             chance.setstate(state)
             cut = list(pieces(sample.sent, chance))
-            counts.differences.append(f"{sample.kind} plan {sample.plan}\n  sent   {cut}\n  got    {said!r}\n"
-                                      f"  wanted {sample.wanted!r}")
+            counts.differences.append(
+                f"{sample.kind} plan {sample.plan}\n  sent   {cut}\n  got    {said!r}\n  wanted {sample.wanted!r}"
+            )
         if any(value in said for value in sample.values):
             counts.leaks.append(f"{sample.kind} {sample.sent!r}")
     return counts

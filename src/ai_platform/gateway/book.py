@@ -6,7 +6,7 @@ the caller has the end of the answer. Fails closed: what cannot be recorded is n
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 from msgspec.structs import replace
@@ -15,14 +15,24 @@ from ai_platform.audit import Trail
 from ai_platform.budget import Ledger
 from ai_platform.domain.call import Call
 from ai_platform.domain.clock import Clock
-from ai_platform.domain.errors import AuditUnavailable, PlatformError, Unauthenticated
+from ai_platform.domain.errors import AuditUnavailable, Blocked, PlatformError, Unauthenticated
 from ai_platform.domain.event import Event
+from ai_platform.domain.finding import Direction, Finding
 from ai_platform.gateway.charge import Cashier, Charge, Consumption
 from ai_platform.gateway.defects import defect
-from ai_platform.gateway.entries import alerts_for, call_facts, intent_event, login_event, outcome_event, refusal_events
+from ai_platform.gateway.entries import (
+    alerts_for,
+    call_facts,
+    incident_events,
+    intent_event,
+    login_event,
+    outcome_event,
+    refusal_events,
+)
 from ai_platform.gateway.failures import FailureLimit
 from ai_platform.gateway.record import Record
-from ai_platform.gateway.rows import ledger_row, open_row, sightings
+from ai_platform.gateway.rows import kept_rows, ledger_row, open_row, sightings
+from ai_platform.gateway.sensitive import alerts_about, input_news, output_news
 from ai_platform.stores.rows import Insert
 from ai_platform.telemetry import Alerts, CallLog, Meter
 
@@ -104,20 +114,35 @@ class Book:
         return self._cashier.charge(record.known_caller, record.call, record.target, used)
 
     async def write_intent(self, record: Record) -> None:
-        events = (intent_event(record),)
+        news = input_news(record)
+        events = (intent_event(record), *incident_events(record, news, Direction.INPUT))
+        kept = record.inspection.rows if record.inspection else ()
         login = (record.known_caller.key_id, record.call.client.ip)
         if login not in self._logins:
             events = (login_event(record), *events)
-        await self._trail.append(events, (open_row(self._ledger, record),))
+        self.tell(record, news)
+        rows = (open_row(self._ledger, record), *sightings(record, news, Direction.INPUT), *kept)
+        await self._trail.append(events, rows)
+        if record.inspection and record.inspection.exchange:
+            record.inspection.exchange.written()
         self._remember(login)
+
+    def tell(self, record: Record, news: Sequence[Finding]) -> None:
+        """Send what inspection found to the alert sinks, where the policy says so."""
+        for alert in alerts_about(record, news):
+            self._alerts.send(alert)
 
     async def write_end(self, record: Record) -> None:
         """Outcome or refusal to the trail, then metrics, log line and alerts. Goes on when the call is cancelled."""
         if record.is_admitted:
-            events = (outcome_event(record),)
-            rows = (ledger_row(self._ledger, record), *sightings(record))
+            news = output_news(record)
+            events = (outcome_event(record), *incident_events(record, news, Direction.OUTPUT))
+            rows = (ledger_row(self._ledger, record), *sightings(record, news, Direction.OUTPUT), *kept_rows(record))
         else:
-            events, rows = refusal_events(record), sightings(record)
+            news = input_news(record)
+            events, rows = refusal_events(record), sightings(record, news, Direction.INPUT)
+        if isinstance(record.error, Blocked):
+            self.tell(record, record.error.incidents)
             if isinstance(record.error, Unauthenticated):
                 events = self._bounded(record, events)
         self._observe(record)

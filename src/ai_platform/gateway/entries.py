@@ -1,18 +1,27 @@
 """What the facts of a call look like in the audit log, in the metrics and in an alert. Never content, never a value."""
 
 import re
-from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from ai_platform.domain.call import Door
 from ai_platform.domain.errors import Blocked, PlatformError, Refused, Unauthenticated
 from ai_platform.domain.event import Event, EventType
-from ai_platform.domain.finding import Action, Finding, Severity
+from ai_platform.domain.finding import Direction, Finding
 from ai_platform.domain.identifiers import new_id
 from ai_platform.domain.money import to_usd
 from ai_platform.domain.usage import Usage
 from ai_platform.gateway.record import Record
+from ai_platform.gateway.sensitive import (
+    incident_facts,
+    incidents,
+    input_findings,
+    input_news,
+    inspected_input,
+    inspected_output,
+    output_bytes,
+    output_findings,
+)
 from ai_platform.telemetry import Alert, CallFacts
 
 _SNAKE = re.compile(r"(?<=[a-z])(?=[A-Z])")
@@ -74,20 +83,9 @@ def _who_and_what(record: Record) -> dict[str, Any]:
     return facts
 
 
-def _sensitive(findings: Sequence[Finding]) -> dict[str, Any]:
-    if not findings:
-        return {"sensitive_data_detected": False}
-    types = Counter(f"{found.type}:{found.action.value}" for found in findings)
-    return {
-        "sensitive_data_detected": True,
-        "sensitive_data_types": sorted({found.type for found in findings}),
-        "sensitive_data_counts": dict(sorted(types.items())),
-    }
-
-
 def intent_event(record: Record) -> Event:
     """Written and durable before the upstream is called."""
-    facts = _who_and_what(record) | _inspected_input(record)
+    facts = _who_and_what(record) | inspected_input(record)
     if record.route:
         facts["targets"] = [target.name for target in record.route.targets]
     if record.estimate:
@@ -96,25 +94,13 @@ def intent_event(record: Record) -> Event:
     return _event(record, kind, facts)
 
 
-def _inspected_input(record: Record) -> dict[str, Any]:
-    if not (inspection := record.inspection):
-        return {}
-    return _sensitive(inspection.findings) | {
-        "bytes_inspected": inspection.bytes_checked,
-        "redacted": inspection.changed,
-    }
-
-
 def outcome_event(record: Record) -> Event:
     """Written and durable before the caller has the end of the answer."""
-    findings = output_findings(record)
-    facts = _who_and_what(record) | _sensitive(findings)
+    facts = _who_and_what(record) | inspected_output(record)
     facts |= {
         "result": _result(record),
         "status": _status(record),
         "latency_ms": round((record.scribe.clock.monotonic() - record.began) * 1000, 1),
-        "bytes_inspected": _output_bytes(record),
-        "bytes_unchecked": record.unchecked_bytes,
     }
     if target := record.target:
         facts |= {"upstream": target.name, "region": target.region or None, "model_served": target.model}
@@ -143,7 +129,7 @@ def outcome_event(record: Record) -> Event:
 
 def refusal_events(record: Record) -> tuple[Event, ...]:
     """A call that was not executed: who asked for what, which rule refused it, and the incident if there is one."""
-    facts = _who_and_what(record) | _inspected_input(record)
+    facts = _who_and_what(record) | inspected_input(record)
     facts |= {"result": _result(record) if record.aborted else "refused", "reason": _reason(record), "success": False}
     if record.error:
         facts["error"] = str(record.error)[:500]
@@ -152,17 +138,15 @@ def refusal_events(record: Record) -> tuple[Event, ...]:
     if isinstance(record.error, Unauthenticated):
         return (_event(record, EventType.AUTHENTICATION, facts),)
     refused = _event(record, EventType.CALL_REFUSED, facts)
-    if not isinstance(record.error, Blocked):
-        return (refused,)
-    incident = {
-        "severity": Severity.CRITICAL.value,
-        "action": Action.BLOCK.value,
-        "rule": record.error.rule,
-        "model": record.call.head.model,
-        "values": sorted({found.value_hash for found in record.error.findings}),
-        "paths": sorted({found.path for found in record.error.findings})[:20],
-    } | _sensitive(record.error.findings)
-    return (refused, _event(record, EventType.SECURITY_INCIDENT, incident))
+    return (refused, *incident_events(record, input_news(record), Direction.INPUT))
+
+
+def incident_events(record: Record, news: Sequence[Finding], direction: Direction) -> tuple[Event, ...]:
+    """The incident that this call brought to light, if it did: once per person and value."""
+    found = incidents(news)
+    if not found:
+        return ()
+    return (_event(record, EventType.SECURITY_INCIDENT, incident_facts(record, found, direction)),)
 
 
 def login_event(record: Record) -> Event:
@@ -192,18 +176,6 @@ def _status(record: Record) -> int:
     return 0
 
 
-def output_findings(record: Record) -> tuple[Finding, ...]:
-    if record.stream_guard:
-        return tuple(record.stream_guard.findings)
-    return record.answer_inspection.findings if record.answer_inspection else ()
-
-
-def _output_bytes(record: Record) -> int:
-    if record.stream_guard:
-        return record.stream_guard.bytes_checked
-    return record.answer_inspection.bytes_checked if record.answer_inspection else 0
-
-
 def call_facts(record: Record, status_of: Callable[[PlatformError], int]) -> CallFacts:
     """The same call as the metrics and the log line see it: no personal data."""
     call, charge, answer = record.call, record.charge, record.answer
@@ -225,8 +197,8 @@ def call_facts(record: Record, status_of: Callable[[PlatformError], int]) -> Cal
         micros=charge.micros if charge else 0,
         first_byte_seconds=first_byte_at - record.began if first_byte_at else None,
         overhead_seconds=sent_at - record.began if sent_at else None,
-        inspection_seconds=record.inspection_seconds,
-        bytes_inspected=(record.inspection.bytes_checked if record.inspection else 0) + _output_bytes(record),
+        inspection_seconds=record.inspection.seconds if record.inspection else None,
+        bytes_inspected=_input_bytes(record) + output_bytes(record),
         input_findings=input_findings(record),
         output_findings=output_findings(record),
         attempts=len(answer.facts.get("attempts", ())) if answer else 0,
@@ -235,10 +207,10 @@ def call_facts(record: Record, status_of: Callable[[PlatformError], int]) -> Cal
     )
 
 
-def input_findings(record: Record) -> tuple[Finding, ...]:
+def _input_bytes(record: Record) -> int:
     if record.inspection:
-        return record.inspection.findings
-    return record.error.findings if isinstance(record.error, Blocked) else ()
+        return record.inspection.bytes_checked
+    return record.error.bytes_checked if isinstance(record.error, Blocked) and not record.is_admitted else 0
 
 
 def _answered_status(record: Record, status_of: Callable[[PlatformError], int]) -> int:
@@ -255,23 +227,8 @@ def _failure(record: Record) -> str:
 
 
 def alerts_for(record: Record) -> list[Alert]:
-    """What a person should hear of within seconds."""
+    """What a person should hear of when the call has ended (of findings they hear earlier, see the book)."""
     alerts: list[Alert] = []
-    plan_alerts = record.decision.plan.alert if record.decision else True
-    person = record.caller.id if record.caller else None
-    if isinstance(record.error, Blocked) and plan_alerts:
-        types = sorted({found.type for found in record.error.findings})
-        hashes = ",".join(sorted({found.value_hash for found in record.error.findings}))
-        alerts.append(
-            Alert(
-                kind="sensitive_data",
-                severity="critical",
-                title=f"Blocked: {', '.join(types)}",
-                person=person,
-                facts={"types": types, "call": record.call.id, "model": record.call.head.model},
-                dedupe=f"{person}:{hashes}",
-            )
-        )
     if record.charge and record.charge.unknown:
         alerts.append(
             Alert(

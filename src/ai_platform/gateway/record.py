@@ -3,6 +3,7 @@
 Rooms return facts, the record carries them: no room logs, meters or traces.
 """
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from ai_platform.budget import Estimate, Hold
@@ -10,6 +11,7 @@ from ai_platform.domain.call import Answer, Call
 from ai_platform.domain.clock import Clock
 from ai_platform.domain.decision import Decision
 from ai_platform.domain.errors import PlatformError
+from ai_platform.domain.finding import Finding
 from ai_platform.domain.principal import Principal
 from ai_platform.domain.route import Route, Target
 from ai_platform.gateway.charge import Charge
@@ -29,6 +31,8 @@ class Scribe(Protocol):
 
     def price(self, record: "Record") -> Charge: ...
 
+    def tell(self, record: "Record", news: Sequence[Finding]) -> None: ...
+
     async def write_intent(self, record: "Record") -> None: ...
 
     async def write_end(self, record: "Record") -> None: ...
@@ -44,7 +48,6 @@ class Record:
         self.caller: Principal | None = None
         self.decision: Decision | None = None
         self.inspection: Inspection | None = None
-        self.inspection_seconds: float | None = None
         self.answer_inspection: Inspection | None = None
         self.stream_guard: StreamGuard | None = None
         self.route: Route | None = None
@@ -113,6 +116,10 @@ class Record:
         so_far = self.scribe.price(self)
         self.hold.grow(so_far.micros, so_far.tokens)
         return self.hold.exceeded
+
+    def noticed(self, news: Sequence[Finding]) -> None:
+        """Something that people should hear of at once, not when the call has ended."""
+        self.scribe.tell(self, news)
 
     def settle(self) -> None:
         """Price what was used and replace the hold by it."""

@@ -1,11 +1,13 @@
 """The rows of other rooms' tables that travel with the events of a call, in the same transaction."""
 
+from collections.abc import Sequence
+
 from ai_platform.budget import Estimate, Ledger
-from ai_platform.domain.errors import Blocked
-from ai_platform.domain.finding import Finding
+from ai_platform.domain.finding import Direction, Finding
 from ai_platform.domain.money import Micros
 from ai_platform.gateway.charge import Charge
 from ai_platform.gateway.record import Record
+from ai_platform.gateway.sensitive import incidents
 from ai_platform.protection.incidents import incident_rows
 from ai_platform.stores.rows import Insert
 
@@ -48,11 +50,23 @@ def _at(record: Record) -> float:
     return record.hold.at if record.hold else record.call.received_at
 
 
-def sightings(record: Record) -> tuple[Insert, ...]:
-    """Critical values this person has not shown before: the database keeps one incident of each."""
-    found: tuple[Finding, ...] = record.error.findings if isinstance(record.error, Blocked) else ()
-    if record.inspection:
-        found += record.inspection.new_incidents
+def sightings(record: Record, news: Sequence[Finding], direction: Direction) -> tuple[Insert, ...]:
+    """Critical values that are new of this person: the database keeps one incident of each."""
+    found = incidents(news)
     if not found or record.caller is None:
         return ()
-    return incident_rows(record.caller, record.call.id, found, record.scribe.clock.now())
+    return incident_rows(
+        record.caller,
+        record.call.id,
+        found,
+        record.scribe.clock.now(),
+        model=record.call.head.model or "",
+        shown=direction is Direction.INPUT,
+    )
+
+
+def kept_rows(record: Record) -> tuple[Insert, ...]:
+    """What the answer has to be read with later: the thinking that its caller got redacted."""
+    if record.stream_guard and record.stream_guard.exchange:
+        return tuple(record.stream_guard.exchange.rows)
+    return record.answer_inspection.rows if record.answer_inspection else ()

@@ -19,6 +19,7 @@ from ai_platform.policy import Policy
 from ai_platform.protection import Guard, StreamGuard
 
 MAX_ANSWER = 64 * 1024 * 1024
+_JSON = (b"application/json", b"application/x-jsonl", b"application/jsonl", b"application/x-ndjson")
 MISCONFIGURED = 300.0
 """Seconds that a client is told to stay away: somebody has to change a setting first."""
 BUDGET_LOOK = 64
@@ -76,16 +77,26 @@ def watch(answer: Answer, call: Call, record: Record, protection: Guard, policy:
         )
     kind = (answer.header(b"content-type") or b"").lower()
     if is_good(answer) and kind.startswith(b"text/event-stream"):
-        guard = protection.watch(record.known_caller, call, record.known_decision.plan, record.target_name)
+        exchange = record.inspection.exchange if record.inspection else None
+        plan = record.known_decision.plan
+        guard = protection.watch(record.known_caller, call, plan, record.target_name, exchange)
         record.stream_guard = guard
         body = _recorded(_stream(answer, record, guard, ToolWatch(policy, record)), record)
         return Answer(answer.status, answer.headers, body, resized=True, **answer.facts)
-    if kind.startswith((b"application/json", b"application/x-jsonl", b"application/jsonl")):
+    if kind.startswith(_JSON) or _is_readable(answer, call, kind):
         body = _recorded(_document(answer, call, record, protection, policy), record)
         return Answer(answer.status, answer.headers, body, whole=True, **answer.facts)
     if is_good(answer) and call.operation is not Operation.FILES and answer.header(b"content-length") != b"0":
         return Answer(answer.status, answer.headers, _recorded(_nothing(answer, record), record), **answer.facts)
     return Answer(answer.status, answer.headers, _recorded(_opaque(answer, record), record), **answer.facts)
+
+
+def _is_readable(answer: Answer, call: Call, kind: bytes) -> bool:
+    """A file's text, or that of an error; not one too large to be read as a whole, which is counted as unchecked."""
+    if not kind.startswith(b"text/") or (is_good(answer) and call.operation is not Operation.FILES):
+        return False
+    length = answer.header(b"content-length") or b""
+    return length.isdigit() and int(length) <= MAX_ANSWER
 
 
 def is_good(answer: Answer) -> bool:
@@ -108,6 +119,7 @@ async def _recorded(body: AsyncGenerator[bytes], record: Record) -> AsyncGenerat
 async def _stream(answer: Answer, record: Record, guard: StreamGuard, tools: "ToolWatch") -> AsyncGenerator[bytes]:
     splitter = EventSplitter()
     ended = False
+    told = 0
     async for chunk in answer.body:
         if ended:
             continue  # what follows the end is nobody's: it was not counted, and no client reads it
@@ -118,6 +130,9 @@ async def _stream(answer: Answer, record: Record, guard: StreamGuard, tools: "To
             if before := b"".join(released):  # what was cleared goes out: a client that has seen an event
                 yield before  # shows the refusal instead of asking again
             raise
+        if len(guard.news) > told:
+            record.noticed(guard.news[told:])
+            told = len(guard.news)
         if ended:
             if before := b"".join(released[:-1]):
                 yield before
@@ -131,6 +146,7 @@ async def _stream(answer: Answer, record: Record, guard: StreamGuard, tools: "To
     if kind_of(splitter.rest) is not Kind.OTHER:  # an event without its empty line; anything else no client reads
         _pass_on(iter((splitter.rest,)), last, record, guard, tools)
     last.append(guard.close())
+    record.noticed(guard.news[told:])
     await record.finished()
     if rest := b"".join(last):
         yield rest
@@ -195,10 +211,12 @@ async def _document(
         ToolWatch(policy, record).message(body)
         if call.operation is Operation.MODELS:
             body = _models(body, record, policy)
-        plan = record.known_decision.plan
-        inspection = await protection.inspect_answer(record.known_caller, call, plan, body, record.target_name)
-        record.answer_inspection = inspection
-        body = inspection.body
+    plan = record.known_decision.plan
+    exchange = record.inspection.exchange if record.inspection else None
+    inspection = await protection.inspect_answer(record.known_caller, call, plan, body, record.target_name, exchange)
+    record.answer_inspection = inspection
+    record.noticed(inspection.new_incidents + inspection.new_alerts)
+    body = inspection.body
     await record.finished()
     if body:
         yield body

@@ -11,15 +11,18 @@ from ai_platform.protection.scanner import Scanner
 from ai_platform.protection.seen import MemorySeen, SeenValues
 from ai_platform.protection.settings import ProtectionSettings
 from ai_platform.protection.stream import StreamGuard
+from ai_platform.protection.tables import PostgresVault, purge_vault
 
 __all__ = [
     "Guard",
     "Inspection",
     "MemorySeen",
     "PostgresSeen",
+    "PostgresVault",
     "ProtectionSettings",
     "Scanner",
     "SeenValues",
     "StreamGuard",
     "incident_rows",
+    "purge_vault",
 ]

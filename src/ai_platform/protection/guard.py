@@ -165,7 +165,7 @@ class Guard:
         upstream: str = "",
         exchange: Exchange | None = None,
     ) -> Inspection:
-        """A complete JSON answer, or lines of them (batch results). exchange: of the call's inspection.
+        """A complete JSON answer, or lines of them (batch results), or a text. exchange: of the call's inspection.
 
         Raises Blocked where an action is block, Refused(INSPECTION_FAILED) when the time is used up.
         """
@@ -174,7 +174,11 @@ class Guard:
         started = self._clock.monotonic()
         exchange = exchange or Exchange(self.vault, _scope(principal, call.client.session_id), plan.restore_in_tools)
         inspector = self._inspector(plan, (upstream,))
-        result = await self._finished(inspector.whole(body, Direction.OUTPUT, principal.team))
+        if body.lstrip()[:1] in {b"{", b"["}:
+            steps = inspector.whole(body, Direction.OUTPUT, principal.team)
+        else:
+            steps = inspect_texts(inspector.scanner, body, b"", Direction.OUTPUT, principal.team)
+        result = await self._finished(steps)
         news = await self._news(principal, result.located, shown=False)
         blocking = [item.finding for item in result.located if item.finding.action is Action.BLOCK]
         if blocking:
@@ -256,7 +260,7 @@ class Guard:
             elif self._is_news(principal, finding):
                 alerts.append(finding)
         if incidents:
-            known = await self._seen.known(principal.id, list(incidents), shown=shown)
+            known = await self._seen.known(principal.tenant, principal.id, list(incidents), shown=shown)
             incidents = {value: finding for value, finding in incidents.items() if value not in known}
         return _News(tuple(incidents.values()), tuple(alerts))
 

@@ -1,30 +1,49 @@
 """Incidents: one per person and value (keyed hash), as rows for the transaction that records the call.
 
-`PostgresSeen` is the memory of SeenValues over restarts. Above: gateway. Below: seen.py, stores.rows.
+`PostgresSeen` is the memory of SeenValues over restarts and replicas. Above: gateway. Below: seen.py, stores.rows.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
-from typing import Any, Protocol
 
+from ai_platform.domain.errors import StoreUnavailable
 from ai_platform.domain.finding import Finding
 from ai_platform.domain.principal import Principal
 from ai_platform.protection.seen import MemorySeen
+from ai_platform.protection.tables import Database
 from ai_platform.stores.rows import Insert
 
 _TABLE = "aip.incident_sightings"
-_COLUMNS = ("tenant", "principal_id", "value_hash", "type", "rule", "severity", "team", "call_id", "at")
-_RECENT = "SELECT principal_id, value_hash FROM aip.incidents ORDER BY last_seen DESC LIMIT $1"
+_COLUMNS = (
+    "tenant",
+    "principal_id",
+    "value_hash",
+    "type",
+    "rule",
+    "severity",
+    "team",
+    "call_id",
+    "at",
+    "data_class",
+    "action",
+    "path",
+    "model",
+    "shown",
+)
+_LONGEST_PATH = 500
+_KNOWN = (
+    "SELECT value_hash FROM aip.incidents WHERE principal_id = $1 AND value_hash = ANY($2::text[])"
+    " AND (shown OR NOT $3)"
+)
 
 
-class Rows(Protocol):
-    """What is needed of a database that sees every tenant: `fetch(query, *args)` -> rows by column name."""
+def incident_rows(
+    principal: Principal, call_id: str, findings: Iterable[Finding], at: float, *, model: str = "", shown: bool = True
+) -> tuple[Insert, ...]:
+    """One row per distinct value. at: seconds since the epoch. The database merges them into incidents.
 
-    async def fetch(self, query: str, /, *args: Any) -> Iterable[Any]: ...
-
-
-def incident_rows(principal: Principal, call_id: str, findings: Iterable[Finding], at: float) -> tuple[Insert, ...]:
-    """One row per distinct value. at: seconds since the epoch. The database merges them into incidents."""
+    shown: the person sent it, otherwise an answer held it.
+    """
     distinct = {finding.value_hash: finding for finding in findings if finding.value_hash}
     when = datetime.fromtimestamp(at, UTC)
     return tuple(
@@ -41,6 +60,11 @@ def incident_rows(principal: Principal, call_id: str, findings: Iterable[Finding
                 principal.team,
                 call_id,
                 when,
+                finding.data_class.value,
+                finding.action.value,
+                finding.path[:_LONGEST_PATH],
+                model,
+                shown,
             ),
         )
         for value_hash, finding in distinct.items()
@@ -48,11 +72,18 @@ def incident_rows(principal: Principal, call_id: str, findings: Iterable[Finding
 
 
 class PostgresSeen(MemorySeen):
-    """MemorySeen that remembers what was an incident before this start. The writer of incidents is the gateway."""
+    """MemorySeen that asks the database before it calls something new. The writer of incidents is the gateway.
 
-    async def load(self, database: Rows) -> int:
-        """Read the most recent incidents; returns how many. Raises what the database raises."""
-        rows = list(await database.fetch(_RECENT, self.limit))
-        for row in reversed(rows):
-            self.first_sight(row["principal_id"], row["value_hash"])
-        return len(rows)
+    Fails closed: without the database, a value counts as seen for the first time, so it blocks once more.
+    """
+
+    def __init__(self, database: Database, limit: int = 100_000) -> None:
+        super().__init__(limit)
+        self._database = database
+
+    async def known(self, tenant: str, principal_id: str, hashes: Collection[str], *, shown: bool) -> Collection[str]:
+        try:
+            rows = await self._database.within(tenant).fetch(_KNOWN, principal_id, list(hashes), shown)
+        except StoreUnavailable:
+            return ()
+        return {row["value_hash"] for row in rows}

@@ -56,14 +56,14 @@ def _restored(body: bytes, document: dict[str, Any], exchange: Exchange) -> byte
         place = _PLACE.fullmatch(places.path(index)) if index & 1 and not places.is_key(index) else None
         if place is None:
             continue
-        tool = _tool(document, bool(place[1]), int(place[2])) if place[3] else None
+        tool = _tool(document, int(place[2]), nested=bool(place[1])) if place[3] else None
         value = exchange.restore(token, tool)
         if value is not None:
             edits.append((offset, offset + len(token), as_json(value).encode()))
     return splice(body, edits) if edits else body
 
 
-def _tool(document: dict[str, Any], nested: bool, index: int) -> str:
+def _tool(document: dict[str, Any], index: int, *, nested: bool) -> str:
     """The name of the tool that block `index` calls; empty for what the caller does not run itself."""
     try:
         block = (document["result"]["message"] if nested else document)["content"][index]

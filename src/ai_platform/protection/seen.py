@@ -17,7 +17,7 @@ class SeenValues(Protocol):
         """True once per person and value that neither they sent nor was reported to them before."""
         ...
 
-    async def known(self, principal_id: str, hashes: Collection[str], *, shown: bool) -> Collection[str]:
+    async def known(self, tenant: str, principal_id: str, hashes: Collection[str], *, shown: bool) -> Collection[str]:
         """Of values that are new here: those that a longer memory knows. shown: as sent by the person."""
         ...
 
@@ -35,8 +35,8 @@ class MemorySeen:
     def first_report(self, principal_id: str, value_hash: str) -> bool:
         return self._note(principal_id, value_hash, shown=False) is None
 
-    async def known(self, principal_id: str, hashes: Collection[str], *, shown: bool) -> Collection[str]:
-        del principal_id, hashes, shown
+    async def known(self, tenant: str, principal_id: str, hashes: Collection[str], *, shown: bool) -> Collection[str]:
+        del tenant, principal_id, hashes, shown
         return ()
 
     def _note(self, principal_id: str, value_hash: str, *, shown: bool) -> bool | None:

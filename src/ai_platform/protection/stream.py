@@ -12,12 +12,14 @@ from typing import Any
 
 import msgspec
 
-from ai_platform.domain.errors import Blocked
+from ai_platform.domain.decision import Refusal
+from ai_platform.domain.errors import Blocked, Refused
 from ai_platform.domain.finding import Action, Direction, Finding
 from ai_platform.protection import sse
 from ai_platform.protection.body import BodyInspector, Inspected, splice
 from ai_platform.protection.exchange import Exchange
 from ai_platform.protection.rewriting import edits_of, settled
+from ai_platform.protection.scanner import TooManyValues
 from ai_platform.protection.watcher import Edit, TextWatcher
 from ai_platform.protection.watcher_json import JsonWatcher
 from ai_platform.protection.wording import blocked_output
@@ -203,7 +205,10 @@ class StreamGuard:
         """Inspect the strings of an event as they stand. skip: the path of the one that streams in."""
         assert self._inspector is not None
         data = sse.data_of(event)
-        result = _last(self._inspector.whole(data, Direction.OUTPUT, self._team))
+        try:
+            result = _last(self._inspector.whole(data, Direction.OUTPUT, self._team))
+        except TooManyValues as error:  # fails closed
+            raise Refused(Refusal.INSPECTION_FAILED, str(error), rule="protection.most_values") from None
         self.bytes_checked += result.bytes_checked
         self.bytes_unchecked += result.bytes_unchecked
         result.located = [item for item in result.located if not skip or item.finding.path != skip]
@@ -275,14 +280,15 @@ class StreamGuard:
         assert self._inspector is not None
         findings = [finding for finding in findings if finding.action is not Action.ALLOW]
         self.findings += findings
-        self.news += filter(self._is_news, findings)
+        fresh = list(filter(self._is_news, findings))
+        self.news += fresh
         blocking = [finding for finding in block if finding.action is Action.BLOCK]
         if blocking:
             raise Blocked(
                 blocked_output(blocking, self._inspector.scanner.label),
                 blocking,
                 rule=blocking[0].rule,
-                incidents=self.news,
+                incidents=fresh,
                 bytes_checked=self.bytes_checked,
             )
 
@@ -310,9 +316,7 @@ class StreamGuard:
 
 
 def _last(steps: Iterable[Inspected | None]) -> Inspected:
-    result = None
-    for result in steps:
-        pass
+    *_, result = steps
     assert result is not None
     return result
 

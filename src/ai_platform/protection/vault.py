@@ -12,7 +12,7 @@ from collections import OrderedDict
 from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
 from hashlib import blake2b
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 from cryptography.exceptions import InvalidTag
@@ -29,7 +29,7 @@ MOST_OF_A_SCOPE = 10_000
 _SWEEP = 256
 _NONCE = 12
 _TABLE = "aip.vault_entries"
-_COLUMNS = ("scope", "name", "sealed", "tenant", "principal_id", "expires_at")
+_COLUMNS = ("tenant", "scope", "name", "sealed", "principal_id", "expires_at")
 
 
 class Scope(NamedTuple):
@@ -51,14 +51,14 @@ class Stored(NamedTuple):
 class VaultStore(Protocol):
     """Remembers entries over restarts and for other replicas; they are written as rows with the events of the call."""
 
-    async def fetch(self, scope: bytes, names: Collection[str] | None, now: float) -> Iterable[Stored]:
+    async def fetch(self, tenant: str, scope: bytes, names: Collection[str] | None, now: float) -> Iterable[Stored]:
         """Of this scope: these entries, or the newest (None). Raises StoreUnavailable."""
         ...
 
 
 class NoStore:
-    async def fetch(self, scope: bytes, names: Collection[str] | None, now: float) -> Iterable[Stored]:
-        del scope, names, now
+    async def fetch(self, tenant: str, scope: bytes, names: Collection[str] | None, now: float) -> Iterable[Stored]:
+        del tenant, scope, names, now
         return ()
 
 
@@ -139,13 +139,13 @@ class Vault:
         if kept.stored_until > now + self._lifetime / 2:
             return None
         expires = datetime.fromtimestamp(kept.expires, UTC)
-        return Insert(_TABLE, _COLUMNS, (shelf.id, name, kept.sealed, scope.tenant, scope.person, expires))
+        return Insert(_TABLE, _COLUMNS, (scope.tenant, shelf.id, name, kept.sealed, scope.person, expires))
 
     def written(self, scope: Scope, rows: Iterable[Insert]) -> None:
         """These rows are durable."""
         shelf = self._shelf(scope)
         for row in rows:
-            if kept := shelf.entries.get(row.values[1]):
+            if kept := shelf.entries.get(row.values[2]):
                 kept.stored_until = kept.expires
 
     def find(self, scope: Scope, name: str) -> str | None:
@@ -179,7 +179,7 @@ class Vault:
                 return
         now = self._clock.now()
         try:
-            found = await self._store.fetch(shelf.id, names, now)
+            found = await self._store.fetch(scope.tenant, shelf.id, names, now)
         except StoreUnavailable:
             self.unread += 1
             return
@@ -217,42 +217,3 @@ class Vault:
             del current.entries[next(iter(current.entries))]
             current.complete = False
             self._size -= 1
-
-
-class Rows(Protocol):
-    """What is needed of a database: `fetch(query, *args)` -> rows by column name; `execute` -> the command tag."""
-
-    async def fetch(self, query: str, /, *args: Any) -> Iterable[Any]: ...
-
-    async def execute(self, query: str, /, *args: Any) -> str: ...
-
-
-_NEWEST = (
-    "SELECT name, sealed, expires_at FROM aip.vault WHERE scope = $1 AND expires_at > $2"
-    " ORDER BY expires_at DESC LIMIT $3"
-)
-_NAMED = (
-    "SELECT name, sealed, expires_at FROM aip.vault WHERE scope = $1 AND expires_at > $2 AND name = ANY($4) LIMIT $3"
-)
-
-
-class PostgresVault:
-    """The store of a platform. Only ciphertext is in it; its keys come from the data folder's secret."""
-
-    def __init__(self, database: Rows) -> None:
-        self._database = database
-
-    async def fetch(self, scope: bytes, names: Collection[str] | None, now: float) -> Iterable[Stored]:
-        moment = datetime.fromtimestamp(now, UTC)
-        if names is None:
-            rows = await self._database.fetch(_NEWEST, scope, moment, MOST_OF_A_SCOPE)
-        else:
-            rows = await self._database.fetch(_NAMED, scope, moment, MOST_OF_A_SCOPE, list(names))
-        return [Stored(row["name"], row["sealed"], row["expires_at"].timestamp()) for row in rows]
-
-    async def purge(self, now: float) -> int:
-        """Delete what has expired; how much it was."""
-        tag = await self._database.execute(
-            "DELETE FROM aip.vault WHERE expires_at <= $1", datetime.fromtimestamp(now, UTC)
-        )
-        return int(tag.rpartition(" ")[2] or 0)
