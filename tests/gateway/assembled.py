@@ -18,6 +18,7 @@ from ai_platform.entrypoints.body import read_head
 from ai_platform.entrypoints.errors import shape_of
 from ai_platform.gateway import Book, Gateway
 from ai_platform.gateway.charge import Cashier
+from ai_platform.gateway.destinations import Models
 from ai_platform.policy import PolicyStore
 from ai_platform.policy.settings import PolicySettings
 from ai_platform.pricing import Estimator, load_price_book
@@ -100,10 +101,9 @@ class Assembled:
             identity=Everybody(),  # type: ignore[arg-type]
             policies=PolicyStore(settings, folder, clock=self.clock, folder=folder),
             protection=Guard(ProtectionSettings(), self.clock, secret=b"s" * 32),
-            routing=Router([Choice(name="scripted")]),
+            destinations={Door.MESSAGES: Models(Router([Choice(name="scripted")]), self.upstream)},  # type: ignore[arg-type]
             cashier=cashier,
             budget=self.budget,
-            upstream=self.upstream,  # type: ignore[arg-type]
             book=self.book,
         )
 

@@ -67,9 +67,7 @@ def body(platform: Assembled, *, stream: bool = False) -> bytes:
     return platform.call(stream=stream).body
 
 
-@pytest.mark.parametrize(
-    "room", ["_identity", "_policies", "_protection", "_routing", "_cashier", "_budget", "_upstream"]
-)
+@pytest.mark.parametrize("room", ["_identity", "_policies", "_protection", "_destinations", "_cashier", "_budget"])
 async def test_a_defect_in_a_room_is_a_500_with_the_calls_id_and_says_nothing_of_the_content(
     platform: Assembled, room: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

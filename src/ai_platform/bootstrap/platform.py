@@ -12,7 +12,9 @@ from ai_platform.bootstrap.spend import spend_of
 from ai_platform.bootstrap.upstreams import SIMULATED, router_of, upstreams_of
 from ai_platform.budget import Budget, Ledger
 from ai_platform.config import Settings
+from ai_platform.domain.call import Door
 from ai_platform.domain.clock import Clock, SystemClock
+from ai_platform.domain.errors import ConfigError
 from ai_platform.entrypoints.admin.audit import endpoints as audit_endpoints
 from ai_platform.entrypoints.admin.endpoint import Endpoint
 from ai_platform.entrypoints.admin.keys import endpoints as key_endpoints
@@ -31,12 +33,18 @@ from ai_platform.entrypoints.signin import sign_in_handlers
 from ai_platform.entrypoints.signin.claude_code import ClaudeCode
 from ai_platform.gateway import Book, Gateway
 from ai_platform.gateway.charge import Cashier
+from ai_platform.gateway.destinations import Destination, Models
 from ai_platform.gateway.gauges import register_gauges
 from ai_platform.policy import PolicyStore
 from ai_platform.pricing import Estimator, PriceBook, load_price_book
 from ai_platform.sso.managed import Managed
 from ai_platform.telemetry import CallLog, Meter, configure_logging
 from ai_platform.upstream.settings import UpstreamSettings
+
+try:
+    from ai_platform.bootstrap import tools
+except ImportError:  # without the extra `mcp` there is no second door
+    tools = None
 
 
 class Platform:
@@ -105,14 +113,19 @@ async def running_platform(
         register_gauges(
             meter, trail=base.trail, book=book, upstream=upstream, policies=base.policies, alerts=base.alerts
         )
+        destinations: dict[Door, Destination] = {Door.MESSAGES: Models(router_of(upstreams), upstream)}
+        federation = await tools.federation_of(base) if tools else None
+        if federation is not None:
+            destinations[Door.MCP] = federation
+        elif settings.mcp.servers:
+            raise ConfigError('MCP servers need the MCP SDK: pip install "ai-platform[mcp]"')
         gateway = Gateway(
             identity=callers.authenticator,
             policies=base.policies,
             protection=guard,
-            routing=router_of(upstreams),
+            destinations=destinations,
             cashier=cashier,
             budget=budget,
-            upstream=upstream,
             book=book,
         )
         door = MessagesDoor(gateway, clock, settings.server)
@@ -131,11 +144,12 @@ async def running_platform(
             url=url,
             is_public=bool(settings.server.public_url),
         )
+        tool_routes = await tools.tools_door(base, gateway, federation) if tools and federation else {}
         app = Application(
             door,
             operations,
             handlers=_sign_in(base, callers, ledger, budget, meter),
-            mounts={"/admin/": _admin(base, callers, endpoints)},
+            mounts={"/admin/": _admin(base, callers, endpoints), **tool_routes},
         )
         server = Server(app, settings.server)
         register_door_gauges(meter, door.load, server.traffic)

@@ -58,6 +58,7 @@ class Head(msgspec.Struct, frozen=True):
     server, tool: of a call through the MCP door: the server's name, and the name of its tool or prompt or the URI of
     its resource, each as the server itself calls it.
     tool_use_id: the `tool_use` of the model's answer that asked for the call, when the client says so.
+    request_state: what a server gave the client to bring back with its answers; opaque.
     """
 
     model: str | None = None
@@ -68,6 +69,7 @@ class Head(msgspec.Struct, frozen=True):
     server: str | None = None
     tool: str | None = None
     tool_use_id: str | None = None
+    request_state: str | None = None
     models: tuple[str, ...] = ()
 
 
@@ -77,7 +79,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     id: `call_` + ULID, the key that joins audit, ledger, trace and log lines.
     path, query: as received, query without `?`.
     received_at: seconds since the epoch, UTC.
-    body: of the MCP door: the parameters of the request as a JSON object, without `_meta`.
+    body: of the MCP door: what the request says, as a JSON object: `arguments`, `inputResponses`, `uri`, `argument`,
+    `context`.
     meta, peer: of the MCP door: the request's `_meta`, and the client while the call is under way.
     """
 

@@ -61,7 +61,7 @@ class Cashier:
             Denied: the model has no price and the settings refuse such models.
         """
         if call.operation not in PRICED:
-            return Estimate(micros=Micros(0), tokens=0)
+            return Estimate(micros=max(target.price for target in route.targets), tokens=0)
         now = self._clock.now()
         usage = self._estimator.estimate(call.head, len(call.body), who=caller.id)
         if call.operation is Operation.BATCHES_CREATE:
@@ -82,8 +82,10 @@ class Cashier:
 
     def charge(self, caller: Principal, call: Call, target: Target | None, used: Consumption) -> Charge:
         """The price of what was used, at the prices of the moment the call came in."""
-        if call.operation not in PRICED or target is None or not 200 <= used.status < 300:
+        if target is None or not 200 <= used.status < 300:
             return Charge()
+        if call.operation not in PRICED:
+            return Charge(micros=target.price)
         model = used.meter.model or target.model or call.head.model
         usage = self._usage(caller, call, model, used)
         price = self._prices.price(

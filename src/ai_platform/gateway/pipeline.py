@@ -4,23 +4,23 @@ A context manager, so that success, refusal, upstream failure, early stop and a 
 through the same lines: one record is always written, a hold is always settled.
 """
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from typing import NoReturn
 
 from ai_platform.budget import Budget
-from ai_platform.domain.call import Answer, Call, Client, Operation
+from ai_platform.domain.call import Answer, Call, Client, Door, Operation
 from ai_platform.domain.errors import Refused, StoreUnavailable
-from ai_platform.domain.principal import Credentials
+from ai_platform.domain.principal import Credentials, Principal
 from ai_platform.gateway.allowance import with_standing
 from ai_platform.gateway.book import Book
 from ai_platform.gateway.charge import Cashier
+from ai_platform.gateway.destinations import Destination
+from ai_platform.gateway.results import inspected, with_watched_peer
 from ai_platform.gateway.watch import watch
 from ai_platform.identity import Authenticator
-from ai_platform.policy import PolicyStore
+from ai_platform.policy import Policy, PolicyStore
 from ai_platform.protection import Guard
-from ai_platform.routing import Router
-from ai_platform.upstream import Upstream
 
 
 class Gateway:
@@ -32,19 +32,17 @@ class Gateway:
         identity: Authenticator,
         policies: PolicyStore,
         protection: Guard,
-        routing: Router,
+        destinations: Mapping[Door, Destination],
         cashier: Cashier,
         budget: Budget,
-        upstream: Upstream,
         book: Book,
     ) -> None:
         self._identity = identity
         self._policies = policies
         self._protection = protection
-        self._routing = routing
+        self._destinations = destinations
         self._cashier = cashier
         self._budget = budget
-        self._upstream = upstream
         self._book = book
 
     async def knows(self, credentials: Credentials, client: Client) -> bool:
@@ -56,6 +54,19 @@ class Gateway:
         except (Refused, StoreUnavailable):
             return False
         return True
+
+    async def recognise(self, credentials: Credentials, client: Client) -> Principal:
+        """Who these credentials belong to, for what takes no flow: lists, subscriptions, sessions.
+
+        Raises:
+            Unauthenticated: it is not recorded here, but by `turn_away`. StoreUnavailable.
+        """
+        return await self._identity.authenticate(credentials, client)
+
+    @property
+    def policy(self) -> Policy:
+        """The policy in force, for lists of what a caller may use."""
+        return self._policies.current
 
     async def turn_away(self, call: Call, error: Refused) -> NoReturn:
         """Record a call that its door cannot take, and raise `error`; who is not known here is told that instead."""
@@ -79,15 +90,16 @@ class Gateway:
             for model in call.head.models[1:]:
                 policy.decide(caller, call.for_model(model))
             call = policy.check_input(call)
-            record.route = route = self._routing.choose(caller, call)
-            upstreams = [target.name for target in route.targets]  # actions may differ by who will get the body
-            record.inspection = inspection = await self._protection.inspect(caller, call, decision.plan, upstreams)
+            destination = self._destinations[call.door]
+            record.route = route = destination.choose(caller, call)
+            record.inspection = inspection = await inspected(self._protection, caller, call, decision.plan, route)
             call = call.with_body(inspection.body) if inspection.changed else call
             record.decision = decision = policy.weigh(caller, call, decision, inspection.findings)
             record.estimate = estimate = self._cashier.estimate(caller, call, route)
             async with self._budget.hold(caller, call, decision.limits, estimate) as record.hold:
                 await record.admitted()  # durable, or the call does not happen
-                async with self._upstream.open(route, call) as answer:
+                call = with_watched_peer(call, record, self._protection, route)
+                async with destination.open(caller, route, call) as answer:
                     record.answered(answer)
                     if caller.signed_in and call.operation is Operation.MESSAGES_CREATE:
                         answer.headers = with_standing(answer.headers, self._budget.standing(caller, decision.limits))

@@ -39,7 +39,11 @@ class Scribe(Protocol):
 
 
 class Record:
-    """One call. `settle` and `finished` take effect once, whoever calls them first."""
+    """One call. `settle` and `finished` take effect once, whoever calls them first.
+
+    aside: inspections of what a server and a client said to each other before the result. result_is_error: the tool
+    answered that it failed. needs_input: it wants to know something of the client first.
+    """
 
     def __init__(self, call: Call, scribe: Scribe) -> None:
         self.call = call
@@ -60,6 +64,9 @@ class Record:
         self.streamed_bytes = 0
         self.deltas = 0
         self.unchecked_bytes = 0
+        self.aside: list[Inspection] = []
+        self.result_is_error = False
+        self.needs_input = False
         self.tools: list[tuple[str, str]] = []
         self.charge: Charge | None = None
         self.who_and_what: dict[str, Any] | None = None

@@ -9,12 +9,13 @@ from collections.abc import AsyncGenerator, Iterator
 
 import msgspec
 
-from ai_platform.domain.call import Answer, Call, Operation
+from ai_platform.domain.call import Answer, Call, Door, Operation
 from ai_platform.domain.decision import Refusal
 from ai_platform.domain.errors import OverBudget, PlatformError, UpstreamBroken
 from ai_platform.gateway.events import EventSplitter, Kind, data_of, kind_of
 from ai_platform.gateway.models import model_in, only_usable
 from ai_platform.gateway.record import Record
+from ai_platform.gateway.results import watched_result
 from ai_platform.policy import Policy
 from ai_platform.protection import Guard, StreamGuard
 
@@ -68,6 +69,9 @@ def watch(answer: Answer, call: Call, record: Record, protection: Guard, policy:
     The fact `whole` says that the body comes as one chunk (or none), `resized` that its chunks may add up to another
     length than announced.
     """
+    if call.door is Door.MCP:
+        body = _recorded(watched_result(answer, call, record, protection), record)
+        return Answer(answer.status, answer.headers, body, whole=True, **answer.facts)
     if 300 <= answer.status < 400 and answer.status != 304:
         raise UpstreamBroken(
             f"The upstream answered with a redirect ({answer.status}). It is not followed, and not passed on, because"

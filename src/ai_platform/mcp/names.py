@@ -13,6 +13,7 @@ SEPARATOR = "__"
 _PLAIN = re.compile(r"[A-Za-z0-9_-]+")
 _OTHER = re.compile(r"[^A-Za-z0-9_-]+")
 _HASH = 8
+_MARK = re.compile(rf"-[0-9a-f]{{{_HASH}}}\Z")
 
 
 def visible_name(server: str, name: str, longest: int) -> str:
@@ -21,10 +22,15 @@ def visible_name(server: str, name: str, longest: int) -> str:
     The hash of what was changed is part of it, so that `a.b` and `a/b` stay two tools.
     """
     plain = f"{server}{SEPARATOR}{name}"
-    if len(plain) <= longest and _PLAIN.fullmatch(name):
+    if len(plain) <= longest and _PLAIN.fullmatch(name) and not is_marked(name):
         return plain
     mark = "-" + sha256(name.encode()).hexdigest()[:_HASH]
     return f"{server}{SEPARATOR}{_OTHER.sub('_', name)}"[: longest - len(mark)] + mark
+
+
+def is_marked(visible: str) -> bool:
+    """It holds the hash of a changed name. One that looks so from the beginning is changed as well."""
+    return _MARK.search(visible) is not None
 
 
 def server_in(visible: str) -> str:

@@ -19,12 +19,13 @@ Item = dict[str, Any]
 
 
 class Kind(StrEnum):
-    """What a server lists."""
+    """What a server says that a client, and a model, will read. `instructions` is one item `{"instructions": text}`."""
 
     TOOLS = "tools"
     PROMPTS = "prompts"
     RESOURCES = "resources"
     TEMPLATES = "templates"
+    INSTRUCTIONS = "instructions"
 
 
 class Trust(Protocol):
@@ -56,7 +57,9 @@ class ServerCredentials(Protocol):
 
 
 class Program(msgspec.Struct, frozen=True, kw_only=True):
-    """What to run: no shell, this environment and no other. stderr: an open file descriptor, None = nowhere."""
+    """What to run: no shell, this environment and no other. stderr: an open file descriptor that stays the launcher's,
+    None = nowhere.
+    """
 
     argv: tuple[str, ...]
     env: dict[str, str]

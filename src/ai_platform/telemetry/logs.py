@@ -62,6 +62,8 @@ def configure_logging(settings: LogSettings, stream: TextIO | None = None) -> "C
     logging.getLogger("uvicorn.access").setLevel(logging.WARNING)  # the call log has a better line for each call
     for chatty in ("httpx2", "httpcore", "asyncio", "hpack"):
         logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))
+    for telling in ("mcp", "client", "mcp_types"):  # the MCP SDK's: its errors quote the messages they are about
+        logging.getLogger(telling).setLevel(logging.CRITICAL + 1)
     return CallLog(
         out, render_console_line if console else render_json_line, enabled=settings.calls and root.level <= logging.INFO
     )

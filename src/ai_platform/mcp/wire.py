@@ -1,0 +1,165 @@
+"""The HTTP side of one server: its connection pool, credentials, bounds, and what really happened to each request.
+
+The SDK's transport tells its caller little of a failure and lets one broken request end all others; here a failure
+becomes an answer to its own request, and `Exchange` keeps the truth. Above: link. Below: httpx2.
+"""
+
+import contextlib
+from collections.abc import AsyncIterator
+from contextvars import ContextVar
+from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+import httpx2
+import msgspec
+
+from ai_platform.domain.errors import Refused
+from ai_platform.domain.principal import Principal
+from ai_platform.mcp.needs import ServerCredentials
+from ai_platform.mcp.settings import McpServerSettings
+
+MAX_ERROR_BODY = 64 * 1024
+_RPC = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+class Exchange:
+    """One request to a server, filled in as it goes.
+
+    status: of its HTTP answer, 0 = none came. is_rpc: the answer's body is the protocol's own, error or not.
+    failure: why no (whole) answer came. connected: False when it was certainly not sent. refused: no credential.
+    """
+
+    __slots__ = ("connected", "failure", "is_rpc", "principal", "refused", "retry_after", "status")
+
+    def __init__(self, principal: Principal | None = None) -> None:
+        self.principal = principal
+        self.status = 0
+        self.is_rpc = False
+        self.failure = ""
+        self.connected = True
+        self.refused: Refused | None = None
+        self.retry_after: float | None = None
+
+
+EXCHANGE: ContextVar[Exchange | None] = ContextVar("exchange", default=None)
+"""Set around each request; the SDK sends it in a task of its own, which inherits it."""
+
+
+def client_for(
+    server: McpServerSettings, credentials: ServerCredentials, owner: Principal | None
+) -> httpx2.AsyncClient:
+    """A client for one server whose requests carry the credentials of `owner` (None: the platform's) unless the
+    exchange names somebody else. Redirects are the SDK's affair, which stays within the origin.
+    """
+    timeout = httpx2.Timeout(server.connect_timeout, read=None, pool=server.connect_timeout)
+    return httpx2.AsyncClient(transport=_Wire(server, credentials, owner), timeout=timeout)
+
+
+def _proxy_for(url: str) -> str | None:
+    """What HTTPS_PROXY, HTTP_PROXY and NO_PROXY (or the system) say."""
+    parts = urlsplit(url)
+    if proxy_bypass(parts.netloc):
+        return None
+    return getproxies().get(parts.scheme)
+
+
+class _Wire(httpx2.AsyncBaseTransport):
+    """Never raises for a failure of the network, and keeps no cookies: what one caller was given is not another's."""
+
+    def __init__(self, server: McpServerSettings, credentials: ServerCredentials, owner: Principal | None) -> None:
+        most = server.max_concurrency + server.max_connections + 16
+        self._inner = httpx2.AsyncHTTPTransport(
+            limits=httpx2.Limits(max_connections=most, keepalive_expiry=50), proxy=_proxy_for(server.url)
+        )
+        self._server = server
+        self._credentials = credentials
+        self._owner = owner
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        exchange = EXCHANGE.get() or Exchange(self._owner)
+        try:
+            response = await self._send(request, exchange)
+            if response.status_code == 401 and await self._credentials.rejected(self._server, exchange.principal):
+                await response.aclose()
+                response = await self._send(request, exchange)
+        except Refused as error:
+            exchange.refused = error
+            return httpx2.Response(403, request=request)
+        except httpx2.HTTPError as error:
+            exchange.failure = type(error).__name__
+            exchange.connected = not isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.PoolTimeout)
+            return httpx2.Response(503, request=request)
+        exchange.status = response.status_code
+        if response.status_code >= 400:
+            return await self._failed(request, response, exchange)
+        exchange.is_rpc = True
+        stream = _Bounded(response, self._server.max_message_bytes, exchange)
+        return httpx2.Response(response.status_code, headers=_plain(response), stream=stream, request=request)
+
+    async def _send(self, request: httpx2.Request, exchange: Exchange) -> httpx2.Response:
+        principal = exchange.principal if exchange.principal is not None else self._owner
+        headers = httpx2.Headers(request.headers)
+        headers.update(dict(await self._credentials.headers(self._server, principal)))
+        again = httpx2.Request(
+            request.method, request.url, headers=headers, stream=request.stream, extensions=request.extensions
+        )
+        return await self._inner.handle_async_request(again)
+
+    async def _failed(self, request: httpx2.Request, response: httpx2.Response, exchange: Exchange) -> httpx2.Response:
+        body = b""
+        with contextlib.suppress(httpx2.HTTPError):
+            async for chunk in response.aiter_bytes():
+                body += chunk
+                if len(body) > MAX_ERROR_BODY:
+                    body = b""
+                    break
+        await response.aclose()
+        exchange.is_rpc = _is_rpc_error(body)
+        with contextlib.suppress(ValueError):
+            exchange.retry_after = float(response.headers.get("retry-after", ""))
+        return httpx2.Response(response.status_code, headers=_plain(response), content=body, request=request)
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+
+class _Bounded(httpx2.AsyncByteStream):
+    """An answer's content, decoded, up to a bound; what breaks off simply ends, and the exchange says why.
+
+    A stream of events is bounded event by event by the SDK, so its sum is not.
+    """
+
+    def __init__(self, response: httpx2.Response, limit: int, exchange: Exchange) -> None:
+        self._response = response
+        self._limit = limit if response.headers.get("content-type", "").startswith("application/json") else 0
+        self._exchange = exchange
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        size = 0
+        try:
+            async for chunk in self._response.aiter_bytes():
+                size += len(chunk)
+                if self._limit and size > self._limit:
+                    self._exchange.failure = f"an answer of more than {self._limit} bytes"
+                    return
+                yield chunk
+        except httpx2.HTTPError as error:
+            self._exchange.failure = type(error).__name__
+
+    async def aclose(self) -> None:
+        await self._response.aclose()
+
+
+def _plain(response: httpx2.Response) -> list[tuple[str, str]]:
+    """The headers of the decoded content."""
+    dropped = {"content-encoding", "content-length", "transfer-encoding", "set-cookie"}
+    return [(name, value) for name, value in response.headers.multi_items() if name.lower() not in dropped]
+
+
+def _is_rpc_error(body: bytes) -> bool:
+    try:
+        fields: dict[str, Any] = _RPC.decode(body)
+    except (msgspec.DecodeError, RecursionError):
+        return False
+    return "error" in fields and "jsonrpc" in fields
