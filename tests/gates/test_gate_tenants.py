@@ -19,6 +19,9 @@ SYSTEM_ONLY = {
     "audit_alias": "pseudonyms by keyed hash",
     "audit_key": "check values of key files",
     "gateway_process": "which processes live",
+    "mcp_servers": "MCP servers are the operator's; each names the tenants that may see it",
+    "mcp_trust": "decisions of the operator about them",
+    "mcp_pins": "the same",
 }
 """Tables of no organisation: the gateway's role has no right on them at all."""
 

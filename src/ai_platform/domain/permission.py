@@ -17,6 +17,8 @@ class Permission(StrEnum):
     CLAUDE_BATCHES = "claude:batches:use"
     SERVERS_READ = "mcp:servers:read"
     SERVERS_WRITE = "mcp:servers:write"
+    SERVERS_APPROVE = "mcp:servers:approve"
+    SERVERS_QUARANTINE = "mcp:servers:quarantine"
     CODE_READ = "code:repository:read"
     CODE_WRITE = "code:repository:write"
     BRANCH_CREATE = "code:branch:create"

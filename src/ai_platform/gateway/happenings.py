@@ -13,12 +13,17 @@ from ai_platform.budget.spending import Interrupted
 from ai_platform.domain.clock import Clock
 from ai_platform.domain.errors import AuditUnavailable
 from ai_platform.domain.event import Event, EventType
+from ai_platform.domain.finding import Severity
 from ai_platform.domain.identifiers import new_id
 from ai_platform.domain.money import to_usd
+from ai_platform.mcp.trust.characters import visible
+from ai_platform.mcp.trust.ledger import Sighting
 from ai_platform.policy.store import PolicyChange
 from ai_platform.telemetry import Alert, Alerts
 
 WAITING = 1000
+MOST_NAMES = 50
+_GRAVE = frozenset({Severity.CRITICAL, Severity.HIGH})
 
 
 class Happenings:
@@ -74,6 +79,56 @@ class Happenings:
                 dedupe=f"{alert.rule}:{alert.owner}:{alert.percent}:{alert.window_start}",
             )
         )
+
+    def definitions_held(self, server: str, held: Sequence[Sighting], *, changed: Sequence[str]) -> None:
+        """An MCP server offers what nobody approved: new, changed since it was approved, or suspicious."""
+        grave = sorted({flag.rule for one in held for flag in one.flags if flag.severity in _GRAVE})
+        names = [f"{one.kind}: {visible(one.name)[:100]}" for one in held[:MOST_NAMES]]
+        is_incident = bool(changed or grave)
+        facts: dict[str, Any] = {
+            "what": "mcp_definitions_held",
+            "server": server,
+            "definitions": names,
+            "count": len(held),
+            "changed": [visible(name)[:100] for name in changed[:MOST_NAMES]],
+            "flags": grave,
+            "digests": [one.digest for one in held[:MOST_NAMES]],
+        }
+        kind = EventType.SECURITY_INCIDENT if is_incident else EventType.CONFIGURATION_CHANGE
+        self._record(kind, facts)
+        shown = ", ".join(names[:5])
+        why = "changed its definitions" if changed else "offers new definitions"
+        self._alerts.send(
+            Alert(
+                kind="mcp_definitions_held",
+                severity="critical" if changed and grave else "warning" if is_incident else "info",
+                title=f"The MCP server {server} {why}; they are held until somebody approves them",
+                facts={"server": server, "definitions": shown, "count": len(held), "flags": ", ".join(grave)},
+                dedupe=f"{server}:{held[0].digest}",
+            )
+        )
+
+    def trust_decided(self, server: str, what: str, *, by: str, before: str, after: str) -> None:
+        """Somebody approved a definition of an MCP server, or put the server into quarantine or out of it."""
+        facts = {
+            "what": "mcp_trust",
+            "server": server,
+            "decision": visible(what)[:300],
+            "decided_by": by,
+            "before": before[:300],
+            "after": after[:300],
+        }
+        self._record(EventType.CONFIGURATION_CHANGE, facts)
+        if what == "quarantined":
+            self._alerts.send(
+                Alert(
+                    kind="mcp_quarantine",
+                    severity="warning",
+                    title=f"The MCP server {server} is in quarantine: {after[:200]}",
+                    facts={"server": server, "decided_by": by},
+                    dedupe=f"{server}:{after}",
+                )
+            )
 
     def interrupted(self, calls: Sequence[Interrupted]) -> None:
         """Calls that a process left open when it died; they were settled by estimate."""

@@ -72,6 +72,11 @@ class Resources(StrEnum):
     OPEN = "open"
 
 
+class Changed(StrEnum):
+    WITHDRAW = "withdraw"
+    KEEP = "keep"
+
+
 class McpServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One MCP server: either `command` (standard input and output) or `url` (streamable HTTP).
 
@@ -89,6 +94,8 @@ class McpServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     first_use: what it offers when it is first seen is approved, unless it looks like an attack; later changes are held.
     resources: `pinned`, each name is approved like a tool; or `open`, they come and go, and only suspicious ones are
     left out.
+    changed: `withdraw` hides a tool whose definition was changed until that is approved; `keep` goes on showing the
+    approved words, as long as calls that fit them still fit and the new ones are not suspicious.
     env: environment variables with fixed values; the platform's own environment is not passed on.
     env_from: environment variables taken from the platform's (name there -> name here).
     url: address of the server's MCP endpoint.
@@ -135,6 +142,7 @@ class McpServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     sharing: Sharing = Sharing.AUTO
     first_use: bool = False
     resources: Resources = Resources.PINNED
+    changed: Changed = Changed.WITHDRAW
     enabled: bool = True
     teams: tuple[str, ...] = ()
     regions: tuple[str, ...] = ()
