@@ -6,7 +6,7 @@ Good: checks the key, replaces it, refuses one text and one model, streams, pass
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 import msgspec
 
@@ -57,8 +57,18 @@ class Forwarder:
         self._faults = faults
         self._latest = b""
         self._pooled: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+        self._closed = False
+        self._serving: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
 
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._closed:  # it was on its way in
+            writer.close()
+            return
+        task = asyncio.ensure_future(self._serve(reader, writer))
+        self._serving[task] = writer
+        task.add_done_callback(self._serving.pop)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while (head := await read_head(reader)) is not None:
                 if head.get(b"expect") is not None:
@@ -77,7 +87,12 @@ class Forwarder:
         finally:
             writer.close()
 
-    def close(self) -> None:
+    async def close(self) -> None:
+        self._closed = True
+        for task, writer in self._serving.items():
+            task.cancel()
+            writer.close()  # a task that was cancelled before its first step does not
+        await asyncio.gather(*self._serving, return_exceptions=True)
         if self._pooled is not None:
             self._pooled[1].close()
 
@@ -118,21 +133,17 @@ class Forwarder:
     ) -> bool:
         up_reader, up_writer = await self._connect()
         hung_up = asyncio.ensure_future(reader.read(1))  # clients of the suite never pipeline
+        relay = asyncio.ensure_future(self._exchange(head, body, up_reader, up_writer, writer))
         try:
-            await self._send(head, body, up_writer)
-            relay = asyncio.ensure_future(self._relay(up_reader, writer))
             waiting = {relay} if self._faults.ignores_hang_ups else {relay, hung_up}
             await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-            if not relay.done():
-                relay.cancel()
-                return False
-            return relay.result()
+            return relay.result() if relay.done() else False
         finally:
-            with suppress(asyncio.CancelledError):
-                hung_up.cancel()
-                await asyncio.wait({hung_up})
+            hung_up.cancel()
+            relay.cancel()
             if not self._faults.stale_pool:
                 up_writer.close()
+            await asyncio.gather(hung_up, relay, return_exceptions=True)
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         if self._pooled is not None:
@@ -141,6 +152,17 @@ class Forwarder:
         if self._faults.stale_pool:
             self._pooled = opened
         return opened
+
+    async def _exchange(
+        self,
+        head: Head,
+        body: bytes,
+        up_reader: asyncio.StreamReader,
+        up_writer: asyncio.StreamWriter,
+        writer: "asyncio.StreamWriter | _Nowhere",
+    ) -> bool:
+        await self._send(head, body, up_writer)
+        return await self._relay(up_reader, writer)
 
     async def _send(self, head: Head, body: bytes, writer: asyncio.StreamWriter) -> None:
         method, path, version = head.start.decode().split(" ")
@@ -211,12 +233,12 @@ class _Nowhere:
 async def forwarding(upstream: str, faults: Faults | None = None) -> AsyncIterator[str]:
     """The gateway's address."""
     forwarder = Forwarder(upstream, faults or Faults())
-    server = await asyncio.start_server(forwarder.serve, "127.0.0.1", 0, limit=LINE_LIMIT)
+    server = await asyncio.start_server(forwarder.accept, "127.0.0.1", 0, limit=LINE_LIMIT)
     try:
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     finally:
-        forwarder.close()
         server.close()
+        await forwarder.close()
 
 
 def without(*names: bytes) -> Callable[[Fields], Fields]:

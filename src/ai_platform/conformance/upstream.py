@@ -80,7 +80,8 @@ class RecordingUpstream:
         self._otherwise = otherwise
         self._scripts: dict[bytes, Script] = {}
         self._recorded: defaultdict[bytes, list[Recorded]] = defaultdict(list)
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._serving: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
+        self._over = False
         self.url = ""
         self.calls = 0
 
@@ -104,14 +105,19 @@ class RecordingUpstream:
             yield self
         finally:
             server.close()
-            for task in self._tasks:
+            self._over = True
+            for task, writer in self._serving.items():
                 task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+                writer.close()  # a task that is cancelled before its first step does not
+            await asyncio.gather(*self._serving, return_exceptions=True)
 
     def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._over:  # the connection was on its way in
+            writer.close()
+            return
         task = asyncio.create_task(self._serve(reader, writer))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._serving[task] = writer
+        task.add_done_callback(self._serving.pop)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
