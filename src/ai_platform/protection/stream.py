@@ -16,6 +16,7 @@ from ai_platform.domain.decision import Refusal
 from ai_platform.domain.errors import Blocked, Refused
 from ai_platform.domain.finding import Action, Direction, Finding
 from ai_platform.protection import sse
+from ai_platform.protection.actions import REWRITING
 from ai_platform.protection.body import BodyInspector, Inspected, splice
 from ai_platform.protection.exchange import Exchange
 from ai_platform.protection.rewriting import edits_of, settled
@@ -135,8 +136,11 @@ class StreamGuard:
 
     def _delta(self, event: bytes) -> bytes:
         """The usual: one member that streams in, as the Messages API writes it."""
+        at = event.find(b"data:")
+        if at > 0 and event[at - 1] not in b"\r\n":
+            return self._unusual(event)
         try:
-            parsed = _decode(event[event.find(b"data:") + 5 :])
+            parsed = _decode(event[at + 5 :])
         except (ValueError, RecursionError):
             return self._unusual(event)
         delta = parsed.delta
@@ -205,6 +209,8 @@ class StreamGuard:
         """Inspect the strings of an event as they stand. skip: the path of the one that streams in."""
         assert self._inspector is not None
         data = sse.data_of(event)
+        if not data:
+            return self._comment(event)
         try:
             result = _last(self._inspector.whole(data, Direction.OUTPUT, self._team))
         except TooManyValues as error:  # fails closed
@@ -220,6 +226,15 @@ class StreamGuard:
             return event
         self.changed = True
         return sse.with_data(event, splice(data, edits))
+
+    def _comment(self, event: bytes) -> bytes:
+        """An event without data: no client needs it, so one that holds a value is left out."""
+        assert self._inspector is not None
+        text = event.decode("utf-8", "replace")
+        self.bytes_checked += len(event)
+        findings = self._inspector.scanner.scan(text, direction=Direction.OUTPUT, team=self._team)
+        self._note(findings, block=findings)
+        return b"" if any(finding.action in REWRITING for finding in findings) else event
 
     def _signature(self, event: bytes, index: int | str, signature: str) -> bytes:
         block = self._blocks.get((index, "thinking"))

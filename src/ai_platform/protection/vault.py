@@ -97,7 +97,10 @@ class _Shelf:
 
 
 class Vault:
-    """limit: entries held in memory; lifetime: seconds since a value was last seen. unread: the store did not answer."""
+    """limit: entries held in memory (size: how many there are); lifetime: seconds since a value was last seen.
+
+    kept: how many there ever were. unread: how often the store did not answer.
+    """
 
     def __init__(
         self,
@@ -115,7 +118,7 @@ class Vault:
         self._store = store or NoStore()
         self._limit = limit
         self._lifetime = lifetime
-        self._size = 0
+        self.size = 0
         self._shelves: OrderedDict[Scope, _Shelf] = OrderedDict()
 
     def token(self, scope: Scope, kind: str, value: str) -> str:
@@ -132,7 +135,7 @@ class Vault:
         kept = shelf.entries.get(name)
         if kept is None or shelf.open(name, kept.sealed) != text:
             self.kept += 1
-            self._size += kept is None
+            self.size += kept is None
             kept = shelf.entries[name] = _Kept(shelf.seal(name, text), now, 0.0)
         kept.expires = now + self._lifetime
         self._forget(shelf)
@@ -156,7 +159,7 @@ class Vault:
             return None
         if kept.expires < self._clock.now():
             del shelf.entries[name]
-            self._size -= 1
+            self.size -= 1
             return None
         return shelf.open(name, kept.sealed)
 
@@ -186,7 +189,7 @@ class Vault:
         for entry in found:
             if entry.name not in shelf.entries and shelf.open(entry.name, entry.sealed) is not None:
                 shelf.entries[entry.name] = _Kept(entry.sealed, entry.expires, entry.expires)
-                self._size += 1
+                self.size += 1
         shelf.complete = shelf.complete or names is None
         self._forget(shelf)
 
@@ -201,19 +204,19 @@ class Vault:
         """Drop what has expired; above the limit also the scopes used longest ago (a tenth more, so not at each call),
         and at last the oldest entries of the only scope.
         """
-        if self._size <= self._limit and len(self._shelves) <= self._limit and self.kept % _SWEEP:
+        if self.size <= self._limit and len(self._shelves) <= self._limit and self.kept % _SWEEP:
             return
-        limit = self._limit - self._limit // 10 if self._size > self._limit else self._limit
+        limit = self._limit - self._limit // 10 if self.size > self._limit else self._limit
         now = self._clock.now()
         for scope, shelf in list(self._shelves.items()):
             for name in [name for name, kept in shelf.entries.items() if kept.expires < now]:
                 del shelf.entries[name]
             if not shelf.entries and shelf is not current:
                 del self._shelves[scope]
-        self._size = sum(len(shelf.entries) for shelf in self._shelves.values())
-        while self._size > limit and len(self._shelves) > 1:
-            self._size -= len(self._shelves.popitem(last=False)[1].entries)
-        while self._size > limit:
+        self.size = sum(len(shelf.entries) for shelf in self._shelves.values())
+        while self.size > limit and len(self._shelves) > 1:
+            self.size -= len(self._shelves.popitem(last=False)[1].entries)
+        while self.size > limit:
             del current.entries[next(iter(current.entries))]
             current.complete = False
-            self._size -= 1
+            self.size -= 1
