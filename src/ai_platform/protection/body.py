@@ -4,9 +4,10 @@ Knows the Messages API's shape only where something must not be touched. Above: 
 literals, scanner.
 """
 
+import operator
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from itertools import accumulate
@@ -17,7 +18,16 @@ from ai_platform.domain.finding import Direction, Finding
 from ai_platform.protection.actions import REWRITING
 from ai_platform.protection.fixed import Fixed, fixed_at
 from ai_platform.protection.leaves import LONG_NUMBER, MEDIA, Leaf, lead_of
-from ai_platform.protection.literals import Places, Stack, byte_offsets, decode, segments
+from ai_platform.protection.literals import (
+    Places,
+    Stack,
+    Steps,
+    byte_offsets,
+    cut,
+    decode,
+    decode_pieces,
+    find_byte_offsets,
+)
 from ai_platform.protection.offsets import Offsets
 from ai_platform.protection.rule import Hit
 from ai_platform.protection.scanner import Scanner
@@ -25,10 +35,15 @@ from ai_platform.protection.seams import joined, seams
 
 _LONG = 64
 _SHORT_NUMBER = 8
+_TEXT_KEY = b'"text"'
 _COLON = frozenset({b":", b": "})
 _LEAST_MEDIA = 256
 _MEDIA_KEYS = frozenset({b"data", b"blob"})
 _MOST_LEADS = 10_000
+_MUCH = 512 * 1024
+_PARTS_AT_ONCE = 4096
+_STEP = 128
+"""After so many small pieces of work others may run."""
 
 
 @dataclass(slots=True)
@@ -124,29 +139,31 @@ class BodyInspector:
     def region(self, result: Inspected, begin: int, end: int, direction: Direction, team: str | None) -> Iterator[None]:
         """Inspect body[begin:end], which starts and ends outside of strings, and add it to `result`."""
         body = result.body
-        parts = segments(body if end - begin == len(body) else body[begin:end])
+        parts = yield from cut(body, begin, end)
         yield None
         offset = len(result.starts)
-        starts = _note_places(result, parts, begin)
-        yield None
-        long = [index for index in range(1, len(parts), 2) if len(parts[index]) >= _LONG]
-        known = self._remembered(result, parts, starts, long, offset)
+        starts, long = yield from _note_places(result, parts, begin)
         found: list[tuple[Leaf, list[Hit]]] = []
         fresh: list[Leaf] = []
         keys: list[bytes] = []
-        for leaf, key, hits in known:
+        for count, (leaf, key, hits) in enumerate(self._remembered(result, parts, starts, long, offset)):
             if hits is None:
                 fresh.append(leaf)
                 keys.append(key)
             elif hits:
                 found.append((leaf, hits))
-        yield None
+            if not count % _STEP:
+                yield None
         short, numbers = yield from self._suspicious(body, parts, starts, long)
-        fresh += [self._leaf(body, parts, starts, index, offset) for index in sorted(short)]
+        for index in sorted(short):
+            fresh.append(self._leaf(body, parts, starts, index, offset))
+            if not index % _STEP:
+                yield None
         fresh += [leaf for index in sorted(numbers) for leaf in _numbers(parts, starts, index, offset)]
         fresh_hits: dict[int, list[Hit]] = {}
         cut_short = self.scanner.cut_short
-        for slot, hits in self.scanner.sweep([leaf.read() for leaf in fresh]):
+        size = sum(len(leaf.raw) for leaf in fresh)
+        for slot, hits in self.scanner.sweep(_texts(fresh), size):
             if slot < 0:
                 yield None
             else:
@@ -156,9 +173,9 @@ class BodyInspector:
             for slot, key in enumerate(keys):
                 self._memo.put(key, fresh_hits.get(slot, []))
         if found:
-            self._locate(result, found, direction, team)
-        if body.count(b'"text"', begin, end) > 1:
-            self._join(result, parts, starts, offset, direction, team)
+            yield from self._locate(result, found, direction, team)
+        if body.find(_TEXT_KEY, body.find(_TEXT_KEY, begin, end) + 1, end) >= begin:
+            yield from self._join(result, parts, starts, offset, direction, team)
 
     def _join(
         self,
@@ -168,10 +185,11 @@ class BodyInspector:
         offset: int,
         direction: Direction,
         team: str | None,
-    ) -> None:
+    ) -> Iterator[None]:
         """Add the values that begin in one text block and end in the next."""
         located: list[Located] = []
         for first, second in seams(parts):
+            yield None
             one, two = (result.body[starts[index] : starts[index] + len(parts[index])] for index in (first, second))
             for hit, length, value in joined(self.scanner, one, two):
                 place = Places(result.body, result.starts.plain(), [offset + first], result.trail)
@@ -236,13 +254,17 @@ class BodyInspector:
             origins.append(position)
             size += stop - position
             position = stop + (len(parts[index]) if index < len(parts) else 0)
+            if not len(pieces) % _PARTS_AT_ONCE:
+                yield None
         text = b"".join(pieces)
         short: set[int] = set()
         numbers: set[int] = set()
         if not text.isascii() or b"\\" in text or b"%" in text:
             skip = set(long)
-            short.update(index for index in range(1, len(parts), 2) if index not in skip and _is_special(parts[index]))
-        yield None
+            for first in range(1, len(parts), _PARTS_AT_ONCE):
+                indices = range(first, min(len(parts), first + _PARTS_AT_ONCE), 2)
+                short.update(index for index in indices if index not in skip and _is_special(parts[index]))
+                yield None
         for triggers in self.scanner.engine.sliced(text):
             for _, end in triggers:
                 piece = bisect_right(places, end - 1) - 1
@@ -265,19 +287,23 @@ class BodyInspector:
         found: list[tuple[Leaf, list[Hit]]],
         direction: Direction,
         team: str | None,
-    ) -> None:
+    ) -> Iterator[None]:
         found.sort(key=lambda pair: pair[0].start)
-        wanted = [leaf.index for leaf, _ in found]
-        places = Places(result.body, result.starts.plain(), wanted, result.trail)
+        places = Places(result.body, result.starts.plain(), (), [])
+        yield from places.find((leaf.index for leaf, _ in found), result.trail)
         for leaf, hits in found:
             path = places.path(leaf.index)
             free = result.free or places.is_key(leaf.index)
             fixed = Fixed.FREE if free else fixed_at(path, leaf.raw)
-            result.located += self._in_leaf(leaf, hits, path, direction, team, fixed)
+            for item in self._in_leaf(leaf, hits, path, direction, team, fixed):
+                if item is not None:
+                    result.located.append(item)
+                if not len(result.located) % _STEP or item is None:
+                    yield None
 
     def _in_leaf(
         self, leaf: Leaf, hits: list[Hit], path: str, direction: Direction, team: str | None, fixed: Fixed
-    ) -> Iterator[Located]:
+    ) -> Iterator[Located | None]:
         scanner = self.scanner
         text = leaf.read()
         skip = len(leaf.lead)
@@ -286,7 +312,7 @@ class BodyInspector:
         changes = any(scanner.action(hit.rule, direction, team) in REWRITING for hit in settled)
         ends = [offset - skip for hit in settled for offset in (hit.start, min(hit.end, last))]
         # where nothing is changed nobody needs the bytes' places
-        offsets = byte_offsets(leaf.raw, ends) if changes else [0] * len(ends)
+        offsets = (yield from find_byte_offsets(leaf.raw, ends)) if changes else [0] * len(ends)
         for hit, start, end in zip(settled, offsets[::2], offsets[1::2], strict=True):
             inside = Hit(hit.start, min(hit.end, last), hit.rule)
             finding = scanner.finding(text, inside, direction, team, path)
@@ -295,17 +321,40 @@ class BodyInspector:
             yield Located(finding, leaf.start + start, leaf.start + end, value, fixed, leaf.quoted, leaf.index)
 
 
-def _note_places(result: Inspected, parts: Sequence[bytes], begin: int) -> list[int]:
-    """Byte offsets of `parts`, the first of which starts at `begin`; added to `result` with the bytes they hold."""
-    sizes = list(map(len, parts))
-    starts = list(accumulate((size + 1 for size in sizes), initial=begin))
-    starts.pop()
-    sizes[::2] = [0] * len(sizes[::2])
-    checked = accumulate(sizes, initial=result.checked[-1] if result.checked else 0)
-    next(checked)
+def _note_places(result: Inspected, parts: Sequence[bytes], begin: int) -> Steps[tuple[list[int], list[int]]]:
+    """(byte offsets of `parts`, the first of which starts at `begin`; which of them are long strings).
+
+    The offsets are added to `result`, with the bytes that the strings hold.
+    """
+    starts: list[int] = []
+    long: list[int] = []
+    total = result.checked[-1] if result.checked else 0
+    for first in range(0, len(parts), _PARTS_AT_ONCE):
+        sizes = list(map(len, parts[first : first + _PARTS_AT_ONCE]))
+        piece = list(accumulate(sizes, operator.add, initial=begin))
+        begin = piece.pop() + len(sizes)
+        starts += map(operator.add, piece, range(len(sizes)))
+        long += [first + place for place in range(1, len(sizes), 2) if sizes[place] >= _LONG]
+        sizes[::2] = [0] * len(sizes[::2])
+        checked = list(accumulate(sizes, initial=total))
+        total = checked[-1]
+        result.checked.extend(checked[1:])
+        yield None
     result.starts.extend(starts)
-    result.checked.extend(checked)
-    return starts
+    return starts, long
+
+
+def _texts(leaves: Iterable[Leaf]) -> Iterator[str | None]:
+    """What each leaf reads; None where others may run."""
+    for leaf in leaves:
+        if len(leaf.raw) < _MUCH:
+            yield leaf.read()
+        else:
+            pieces: list[str] = []
+            for piece in decode_pieces(leaf.raw):
+                pieces.append(piece)
+                yield None
+            yield leaf.around("".join(pieces))
 
 
 def _is_special(part: bytes) -> bool:

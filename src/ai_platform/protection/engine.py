@@ -16,7 +16,7 @@ from ai_platform.protection.rule import Rule
 from ai_platform.protection.rules import ALL
 from ai_platform.protection.unfinished import Unfinished
 
-SLICE = 64 * 1024
+SLICE = 32 * 1024
 OVERLAP = 128
 """Longer than any trigger, so that none is cut by a slice."""
 

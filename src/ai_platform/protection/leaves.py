@@ -38,7 +38,10 @@ class Leaf(msgspec.Struct, gc=False):
 
     def read(self) -> str:
         """The text to scan: the lead, the decoded value and, behind a lead, the closing quote."""
-        text = decode(self.raw)
+        return self.around(decode(self.raw))
+
+    def around(self, text: str) -> str:
+        """The decoded value as it is read."""
         return f'{self.lead}{text}"' if self.lead and self.quoted else self.lead + text
 
 

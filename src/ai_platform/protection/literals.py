@@ -6,11 +6,29 @@ is interpreted. Above: leaves.py, body.py. Below: nothing.
 
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from functools import lru_cache
 from json import decoder
+from typing import TypeVar
+
+T = TypeVar("T")
+Steps = Generator[None, None, T]
+"""Work that is done in steps: others may run at each None; its value is the result."""
+
+
+def finished(steps: Steps[T]) -> T:
+    """The result of `steps`, done at one go."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value
+
 
 scan_string: Callable[[str, int, bool], tuple[str, int]] = decoder.scanstring  # type: ignore[attr-defined]
 """(JSON text, offset behind an opening quote, strict) -> (decoded content, offset behind the closing quote)."""
+
+_PIECES_AT_ONCE = 1024
 
 _PIECE = re.compile(
     rb"[\x00-\x5b\x5d-\x7f]+"
@@ -20,12 +38,45 @@ _PIECE = re.compile(
 )
 
 
+_BACKSLASH = 0x5C
+_PIECE_OF_BODY = 512 * 1024
+_PLAIN = re.compile(rb"[\x00-\x5b\x5d-\x7f]{12}")
+"""Behind so many characters neither an escape, a pair of them, nor UTF-8 is unfinished."""
+
+_NO_BACKSLASH = re.compile(rb"[^\\]")
+
+
 def segments(body: bytes) -> list[bytes]:
     """`body` cut at its unescaped quotes: even places lie outside of strings, odd places are string contents.
 
     Contents have the same length as in the body, but escaped backslashes and quotes are blotted out: take the real
     bytes from the body by position.
     """
+    return finished(cut(body, 0, len(body)))
+
+
+def cut(body: bytes, begin: int, end: int) -> Steps[list[bytes]]:
+    """As `segments` of body[begin:end], a bounded piece at a time."""
+    if end - begin <= _PIECE_OF_BODY:
+        return _cut(body if end - begin == len(body) else body[begin:end])
+    parts: list[bytes] = []
+    open_part: list[bytes] = []
+    while begin < end:
+        harmless = _NO_BACKSLASH.search(body, begin + _PIECE_OF_BODY, end)
+        stop = harmless.end() if harmless else end  # no escape is cut in two
+        pieces = _cut(body[begin:stop])
+        open_part.append(pieces[0])
+        if len(pieces) > 1:
+            parts.append(b"".join(open_part))
+            parts += pieces[1:-1]
+            open_part = [pieces[-1]]
+        begin = stop
+        yield None
+    parts.append(b"".join(open_part))
+    return parts
+
+
+def _cut(body: bytes) -> list[bytes]:
     if b"\\" in body:
         if b"\\\\" in body:
             body = body.replace(b"\\\\", b"\1\1")
@@ -44,6 +95,17 @@ def decode(raw: bytes) -> str:
         return "".join(_decode_piece(piece.group()) for piece in _PIECE.finditer(raw))
 
 
+def decode_pieces(raw: bytes) -> Iterator[str]:
+    """`decode(raw)` in bounded pieces."""
+    start = 0
+    while start < len(raw):
+        begin = start + _PIECE_OF_BODY
+        plain = _PLAIN.search(raw, begin, begin + _PIECE_OF_BODY)
+        stop = plain.end() if plain else len(raw)
+        yield decode(raw[start:stop])
+        start = stop
+
+
 def _decode_piece(piece: bytes) -> str:
     text = piece.decode("utf-8", "surrogateescape")
     if len(text) < 2 or text[0] != "\\":
@@ -56,20 +118,28 @@ def _decode_piece(piece: bytes) -> str:
 
 def byte_offsets(raw: bytes, wanted: Iterable[int]) -> list[int]:
     """Byte offsets in `raw` of ascending code-point offsets of `decode(raw)`."""
+    return finished(find_byte_offsets(raw, wanted))
+
+
+def find_byte_offsets(raw: bytes, wanted: Iterable[int]) -> Steps[list[int]]:
+    """As byte_offsets."""
     if b"\\" not in raw and raw.isascii():
         return list(wanted)
     found: list[int] = []
     pieces: Iterator[re.Match[bytes]] = _PIECE.finditer(raw)
-    at = byte = length = size = 0
+    at = byte = length = size = count = 0
     text = ""
     for offset in wanted:
         while at + length <= offset:
             piece = next(pieces, None)
             if piece is None:
                 break
+            count += 1
+            if not count % _PIECES_AT_ONCE:
+                yield None
             at, byte = at + length, piece.start()
             size = piece.end() - byte
-            text = "" if raw[byte] < 0x80 and raw[byte] != 0x5C else _decode_piece(piece.group())
+            text = "" if raw[byte] < 0x80 and raw[byte] != _BACKSLASH else _decode_piece(piece.group())
             length = len(text) or size
         if offset >= at + length:
             found.append(len(raw))
@@ -98,9 +168,13 @@ class Places:
         self._starts = starts
         self._paths: dict[int, str] = {}
         self._keys: set[int] = set()
+        finished(self.find(wanted, trail))
+
+    def find(self, wanted: Iterable[int], trail: list[tuple[int, Stack]]) -> Steps[None]:
+        """Find the places of further segments."""
         remaining = sorted(set(wanted))
         if remaining:
-            self._walk(remaining, trail)
+            yield from self._walk(remaining, trail)
 
     def path(self, index: int) -> str:
         return self._paths.get(index, "")
@@ -112,7 +186,7 @@ class Places:
         last = index + 1 == len(self._starts)
         return self._body[self._starts[index] : len(self._body) if last else self._starts[index + 1] - 1]
 
-    def _walk(self, remaining: list[int], trail: list[tuple[int, Stack]]) -> None:
+    def _walk(self, remaining: list[int], trail: list[tuple[int, Stack]]) -> Steps[None]:
         known = bisect_right(trail, remaining[0], key=_first) - 1
         begin, nesting = trail[known] if known >= 0 else (0, ())
         stack = list(nesting)
@@ -123,7 +197,7 @@ class Places:
         for index in range(begin, min(remaining[-1] + 2, len(starts)), 2):
             stop = starts[index + 1] - 1 if index + 1 < len(starts) else len(body)
             outside = body[starts[index] : stop]
-            is_key = outside[:1] == b":" or (outside[:1].isspace() and outside.lstrip()[:1] == b":")
+            is_key, structure = _common(outside) if stop - starts[index] < _SHORT else _structure(outside)
             if is_key and stack and stack[-1] < 0:
                 stack[-1] = -index
             while asked is not None and asked <= index:
@@ -134,8 +208,9 @@ class Places:
             if index >= due:
                 trail.append((index, tuple(stack)))
                 due = index + _STRIDE
-            if outside not in _NO_CHANGE:
-                _advance(stack, outside)
+                yield None
+            if structure:
+                _advance(stack, structure)
 
     def _join(self, stack: Sequence[int]) -> str:
         text = ""
@@ -153,17 +228,22 @@ def _first(point: tuple[int, Stack]) -> int:
 
 
 _STRIDE = 128
+_SHORT = 64
 _LONGEST_STEP = 200
-_NO_CHANGE = frozenset({b":", b": ", b""})
 _NOT_STRUCTURE = re.compile(rb"[^{}\[\],]+")
 
 
-def _advance(stack: list[int], outside: bytes) -> None:
-    if len(outside) < 3 and outside[:1] == b"," and outside[1:] in b" ":
-        if stack and stack[-1] >= 0:
-            stack[-1] += 1
-        return
-    for char in _NOT_STRUCTURE.sub(b"", outside):
+def _structure(outside: bytes) -> tuple[bool, bytes]:
+    """(does it follow a key, its brackets and commas) of what stands outside of strings."""
+    return outside.lstrip()[:1] == b":", _NOT_STRUCTURE.sub(b"", outside)
+
+
+_common = lru_cache(maxsize=4096)(_structure)
+"""Few texts make up most of what stands outside; only short ones are kept."""
+
+
+def _advance(stack: list[int], structure: bytes) -> None:
+    for char in structure:
         if char == 0x7B:
             stack.append(-1)
         elif char == 0x5B:

@@ -91,18 +91,28 @@ class Scanner:
         view = View(text)
         return _mapped(self._all(view.text), view)
 
-    def sweep(self, texts: Sequence[str]) -> Iterator[tuple[int, list[Hit]]]:
+    def sweep(self, texts: Iterable[str | None], size: int) -> Iterator[tuple[int, list[Hit]]]:
         """(index, hits) of the texts that have any; (-1, []) where the caller may let others run.
 
-        Small texts are scanned together, as one engine call costs more than a short text. Raises TooManyValues.
+        texts: None is passed on as a place to pause, and is not counted. size: about how many characters there are in
+        all. Small texts are scanned together, as one engine call costs more than a short text. Raises TooManyValues.
         """
-        left = shares(sum(map(len, texts)), self._most_values)
+        left = shares(size, self._most_values)
         batch: list[int] = []
         views: list[View | None] = []
         seen: list[str] = []
-        size = 0
-        for index, text in enumerate(texts):
-            view = None if is_plain(text) else View(text)
+        waiting, index = 0, -1
+        for text in texts:
+            if text is None:
+                yield -1, []
+                continue
+            index += 1
+            view = None
+            if not is_plain(text):
+                view = View()
+                for _ in view.read(text):
+                    yield -1, []
+                yield -1, []
             shown = text if view is None else view.text
             if len(shown) >= SLICE:
                 yield from self._sweep_large(index, shown, view, left)
@@ -110,10 +120,10 @@ class Scanner:
             batch.append(index)
             views.append(view)
             seen.append(shown)
-            size += len(shown)
-            if size >= SLICE:
+            waiting += len(shown)
+            if waiting >= SLICE:
                 yield from self._sweep_batch(batch, seen, views, left)
-                batch, seen, views, size = [], [], [], 0
+                batch, seen, views, waiting = [], [], [], 0
         if batch:
             yield from self._sweep_batch(batch, seen, views, left)
 

@@ -59,7 +59,7 @@ def inspect_texts(
             result.unchecked.append((number, len(data)))
             continue
         text = data.decode("utf-8", "surrogateescape")
-        for slot, hits in scanner.sweep([text]):
+        for slot, hits in scanner.sweep([text], len(text)):
             if slot < 0:
                 yield None
                 continue

@@ -7,6 +7,7 @@ values (base64) are not a matter of characters: see encoded.py. Above: scanner.p
 
 import re
 from bisect import bisect_right
+from collections.abc import Iterator
 
 _SAME_LENGTH = (("\\n", " \n"), ("\\t", " \t"), ('\\"', ' "'))
 
@@ -28,7 +29,6 @@ def _alike() -> dict[int, str]:
 
 _ALIKE = _alike()
 _ALIKE_CHARACTERS = frozenset(map(chr, _ALIKE))
-_FOREIGN = re.compile(r"[^\x00-\x7f]+")
 _BACKSLASHED = re.compile(r"\\(?:u00[2-7]|x[2-7]|/)")
 _ENCODED = re.compile(r"%[2-7][0-9a-fA-F]")
 _HIDDEN = re.compile(f"[{_INVISIBLE}]")
@@ -45,25 +45,51 @@ _SHRINKING = re.compile(rf"({_ESCAPES}|[{_INVISIBLE}]+)")
 _UNFINISHED = re.compile(rf"(?:\\(?:u[0-9a-fA-F]{{0,3}}|x[0-9a-fA-F]?)?|%[0-9a-fA-F]?|[{_INVISIBLE}])+\Z")
 
 
+_PIECE = 16 * 1024
+
+
 class View:
     """text: what to scan. origin(offset of the view): the offset in the original."""
 
     __slots__ = ("_at", "_shift", "text")
 
-    def __init__(self, original: str) -> None:
+    def __init__(self, original: str = "") -> None:
         self._at: list[int] = []
         self._shift: list[int] = []
-        text = original
+        self.text = ""
+        if original:
+            for _ in self.read(original):
+                pass
+
+    def read(self, original: str) -> Iterator[None]:
+        """Make it the view of `original`, a piece at a time: others may run at each None."""
+        if len(original) <= _PIECE:
+            self.text = self._plain(original, 0)
+            return
+        pieces: list[str] = []
+        start = size = 0
+        while start < len(original):
+            stop = start + _PIECE
+            if stop < len(original):
+                stop = _before_escapes(original, stop)
+            pieces.append(self._plain(original[start:stop], size))
+            size += len(pieces[-1])
+            start = stop
+            yield None
+        self.text = "".join(pieces)
+
+    def _plain(self, text: str, begin: int) -> str:
+        """What `text` reads as. begin: where it stands in the view."""
         if "\\" in text:
             for escape, plain in _SAME_LENGTH:
                 text = text.replace(escape, plain)
         hidden = False
         if not text.isascii():
-            foreign = set("".join(_FOREIGN.findall(text)))
+            foreign = set(text)
             if not foreign.isdisjoint(_ALIKE_CHARACTERS):
                 text = text.translate(_ALIKE)
             hidden = _HIDDEN.search("".join(foreign)) is not None
-        self.text = self._shrunk(text) if hidden or _has_escapes(text) else text
+        return self._shrunk(text, begin) if hidden or _has_escapes(text) else text
 
     def origin(self, offset: int) -> int:
         slot = bisect_right(self._at, offset)
@@ -80,9 +106,9 @@ class View:
                 high = middle
         return original - self._shift[low - 1] if low else original
 
-    def _shrunk(self, text: str) -> str:
+    def _shrunk(self, text: str, size: int) -> str:
         pieces = (_SHRINKING_ASCII if text.isascii() else _SHRINKING).split(text)
-        shift = size = 0
+        shift = self._shift[-1] if self._shift else 0
         for place in range(1, len(pieces), 2):
             run = pieces[place]
             length = len(run)
@@ -104,6 +130,15 @@ class View:
             self._at.append(size)
             self._shift.append(shift)
         return "".join(pieces)
+
+
+def _before_escapes(text: str, stop: int) -> int:
+    """Where to cut near `stop` so that no escape is cut in two."""
+    for place in range(stop, stop - 256, -8):
+        near = text[place - 8 : place]
+        if "\\" not in near and "%" not in near:
+            return place
+    return stop - unfinished(text[stop - 16 : stop])
 
 
 def _has_escapes(text: str) -> bool:
