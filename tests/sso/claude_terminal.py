@@ -37,7 +37,8 @@ requires_terminal = pytest.mark.skipif(
 class ClaudeTerminal:
     """screen: what is shown now. `stop` ends everything."""
 
-    def __init__(self, folder: Path, gateway: str) -> None:
+    def __init__(self, folder: Path, gateway: str = "", *, managed_files: Path | None = None) -> None:
+        """gateway: where people must sign in. managed_files: a folder with the organisation's files instead."""
         self._folder = folder
         self._socket = str(folder / "tmux")
         self._repository = folder / "repo"
@@ -45,9 +46,12 @@ class ClaudeTerminal:
         shutil.copytree("/etc", folder / "etc", symlinks=True, ignore=_unreadable, ignore_dangling_symlinks=True)
         managed = folder / "etc" / "claude-code"
         managed.mkdir(exist_ok=True)
-        managed.joinpath("managed-settings.json").write_text(
-            json.dumps({"forceLoginMethod": "gateway", "forceLoginGatewayUrl": gateway})
-        )
+        if managed_files is None:
+            managed.joinpath("managed-settings.json").write_text(
+                json.dumps({"forceLoginMethod": "gateway", "forceLoginGatewayUrl": gateway})
+            )
+        else:
+            shutil.copytree(managed_files, managed, dirs_exist_ok=True)
         for path in (self._home / ".claude", self._repository, folder / "tmp"):
             path.mkdir(parents=True)
         project = {"hasTrustDialogAccepted": True, "hasCompletedProjectOnboarding": True}

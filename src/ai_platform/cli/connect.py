@@ -19,6 +19,7 @@ from ai_platform.cli.claude_settings import (
     write_private,
     write_settings,
 )
+from ai_platform.cli.fleet import McpRule, SignInBy, fleet_files, show_fleet, write_fleet
 from ai_platform.cli.output import Json, emit_json, explained, fail
 from ai_platform.client import AdminClient
 
@@ -49,13 +50,33 @@ def claude_code(
     helper: Annotated[
         bool, typer.Option("--helper", help="Keep the key in a file of its own that Claude Code's apiKeyHelper reads.")
     ] = False,
+    fleet: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Write the files for device management instead.", show_default=False),
+    ] = None,
+    sign_in: Annotated[
+        SignInBy, typer.Option(help="With --fleet: /login, or a helper for `ai-platform login`.")
+    ] = SignInBy.LOGIN,
+    mcp: Annotated[
+        McpRule,
+        typer.Option(help="With --fleet: only the platform's MCP servers, allow people to add those, or off."),
+    ] = McpRule.ONLY,
+    force: Annotated[bool, typer.Option("--force", help="With --fleet: replace files that differ.")] = False,
     data: Annotated[Path | None, typer.Option(help="Data folder of the platform.", show_default=False)] = None,
     as_json: Json = False,
 ) -> None:
     """The two lines for a shell and the settings.json that send Claude Code through the platform.
 
     Nothing is changed without --write. --write keeps every other setting, and a copy of the file as it was.
+
+    --fleet writes managed-settings.json and managed-mcp.json for all machines of an organisation. They hold no secret;
+    with them people can neither sign in elsewhere nor use MCP servers that the platform does not govern.
     """
+    if fleet is not None:
+        if create_key or write or helper:
+            fail("--fleet needs no key and writes no user settings: leave the other options out.", code=2)
+        _fleet(_address(url, data), fleet, sign_in, mcp, force=force, as_json=as_json)
+        return
     if key and create_key:
         fail("Give --key or --create-key, not both.", code=2)
     with explained():
@@ -84,6 +105,16 @@ def claude_code(
         emit_json(result)
     else:
         _show(result, helper=helper)
+
+
+def _fleet(url: str, folder: Path, sign_in: SignInBy, mcp: McpRule, *, force: bool, as_json: bool) -> None:
+    files = fleet_files(url, ENVIRONMENT, sign_in=sign_in, mcp=mcp)
+    with explained():
+        written = write_fleet(folder, files, force=force)
+    if as_json:
+        emit_json({"url": url, "written": [str(path) for path in written], "files": files})
+    else:
+        show_fleet(written, url, sign_in=sign_in, mcp=mcp)
 
 
 def _address(url: str | None, data: Path | None) -> str:
