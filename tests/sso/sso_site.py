@@ -163,7 +163,10 @@ class Browser(httpx2.Client):
         self.url = url
 
     def sign_in(self, person: str, at: str = "/auth/session") -> httpx2.Response:
-        page = self.get(f"{self.url}{at}")
+        return self.go_on(self.get(f"{self.url}{at}"), person)
+
+    def go_on(self, page: httpx2.Response, person: str) -> httpx2.Response:
+        """The provider's pages, until they lead back."""
         for _ in range(4):
             if str(page.url).startswith(self.url):
                 return page

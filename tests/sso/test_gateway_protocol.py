@@ -85,7 +85,7 @@ class TestToken:
             browser.approve(started["user_code"])
         assert here.poll(started["device_code"]).status_code == 200
         again = here.poll(started["device_code"])
-        assert (again.status_code, again.json()["error"]) == (400, "invalid_grant")
+        assert (again.status_code, again.json()["error"]) == (400, "expired_token")
 
     def test_a_refresh_gives_a_whole_new_answer_and_a_dead_one_is_401(self, here: Site):
         tokens = here.sign_in("ann")

@@ -77,6 +77,39 @@ def test_login_works_without_a_key_survives_a_refresh_and_ends_with_the_sign_in(
         assert "aipr_" not in here.log()
 
 
+@pytest.mark.requirement("CC-2")
+@pytest.mark.timeout(300)
+def test_who_is_removed_at_the_provider_is_cut_off_within_a_minute_and_nothing_is_sent_any_more(tmp_path: Path):
+    lines = f"  tokens: {{access_seconds: {ACCESS_SECONDS}}}"
+    scopes = "[openid, email, profile, groups, offline_access]"
+    with site(tmp_path / "site", sso=lines, scopes=scopes) as here:
+        terminal = ClaudeTerminal(tmp_path, here.url)
+        terminal.start()
+        try:
+            code = terminal.login()
+            with here.browser() as browser:
+                browser.sign_in("ann")
+                browser.approve(code)
+            terminal.wait_for("Signed in to Cloud gateway as ann@example.com")
+            terminal.choose("Yes, continue")
+            terminal.wait_for("Connected to Cloud gateway")
+            terminal.press("Enter")
+            terminal.type("Say hello [[scenario:text]]")
+            until(lambda: _calls(here) >= 1, within=60)
+
+            here.provider.forget("ann")
+            removed = time.monotonic()
+            until(lambda: time.monotonic() - removed > ACCESS_SECONDS, within=60)
+            before = _calls(here)
+            terminal.type("Are you still there? [[scenario:text]]")
+            terminal.wait_for("/login", within=60 - (time.monotonic() - removed))
+            assert _calls(here) == before
+            assert terminal.run("-p", "Say hello [[scenario:text]]").returncode != 0
+        finally:
+            terminal.stop()
+        assert here.events("token_refused")
+
+
 def _calls(here: Site) -> int:
     """Calls in the ledger."""
     return sum(row["requests"] for row in here.platform.json("usage", "--by", "person")["rows"])

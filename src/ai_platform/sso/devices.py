@@ -37,13 +37,14 @@ class Codes(NamedTuple):
 
 
 class Poll(StrEnum):
-    """The `error` of RFC 8628 section 3.5, and of RFC 6749 for a code that is not known."""
+    """The `error` of RFC 8628 section 3.5. A code that is used up or not known is one that has expired: of the words
+    of the protocol this is what has a client stop and say so.
+    """
 
     PENDING = "authorization_pending"
     SLOW_DOWN = "slow_down"
     DENIED = "access_denied"
     EXPIRED = "expired_token"
-    UNKNOWN = "invalid_grant"
 
 
 class Approved(NamedTuple):
@@ -113,9 +114,7 @@ class Devices:
         device_hash = self._hash("device", device_code)
         async with self._database.presenting(device_hash).transaction() as connection:
             row = await connection.fetchrow("SELECT * FROM sso_devices WHERE device_hash = $1 FOR UPDATE", device_hash)
-            if row is None or row["used_at"] is not None:
-                return Poll.UNKNOWN
-            if row["expires_at"].timestamp() <= now:
+            if row is None or row["used_at"] is not None or row["expires_at"].timestamp() <= now:
                 return Poll.EXPIRED
             if row["decided_at"] is not None and not row["approved"]:
                 return Poll.DENIED

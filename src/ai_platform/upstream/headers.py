@@ -28,8 +28,21 @@ HOP_BY_HOP = frozenset(
 )
 CREDENTIALS = frozenset({b"authorization", b"x-api-key"})
 
-_PRIVATE = frozenset({b"cookie", b"host", b"forwarded", b"via", b"x-real-ip", b"content-length", b"expect"})
-"""Of the caller and the platform only: where the call came from, what a browser holds, and the framing we redo."""
+_PRIVATE = frozenset(
+    {
+        b"cookie",
+        b"host",
+        b"forwarded",
+        b"via",
+        b"x-real-ip",
+        b"content-length",
+        b"expect",
+        b"x-claude-code-managed-settings-checksum",
+    }
+)
+"""Of the caller and the platform only: where the call came from, what a browser holds, the framing we redo, and a hash
+that guesses at the organisation's settings could be tested with.
+"""
 
 _OVERRIDES = frozenset(
     {b"x-http-method-override", b"x-http-method", b"x-method-override", b"x-original-url", b"x-rewrite-url"}

@@ -57,17 +57,20 @@ class DevicePage:
         request = await self._signon.devices.look(code)
         if request is None:
             return self._unknown(visit, session)
-        return _confirm(session, code, request)
+        return _confirm(session, code, request, visit.ip)
 
     async def _decide(self, visit: Visit, session: Session, code: str, *, approve: bool) -> Answer:
         account = session.account
-        if await self._signon.devices.look(code) is None:
+        asks = await self._signon.devices.look(code)
+        if asks is None:
             return self._unknown(visit, session)
         await self._record(
             "device_sign_in",
             visit,
             subject=account.id,
             email=account.email,
+            personal={"program_ip_address": asks.ip, "program_user_agent": asks.user_agent},
+            program=asks.surface,
             provider=account.provider,
             result="approved" if approve else "denied",
             tenant=account.tenant,
@@ -105,7 +108,7 @@ def _enter(session: Session, code: str, note: str = "") -> Page:
     return Page("Connect a program", note + who + form("/device", {"csrf": session.csrf}, inner))
 
 
-def _confirm(session: Session, code: str, request: Request) -> Page:
+def _confirm(session: Session, code: str, request: Request, ip: str) -> Page:
     rows = [
         ("Program", _name(request)),
         ("It says it is", request.user_agent or "nothing"),
@@ -117,6 +120,11 @@ def _confirm(session: Session, code: str, request: Request) -> Page:
         f" screen shows <code>{text(code[:4])}-{text(code[4:])}</code>. If somebody sent you this code or a link,"
         " choose Deny: they would use the platform as you.</p>"
     )
+    if request.ip != ip:
+        warning += (
+            '<p class="warn" role="alert"><strong>It asks from another network address than yours</strong>'
+            f" ({text(ip)}). That is right for a remote machine that you work on, and wrong for anything else.</p>"
+        )
     buttons = '<button name="action" value="approve">Approve</button><button name="action" value="deny">Deny</button>'
     return Page(
         "Approve this sign-in?",

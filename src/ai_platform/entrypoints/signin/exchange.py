@@ -65,6 +65,7 @@ class Exchange:
             roles=list(account.roles),
             team=account.team,
             expires_in=done.expires_in,
+            tenant=account.tenant,
         )
         self.issued += 1
 

@@ -95,10 +95,14 @@ class OAuth:
             return await self._by_refresh_token(visit, visit.form.get("refresh_token", ""))
         if kind in self._exchange.grants:
             return await self._exchange(kind, visit)
+        if not kind:
+            return oauth_error("invalid_request", "grant_type is missing.")
         known = ", ".join([DEVICE_CODE, "refresh_token", *self._exchange.grants])
         return oauth_error("unsupported_grant_type", f"grant_type must be one of {known}.")
 
     async def _by_device_code(self, visit: Visit, code: str) -> Answer:
+        if not code:
+            return oauth_error("invalid_request", "device_code is missing.")
         outcome = await self._signon.poll(code)
         if isinstance(outcome, Poll):
             return oauth_error(outcome.value)
