@@ -27,6 +27,7 @@ SYSTEM_ONLY = {
 
 BY_SECRET = {
     "sso_devices": "a code on a screen is nobody's until it is approved; it is found by the hash of one of its codes",
+    "saml_requests": "a sign-in under way is nobody's until its answer has come; found by the hash of its id",
 }
 """Tables without a tenant whose rows can only be found by a secret."""
 
@@ -39,6 +40,7 @@ PRESENTED = {
     ("sso_grants", "SELECT"): "a refresh token's family, by id",
     ("sso_grants", "UPDATE"): "the same, to rotate and end it",
     ("sso_devices", "ALL"): "see above",
+    ("saml_requests", "ALL"): "see above",
 }
 """Rows that may be found without a tenant, by a secret, and for what."""
 

@@ -194,7 +194,7 @@ async def test_over_https_the_cookie_cannot_be_set_by_a_sibling_host(
     database: Database, clock: FakeClock, ann: Account
 ):
     room = Room(SsoSettings(), database, keys=KEYS, url="https://p.example", roles=Book(), clock=clock, environ={})  # type: ignore[arg-type]
-    browser = Browser(room, Recorder(MemoryTrail(), clock))
+    browser = Browser(room, Recorder(MemoryTrail(), clock), clock)
     scope = {"query_string": b"", "headers": [], "path": "/auth/logout"}
     answer = await browser.logout(Visit(scope, b""))
     assert isinstance(answer, Page)

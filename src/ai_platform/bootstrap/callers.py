@@ -6,62 +6,43 @@ from pathlib import Path
 import msgspec
 
 from ai_platform.bootstrap.base import Base
+from ai_platform.bootstrap.sign_in import SigningIn, signing_in_of
 from ai_platform.identity import Authenticator, Keys
 from ai_platform.sso import SignOn
 from ai_platform.sso.services import Services
-from ai_platform.sso.signon import Keys as SignOnKeys
 
 PEPPER = "platform keys"
 
 
 class Callers(msgspec.Struct, frozen=True, kw_only=True):
-    """signon: None when nobody can sign in. admin_key: "" when it was made elsewhere; is_new: it was made just now."""
+    """signing_in: None when nobody can sign in. admin_key: "" when it was made elsewhere; is_new: made just now."""
 
     authenticator: Authenticator
     keys: Keys
-    signon: SignOn | None
+    signing_in: SigningIn | None
     admin_key: str
     is_new: bool
+
+    @property
+    def signon(self) -> SignOn | None:
+        return self.signing_in.signon if self.signing_in else None
 
 
 async def callers_of(base: Base) -> Callers:
     pepper = base.secret.derive(PEPPER)
-    signon = await _signon(base)
+    signing_in = await signing_in_of(base)
     authenticator = Authenticator(
         base.database,
         pepper=pepper,
         roles=base.policies,
         clock=base.clock,
         settings=base.settings.identity,
-        tokens=signon.tokens if signon else None,
+        tokens=signing_in.signon.tokens if signing_in else None,
     )
     await base.in_background(authenticator.run(base.system), "key watch")
     keys = Keys(base.database, pepper=pepper, roles=base.policies, clock=base.clock, forget=authenticator.forget)
     admin_key, is_new = await _admin_key(keys, base.settings.data)
-    return Callers(authenticator=authenticator, keys=keys, signon=signon, admin_key=admin_key, is_new=is_new)
-
-
-async def _signon(base: Base) -> SignOn | None:
-    """Sign-in, when a provider or an issuer is configured; it knows the ended grants before the first call comes."""
-    settings, secret = base.settings.sso, base.secret
-    if not settings.providers and not settings.federation:
-        return None
-    keys = SignOnKeys(
-        pepper=secret.derive("sign-in hashes"), seal=secret.derive("sign-in seal"), sign=secret.derive("access tokens")
-    )
-    signon = SignOn(
-        settings,
-        base.database,
-        keys=keys,
-        url=base.url,
-        roles=base.policies,
-        clock=base.clock,
-        environ=base.environ,
-    )
-    base.stack.push_async_callback(signon.close)
-    await signon.tokens.watch(base.system)
-    await base.in_background(signon.run(base.system), "sign-in watch")
-    return signon
+    return Callers(authenticator=authenticator, keys=keys, signing_in=signing_in, admin_key=admin_key, is_new=is_new)
 
 
 def services_of(base: Base) -> Services:

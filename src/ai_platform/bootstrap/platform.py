@@ -8,6 +8,7 @@ from ai_platform.bootstrap.base import Base, base_of
 from ai_platform.bootstrap.callers import Callers, callers_of, services_of
 from ai_platform.bootstrap.inspection import guard_of
 from ai_platform.bootstrap.serving import checks_of, serving, url_of, write_run_file
+from ai_platform.bootstrap.sign_in import register_sign_in_gauges
 from ai_platform.bootstrap.spend import spend_of
 from ai_platform.bootstrap.upstreams import SIMULATED, router_of, upstreams_of
 from ai_platform.budget import Budget, Ledger
@@ -204,4 +205,5 @@ def _sign_in(
         policies=base.policies,
         clock=base.clock,
     )
+    register_sign_in_gauges(meter, callers.signing_in)
     return sign_in_handlers(callers.signon, claude_code, base.trail, meter, base.clock)

@@ -10,6 +10,7 @@ POST GET /v1/files                               Files                       flo
 *        /admin/...                              admin API                   entrypoints/admin
 GET POST /.well-known/oauth-authorization-server, /oauth/...  tokens         entrypoints/signin/oauth
 GET POST /auth/...                               signing in with a browser   entrypoints/signin/browser
+GET POST /saml/...                               signing in by SAML          entrypoints/signin/saml
 GET POST /device                                 approving a program         entrypoints/signin/device
 GET      /managed/settings /api/oauth/usage      for signed-in Claude Code   entrypoints/signin/claude_code
 POST     /v1/metrics /v1/logs /v1/traces         its telemetry               the same

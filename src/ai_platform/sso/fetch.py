@@ -56,6 +56,13 @@ class Fetcher:
         """Raises UpstreamUnreachable (no answer) and UpstreamBroken (not allowed, or not JSON)."""
         return await self._ask("GET", url, headers={"authorization": f"Bearer {bearer}"} if bearer else {})
 
+    async def get_document(self, url: str, *, most: int) -> bytes:
+        """What lies there, `most` bytes at most. Raises as `get`, and UpstreamBroken for another answer than 200."""
+        status, content = await self._content("GET", url, headers={"accept": "*/*"}, most=most)
+        if status != 200:
+            raise UpstreamBroken(f"{url} answers with status {status}.", target=self._name)
+        return content
+
     async def post(self, url: str, form: Mapping[str, str], *, basic: tuple[str, str] | None = None) -> Answered:
         return await self._ask("POST", url, data=dict(form), auth=httpx2.BasicAuth(*basic) if basic else None)
 
@@ -68,9 +75,13 @@ class Fetcher:
         if host not in self._hosts:
             raise self._refuse(f"its metadata names {host!r}, which is neither its own host nor listed in `hosts`")
 
-    async def _ask(
-        self, method: str, url: str, *, headers: Mapping[str, str] | None = None, **options: Any
-    ) -> Answered:
+    async def _ask(self, method: str, url: str, **options: Any) -> Answered:
+        status, content = await self._content(method, url, **options)
+        return Answered(status, _object(content))
+
+    async def _content(
+        self, method: str, url: str, *, headers: Mapping[str, str] | None = None, most: int = MAX_BYTES, **options: Any
+    ) -> tuple[int, bytes]:
         self.check(url)
         target = httpx2.URL(url)
         try:
@@ -86,7 +97,7 @@ class Fetcher:
                 )
                 response = await self._http.send(request, stream=True, auth=options.get("auth"))
                 try:
-                    body = await self._read(response)
+                    body = await self._read(response, most)
                 finally:
                     await response.aclose()
         except (httpx2.HTTPError, TimeoutError, OSError) as error:
@@ -94,7 +105,7 @@ class Fetcher:
                 f"The identity provider '{self._name}' does not answer ({type(error).__name__}). Try again soon.",
                 target=self._name,
             ) from error
-        return Answered(response.status_code, _object(body))
+        return response.status_code, body
 
     async def _address(self, url: httpx2.URL) -> str:
         """An address of the host; every one it has must be allowed, so that a second answer cannot slip in."""
@@ -106,12 +117,12 @@ class Fetcher:
                 raise self._refuse(f"{url.host} resolves to {address}, where no identity provider is asked")
         return addresses[0]
 
-    async def _read(self, response: httpx2.Response) -> bytes:
+    async def _read(self, response: httpx2.Response, most: int) -> bytes:
         chunks: list[bytes] = []
         size = 0
         async for chunk in response.aiter_bytes():
             size += len(chunk)
-            if size > MAX_BYTES:
+            if size > most:
                 raise UpstreamBroken(f"The identity provider '{self._name}' sent far too much.", target=self._name)
             chunks.append(chunk)
         return b"".join(chunks)

@@ -73,6 +73,7 @@ class Grants:
     ) -> Refreshed:
         """seconds: how long it lasts, None = as configured. refreshable: False = the refresh token is never taken."""
         now = self._clock.now()
+        ends = now + (self._settings.sign_in_seconds if seconds is None else seconds)
         salt = os.urandom(32)
         grant = Grant(id=new_id("grt", now), account=account, provider_token=provider_token, checked_at=now)
         await self._database.within(account.tenant).execute(
@@ -85,7 +86,7 @@ class Grants:
             salt,
             provider_token,
             moment(now),
-            moment(now + (self._settings.sign_in_seconds if seconds is None else seconds)),
+            moment(min(ends, account.until or ends)),
             refreshable,
         )
         return Refreshed(grant, self._text(grant.id, 1, salt))

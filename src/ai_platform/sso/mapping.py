@@ -12,7 +12,7 @@ import msgspec
 from ai_platform.domain.decision import Refusal
 from ai_platform.domain.errors import Denied
 from ai_platform.sso.claims import claim_at
-from ai_platform.sso.settings import ClaimNames, GroupRule, IdentityProvider
+from ai_platform.sso.settings import AttributeNames, ClaimNames, GroupRule, IdentityProvider
 
 MOST_GROUPS = 2000
 MOST_SHOWN = 10
@@ -67,6 +67,26 @@ def said_by_claims(claims: Mapping[str, Any], names: ClaimNames) -> Said:
         region=_text(claim_at(claims, names.region)),
         tenant=_text(claim_at(claims, names.tenant)),
         values=claims,
+    )
+
+
+def said_by_attributes(subject: str, attributes: Mapping[str, list[str]], names: AttributeNames) -> Said:
+    """subject: what names the person for good. attributes: verified, each with its values."""
+
+    def first(wanted: Sequence[str]) -> str | None:
+        return next((text for name in wanted for value in attributes.get(name, ()) if (text := _text(value))), None)
+
+    listed = next((attributes[name] for name in names.groups if name in attributes), [])
+    return Said(
+        subject=subject,
+        email=first(names.email) or (subject if "@" in subject else None),
+        vouched=True,
+        name=first(names.name),
+        groups=_texts(listed),
+        team=first(names.team),
+        region=first(names.region),
+        tenant=first(names.tenant),
+        values=attributes,
     )
 
 

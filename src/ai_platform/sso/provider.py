@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 import msgspec
 
 from ai_platform.domain.clock import Clock
-from ai_platform.domain.errors import ConfigError, UpstreamBroken
+from ai_platform.domain.errors import ConfigError, UpstreamBroken, UpstreamError
 from ai_platform.sso.fetch import Answered, Fetcher
 from ai_platform.sso.idtoken import Expected, head_of, refused, verified
 from ai_platform.sso.keyring import KeyRing
@@ -60,8 +60,10 @@ class Provider:
     async def close(self) -> None:
         await self._fetcher.close()
 
-    async def authorization_url(self, *, redirect_uri: str, state: str, nonce: str, verifier: str) -> str:
-        """Where the browser goes to sign in (code flow, PKCE S256)."""
+    async def authorization_url(
+        self, *, redirect_uri: str, state: str, nonce: str, verifier: str, hint: str = ""
+    ) -> str:
+        """Where the browser goes to sign in (code flow, PKCE S256). hint: who is likely to, "" = nobody knows."""
         metadata = await self._described()
         challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
         query = {
@@ -74,10 +76,20 @@ class Provider:
             "code_challenge": challenge,
             "code_challenge_method": "S256",
         }
+        if hint:
+            query["login_hint"] = hint
         if "offline_access" in self.settings.scopes:
             query["prompt"] = "consent"  # OpenID Connect Core 1.0 section 11: without it the scope is ignored
         joint = "&" if "?" in metadata.authorization_endpoint else "?"
         return metadata.authorization_endpoint + joint + urlencode(query)
+
+    async def look(self) -> str:
+        """Why it cannot be used now, "" when it answers."""
+        try:
+            await self._described(anew=True)
+        except UpstreamError as error:
+            return str(error)
+        return ""
 
     async def exchange(self, code: str, *, redirect_uri: str, nonce: str, verifier: str, issuer: str | None) -> Told:
         """issuer: the `iss` parameter of the answer (RFC 9207), None when there was none."""
@@ -152,10 +164,10 @@ class Provider:
         answer = await self._fetcher.get(metadata.jwks_uri)
         return answer.body if answer.status == 200 else {}
 
-    async def _described(self) -> _Metadata:
-        """OpenID Connect Discovery 1.0."""
+    async def _described(self, *, anew: bool = False) -> _Metadata:
+        """OpenID Connect Discovery 1.0. anew: whether or not what is known is old."""
         now = self._clock.monotonic()
-        if self._metadata is not None and now - self._metadata_at < METADATA_SECONDS:
+        if not anew and self._metadata is not None and now - self._metadata_at < METADATA_SECONDS:
             return self._metadata
         url = self.settings.issuer.rstrip("/") + "/.well-known/openid-configuration"
         answer = await self._fetcher.get(url)

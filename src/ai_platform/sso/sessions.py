@@ -71,14 +71,15 @@ class Sessions:
             moment(now - self._settings.absolute_seconds),
             moment(now - self._settings.idle_seconds),
         )
-        if row is None:
+        account = msgspec.convert(row["account"], Account) if row else None
+        if account is None or (account.until is not None and account.until <= now):
             return None
         if now - row["seen_at"].timestamp() > min(SEEN_EVERY, self._settings.idle_seconds / 4):
             await self._of(cookie).execute(
                 "UPDATE sso_sessions SET seen_at = $2 WHERE id_hash = $1", self._hash(cookie), moment(now)
             )
         csrf = hmac.digest(self._pepper, b"csrf:" + cookie.encode("latin-1", "replace"), "sha256").hex()
-        return Session(msgspec.convert(row["account"], Account), csrf, spent=row["provider_token"] == SPENT)
+        return Session(account, csrf, spent=row["provider_token"] == SPENT)
 
     async def take_provider_token(self, cookie: str) -> str | None:
         """Once: two programs must not use the same token, since providers take that for theft."""

@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -34,6 +34,42 @@ class ClaimNames(msgspec.Struct, frozen=True, kw_only=True):
     team: str = ""
     region: str = ""
     tenant: str = ""
+
+
+_WS = "http://schemas.xmlsoap.org/ws/2005/05/identity/claims"
+
+
+class AttributeNames(msgspec.Struct, frozen=True, kw_only=True):
+    """Which SAML attributes say what; of several names the first that is there counts.
+
+    email: the address, which this provider vouches for. name: what people are called. groups: groups, one a value.
+    team, region, tenant: taken as they are; without a name only from groups.
+    """
+
+    email: tuple[str, ...] = (
+        "email",
+        "mail",
+        "emailaddress",
+        f"{_WS}/emailaddress",
+        "urn:oid:0.9.2342.19200300.100.1.3",
+    )
+    name: tuple[str, ...] = (
+        "displayName",
+        "http://schemas.microsoft.com/identity/claims/displayname",
+        "urn:oid:2.16.840.1.113730.3.1.241",
+        "name",
+        f"{_WS}/name",
+    )
+    groups: tuple[str, ...] = (
+        "groups",
+        "memberOf",
+        "http://schemas.microsoft.com/ws/2008/06/identity/claims/groups",
+        "http://schemas.xmlsoap.org/claims/Group",
+        "urn:oid:1.3.6.1.4.1.5923.1.5.1.1",
+    )
+    team: tuple[str, ...] = ()
+    region: tuple[str, ...] = ()
+    tenant: tuple[str, ...] = ()
 
 
 class GroupRule(msgspec.Struct, frozen=True, kw_only=True):
@@ -121,6 +157,41 @@ class ProviderSettings(IdentityProvider, frozen=True, kw_only=True):
             raise ValueError(f"algorithms may be {', '.join(ALGORITHMS)}; not {', '.join(sorted(unknown))}")
 
 
+class SamlSettings(IdentityProvider, frozen=True, kw_only=True):
+    """One SAML 2.0 identity provider; needs the extra `saml`.
+
+    issuer: its entity ID. metadata_file, metadata_url: where its metadata is, a file or an https address (http on
+    loopback for development). metadata_seconds: how often an address is read again. metadata_certificate_file: PEM
+    file of the certificate that the metadata must be signed with; nothing = https and the file's owner are trusted.
+    entity_id: ours at this provider; "" = the address of our metadata. subject: the attribute that names a person for
+    good; "" = the NameID. name_id_format: the kind of NameID that is asked for; "" = as the provider likes. attributes:
+    which attributes say what. signed: what must carry a signature. encrypted:
+    refuse assertions that are not encrypted. sign_requests: sign requests even when its metadata does not ask for it.
+    idp_initiated: accept answers that nobody here asked for, from links on the provider's own pages.
+    accept_expired_certificate: go on with a certificate of the provider that has expired.
+    """
+
+    issuer: str
+    metadata_file: Path | None = None
+    metadata_url: str = ""
+    metadata_seconds: Seconds = 3600.0
+    metadata_certificate_file: Path | None = None
+    entity_id: str = ""
+    subject: str = ""
+    name_id_format: Literal["", "persistent", "emailAddress", "unspecified"] = ""
+    attributes: AttributeNames = AttributeNames()
+    signed: Literal["assertion", "response", "either", "both"] = "either"
+    encrypted: bool = False
+    sign_requests: bool = False
+    idp_initiated: bool = False
+    accept_expired_certificate: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if bool(self.metadata_file) == bool(self.metadata_url):
+            raise ValueError("name metadata_file or metadata_url, one of the two")
+
+
 class SessionSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Browser sessions, in seconds.
 
@@ -165,9 +236,9 @@ class ManagedSettings(msgspec.Struct, frozen=True, kw_only=True):
 class SsoSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Sign-in. Without a provider there is none, and platform keys are the only credentials.
 
-    providers: OpenID providers, in the order of the sign-in page. mapping_file: a
+    providers: OpenID providers, in the order of the sign-in page. saml: SAML providers, after them. mapping_file: a
     YAML file with rules that hold at every provider after its own; read again when it changes. contact: whom a person
-    who is refused should ask, a sentence.
+    who is refused should ask, a sentence. sign_ins_per_minute: sign-ins that one address may begin in a browser.
     clock_skew_seconds: how far the provider's clock may differ. fetch_seconds: how long the provider may take to
     answer. sessions: browsers. tokens: programs. login_notice: shown by Claude Code beside the code, at most 500
     characters. managed: settings sent to signed-in Claude Code; the first entry that fits counts.
@@ -178,6 +249,7 @@ class SsoSettings(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     providers: tuple[ProviderSettings, ...] = ()
+    saml: tuple[SamlSettings, ...] = ()
     mapping_file: Path | None = None
     contact: str = "Ask whoever runs this platform for access."
     clock_skew_seconds: Skew = 60.0
@@ -190,6 +262,7 @@ class SsoSettings(msgspec.Struct, frozen=True, kw_only=True):
     code_failures: Count = 5
     federation: tuple[FederationSettings, ...] = ()
     exchange_failures: Count = 30
+    sign_ins_per_minute: Count = 300
 
     def __post_init__(self) -> None:
         names = [provider.name for provider in self.everyone]
@@ -209,4 +282,4 @@ class SsoSettings(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def everyone(self) -> tuple[IdentityProvider, ...]:
         """All providers, in the order of the sign-in page."""
-        return self.providers
+        return (*self.providers, *self.saml)

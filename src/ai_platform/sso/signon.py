@@ -5,11 +5,9 @@ Above: entrypoints, bootstrap. Below: the other modules of this room, identity, 
 """
 
 import asyncio
-import hmac
-import secrets
 from collections.abc import Mapping
-from pathlib import Path
 from typing import NamedTuple, NoReturn
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -19,18 +17,21 @@ from ai_platform.identity.scopes import RoleBook
 from ai_platform.sso.devices import Approved, Devices, Poll
 from ai_platform.sso.federation import Federation
 from ai_platform.sso.grants import Ended, Grant, Grants, Refreshed, id_in
-from ai_platform.sso.idtoken import refused
-from ai_platform.sso.mapping import Person, Said, person_of, said_by_claims
+from ai_platform.sso.mapping import Person, Said, person_of
+from ai_platform.sso.oidc import OidcFlow, Started
 from ai_platform.sso.people import Account, People
-from ai_platform.sso.provider import Provider, Told
 from ai_platform.sso.rules import Rules
+from ai_platform.sso.saml import Reading, SamlFlow
+from ai_platform.sso.saml.keys import OwnKeys
+from ai_platform.sso.saml.provider import SamlProvider
+from ai_platform.sso.saml.requests import Requests
+from ai_platform.sso.saml.threads import Threads
 from ai_platform.sso.seal import Seal
 from ai_platform.sso.sessions import Sessions
-from ai_platform.sso.settings import IdentityProvider, ProviderSettings, SsoSettings
+from ai_platform.sso.settings import IdentityProvider, SsoSettings
 from ai_platform.sso.tokens import AccessTokens
 from ai_platform.stores.postgres import Database, SystemDatabase
 
-LOGIN_SECONDS = 600.0
 WATCH_SECONDS = 1.0
 SWEEP_SECONDS = 300.0
 PROVIDER_TOKEN = "provider refresh token"
@@ -42,14 +43,6 @@ class Keys(NamedTuple):
     pepper: bytes
     seal: bytes
     sign: bytes
-
-
-class Leaving(NamedTuple):
-    """Where the browser is sent, and the cookie that must come back with it."""
-
-    url: str
-    cookie_name: str
-    cookie: str
 
 
 class SignedIn(NamedTuple):
@@ -68,15 +61,6 @@ class Tokens(NamedTuple):
     expires_in: int
 
 
-class _Login(msgspec.Struct, frozen=True):
-    provider: str
-    state: str
-    nonce: str
-    verifier: str
-    return_to: str
-    until: float
-
-
 class SignOn:
     """url: the platform's own address. watch_failures: looks for revocations that PostgreSQL did not answer."""
 
@@ -90,14 +74,27 @@ class SignOn:
         roles: RoleBook,
         clock: Clock,
         environ: Mapping[str, str],
+        reading: Reading | None = None,
     ) -> None:
-        """Raises ConfigError: a provider's secret is not there, or a group gives a role that does not exist."""
+        """reading: of SAML messages, None without the extra.
+
+        Raises ConfigError: a provider's secret or that extra is not there, or a group gives a role that does not exist.
+        """
         self.settings = settings
         self.url = url.rstrip("/")
         self._clock = clock
         self._seal = Seal(keys.seal)
         self.rules = Rules(settings, roles)
-        self.providers = {each.name: _provider(each, settings, environ, clock) for each in settings.providers}
+        self.oidc = OidcFlow(settings, url=self.url, seal=self._seal, clock=clock, environ=environ, person=self._person)
+        own_keys = OwnKeys(database, self._seal, clock, name=urlsplit(self.url).hostname or "ai-platform")
+        self.saml = SamlFlow(
+            _saml_providers(settings, reading, own_keys, clock, self.url),
+            requests=Requests(database, pepper=keys.pepper, clock=clock),
+            keys=own_keys,
+            seal=self._seal,
+            clock=clock,
+            person=self._person,
+        )
         self.people = People(database, clock, contact=settings.contact)
         self.sessions = Sessions(database, pepper=keys.pepper, clock=clock, settings=settings.sessions)
         self.devices = Devices(database, pepper=keys.pepper, clock=clock, settings=settings.tokens)
@@ -117,9 +114,14 @@ class SignOn:
         self._named = tuple({group for each in settings.managed for group in each.groups})
         self.watch_failures = 0
 
+    @property
+    def takes_people(self) -> bool:
+        """Whether there is somewhere to sign in with a browser; else it is for service accounts only."""
+        return bool(self.settings.everyone)
+
     async def close(self) -> None:
-        for provider in self.providers.values():
-            await provider.close()
+        await self.oidc.close()
+        await self.saml.close()
         await self.federation.close()
 
     async def run(self, system: SystemDatabase) -> NoReturn:
@@ -131,33 +133,24 @@ class SignOn:
                 await self.tokens.watch(system)
                 if self._clock.monotonic() - swept_at >= SWEEP_SECONDS:
                     swept_at = self._clock.monotonic()
-                    for store in (self.sessions, self.devices, self.grants, self.federation):
+                    for store in (self.sessions, self.devices, self.grants, self.saml, self.federation):
                         await store.sweep(system)
             except StoreUnavailable:
                 self.watch_failures += 1
 
-    def redirect_uri(self, provider: str) -> str:
-        return f"{self.url}/auth/callback/{provider}"
+    async def begin(self, provider: str, return_to: str, *, hint: str = "") -> Started:
+        """Where to go to sign in, with OpenID or SAML. hint: the address that the person gave, "" = none.
 
-    async def leave(self, provider: str, return_to: str) -> Leaving:
-        """Begin a sign-in. Raises UpstreamError: the provider does not answer."""
-        login = _Login(
-            provider=provider,
-            state=secrets.token_urlsafe(24),
-            nonce=secrets.token_urlsafe(24),
-            verifier=secrets.token_urlsafe(48),
-            return_to=return_to,
-            until=self._clock.now() + LOGIN_SECONDS,
-        )
-        url = await self.providers[provider].authorization_url(
-            redirect_uri=self.redirect_uri(provider), state=login.state, nonce=login.nonce, verifier=login.verifier
-        )
-        return Leaving(url, login_cookie(login.state), self._seal.close(msgspec.json.encode(login), "login"))
+        Raises UpstreamError: the provider does not answer.
+        """
+        if provider in self.saml.providers:
+            return await self.saml.begin(provider, return_to)
+        return await self.oidc.begin(provider, return_to, hint)
 
     async def arrive(
         self, provider: str, query: Mapping[str, str], cookie: str | None, *, before: str | None
     ) -> SignedIn:
-        """Finish a sign-in. cookie: the one `leave` gave to this browser. before: its session's, which ends.
+        """Back from an OpenID provider. cookie: of the sign-in. before: the browser's session, which ends.
 
         Raises:
             Unauthenticated: the answer was not asked for by this browser, or does not check out.
@@ -165,28 +158,13 @@ class SignOn:
             UpstreamError: the provider does not answer.
 
         """
-        opened = self._seal.open(cookie, "login") if cookie else None
-        login = msgspec.json.decode(opened, type=_Login) if opened else None
-        state = query.get("state", "")
-        if (
-            login is None
-            or login.provider != provider
-            or login.until <= self._clock.now()
-            or not hmac.compare_digest(login.state.encode(), state.encode("utf-8", "replace"))
-        ):
-            raise refused("this browser did not ask for it, or asked too long ago")
-        if "error" in query:
-            raise refused(f"it says {query['error'][:60]!r}")
-        told = await self.providers[provider].exchange(
-            query.get("code", ""),
-            redirect_uri=self.redirect_uri(provider),
-            nonce=login.nonce,
-            verifier=login.verifier,
-            issuer=query.get("iss"),
-        )
-        account = await self._account(provider, told)
-        session = await self.sessions.begin(account, replaces=before, provider_token=self._sealed(told.refresh_token))
-        return SignedIn(account, session, login.return_to)
+        done = await self.oidc.finish(provider, query, cookie)
+        return await self._enter(done.person, done.return_to, before, provider_token=self._sealed(done.refresh_token))
+
+    async def finish_saml(self, cookie: str | None, ticket: str, *, before: str | None) -> SignedIn:
+        """The second half of a sign-in by SAML; `saml.arrive` is the first. Raises Unauthenticated, Denied."""
+        person, return_to = await self.saml.finish(cookie, ticket)
+        return await self._enter(person, return_to, before)
 
     async def poll(self, device_code: str) -> Tokens | Poll:
         outcome = await self.devices.poll(device_code)
@@ -240,7 +218,10 @@ class SignOn:
     async def _still_there(self, grant: Grant) -> bool:
         """Fails open while the provider is away for less than `outage_seconds`, closed after that."""
         opened = self._seal.open(grant.provider_token, PROVIDER_TOKEN) if grant.provider_token else None
-        provider = self.providers.get(grant.account.provider)
+        name = grant.account.provider
+        if name in self.saml.providers:
+            return True  # SAML has no way to ask; the sign-in ends at its time
+        provider = self.oidc.providers.get(name)
         if provider is None:
             return False  # it was taken out of the configuration
         if opened is None or not await self.grants.claim_check(grant):
@@ -250,7 +231,10 @@ class SignOn:
             told = await provider.renew(opened.decode())
             if told.claims.get("sub") != grant.account.subject:
                 return False
-            account = await self._account(grant.account.provider, told)
+            person = await self.oidc.person(name, told)
+            account = await self.people.account_of(
+                msgspec.structs.replace(person, sid=grant.account.sid, until=grant.account.until)
+            )
             fresh = self._sealed(told.refresh_token) or grant.provider_token
         except (Unauthenticated, Denied):
             return False
@@ -261,9 +245,12 @@ class SignOn:
             await self.grants.checked(grant, account, fresh)
         return True
 
-    async def _account(self, provider: str, told: Told) -> Account:
-        settings = self.providers[provider].settings
-        return await self.people.account_of(await self._person(settings, said_by_claims(told.claims, settings.claims)))
+    async def _enter(
+        self, person: Person, return_to: str, before: str | None, provider_token: str | None = None
+    ) -> SignedIn:
+        account = await self.people.account_of(person)
+        session = await self.sessions.begin(account, replaces=before, provider_token=provider_token)
+        return SignedIn(account, session, return_to)
 
     async def _person(self, provider: IdentityProvider, said: Said) -> Person:
         rules = await self.rules.of(provider)
@@ -275,31 +262,35 @@ class SignOn:
     def _tokens(self, refreshed: Refreshed) -> Tokens:
         grant = refreshed.grant
         access = self.tokens.mint(grant.id, grant.account)
-        return Tokens(grant.account, grant.id, access, refreshed.refresh_token, self.tokens.seconds)
+        left = self.tokens.seconds if grant.account.until is None else int(grant.account.until - self._clock.now())
+        return Tokens(grant.account, grant.id, access, refreshed.refresh_token, max(1, min(self.tokens.seconds, left)))
 
 
-def login_cookie(state: str) -> str:
+def login_cookie(mark: str) -> str:
     """The name of a sign-in's cookie: one each, so that two tabs do not disturb one another."""
-    return f"aip-login-{''.join(letter for letter in state[:8] if letter.isalnum() or letter in '-_')}"
+    return f"aip-login-{''.join(letter for letter in mark[:8] if letter.isalnum() or letter in '-_')}"
 
 
-def _provider(settings: ProviderSettings, room: SsoSettings, environ: Mapping[str, str], clock: Clock) -> Provider:
-    secret: str | None = None
-    if settings.client_secret_env:
-        secret = environ.get(settings.client_secret_env)
-        if not secret:
-            message = (
-                f"sso.providers '{settings.name}' reads its secret from {settings.client_secret_env}, which is empty."
-            )
-            raise ConfigError(message)
-    elif settings.client_secret_file:
-        secret = _read(settings.client_secret_file, settings.name)
-    return Provider(settings, secret=secret, clock=clock, skew=room.clock_skew_seconds, seconds=room.fetch_seconds)
-
-
-def _read(path: Path, name: str) -> str:
-    try:
-        return path.read_text(encoding="utf-8").strip()
-    except OSError as error:
-        message = f"The secret of sso.providers '{name}' cannot be read from {path}: {error.strerror}."
-        raise ConfigError(message) from error
+def _saml_providers(
+    settings: SsoSettings, reading: Reading | None, keys: OwnKeys, clock: Clock, url: str
+) -> dict[str, SamlProvider]:
+    """The first one has the short addresses, and keeps them when others are added after it."""
+    if not settings.saml:
+        return {}
+    if reading is None:
+        raise ConfigError('Sign-in by SAML (`sso.saml`) needs an extra: pip install "ai-platform[saml]".')
+    threads = Threads()
+    return {
+        each.name: SamlProvider(
+            each,
+            reading=reading,
+            threads=threads,
+            keys=keys,
+            clock=clock,
+            url=url,
+            prefix="/saml" if index == 0 else f"/saml/{each.name}",
+            skew=settings.clock_skew_seconds,
+            seconds=settings.fetch_seconds,
+        )
+        for index, each in enumerate(settings.saml)
+    }

@@ -97,13 +97,16 @@ class AccessTokens:
         self.blind = 0
 
     def mint(self, grant: str, account: Account, *, resource: str = "", seconds: float | None = None) -> str:
-        """resource: the path of what it is for, "" = the API. seconds: how long it is good, None = as configured."""
+        """resource: the path of what it is for, "" = the API. seconds: how long it is good, None = as configured; never
+        beyond the end of the account's sign-in.
+        """
         now = self._clock.now()
+        ends = now + (self.seconds if seconds is None else seconds)
         claims = Claims(
             iss=self._issuer,
             aud=self._issuer + resource,
             sub=account.id,
-            exp=int(now) + (self.seconds if seconds is None else int(seconds)),
+            exp=int(min(ends, account.until or ends)),
             iat=int(now),
             jti=new_id("tok", now),
             gid=grant,

@@ -9,6 +9,7 @@ from ai_platform.entrypoints.signin.device import DevicePage
 from ai_platform.entrypoints.signin.exchange import Exchange
 from ai_platform.entrypoints.signin.oauth import OAuth
 from ai_platform.entrypoints.signin.record import Recorder
+from ai_platform.entrypoints.signin.saml import SamlDoor
 from ai_platform.sso import SignOn
 from ai_platform.telemetry import Meter
 
@@ -32,7 +33,8 @@ def sign_in_handlers(
 
 def _signing_in(signon: SignOn, trail: Trail, meter: Meter, clock: Clock) -> dict[tuple[str, str], Handler]:
     record = Recorder(trail, clock)
-    browser = Browser(signon, record)
+    browser = Browser(signon, record, clock)
+    saml = SamlDoor(signon, browser, record)
     device = DevicePage(signon, browser, record, clock)
     exchange = Exchange(signon.federation, record, signon.settings, clock)
     oauth = OAuth(signon, record, exchange, clock)
@@ -51,6 +53,7 @@ def _signing_in(signon: SignOn, trail: Trail, meter: Meter, clock: Clock) -> dic
             ("service_token_issued",): exchange.issued,
             ("service_token_refused",): exchange.refused,
             ("service_token_replayed",): signon.federation.replayed,
+            ("saml_replayed",): saml.replayed,
         },
         labels=("result",),
     )
@@ -59,5 +62,5 @@ def _signing_in(signon: SignOn, trail: Trail, meter: Meter, clock: Clock) -> dic
         "Looks for ended sign-ins that PostgreSQL did not answer.",
         lambda: signon.watch_failures,
     )
-    pages = {**browser.handlers(), **device.handlers()} if signon.providers else {}
+    pages = {**browser.handlers(), **saml.handlers(), **device.handlers()} if signon.takes_people else {}
     return {**pages, **oauth.handlers()}

@@ -1,4 +1,4 @@
-"""The pages for people: signing in at a provider, coming back, seeing who one is, signing out.
+"""The pages for people: choosing a provider, coming back, seeing who one is, signing out.
 
 GET /auth/login  GET /auth/callback/NAME  GET /auth/session  POST /auth/logout
 """
@@ -7,15 +7,34 @@ import hmac
 import re
 from functools import partial
 
-from ai_platform.domain.errors import Denied, Unauthenticated
+from ai_platform.domain.call import Headers
+from ai_platform.domain.clock import Clock
+from ai_platform.domain.decision import Refusal
+from ai_platform.domain.errors import Denied, RateLimited, UpstreamError
 from ai_platform.entrypoints.http import Handler
+from ai_platform.entrypoints.signin.chooser import Wish, chooser, for_address, login_link, offered
 from ai_platform.entrypoints.signin.record import Recorder
-from ai_platform.entrypoints.signin.web import Answer, Leave, Page, Visit, facts, form, page_handler, set_cookie, text
+from ai_platform.entrypoints.signin.web import (
+    Answer,
+    Leave,
+    Page,
+    Visit,
+    facts,
+    form,
+    onward,
+    page_handler,
+    set_cookie,
+    text,
+)
 from ai_platform.sso import SignOn
+from ai_platform.sso.idtoken import BadTokenError
+from ai_platform.sso.limits import Limiter
+from ai_platform.sso.oidc import LOGIN_SECONDS
 from ai_platform.sso.sessions import Session
-from ai_platform.sso.signon import LOGIN_SECONDS, login_cookie
+from ai_platform.sso.signon import SignedIn, login_cookie
 
 HOME = "/auth/session"
+AGAIN = f'<p><a class="button main" href="{HOME}">Sign in again</a></p>'
 _RETURN = re.compile(r"/auth/session|/device(\?user_code=[A-Za-z-]{1,12})?")
 """Where a sign-in may lead: pages of this door and nothing else, so that no link of ours leads elsewhere."""
 
@@ -23,11 +42,14 @@ _RETURN = re.compile(r"/auth/session|/device(\?user_code=[A-Za-z-]{1,12})?")
 class Browser:
     """signed_in, refused: counters. Cookies are `__Host-` ones wherever the platform is reached over https."""
 
-    def __init__(self, signon: SignOn, record: Recorder) -> None:
+    def __init__(self, signon: SignOn, record: Recorder, clock: Clock) -> None:
         self._signon = signon
         self._record = record
         self._secure = signon.url.startswith("https://")
         self._cookie = "__Host-aip-session" if self._secure else "aip-session"
+        self._begun = Limiter(clock, limit=signon.settings.sign_ins_per_minute, seconds=60.0)
+        self._providers = signon.settings.everyone
+        self.home_path = HOME
         self.signed_in = 0
         self.refused = 0
 
@@ -37,7 +59,7 @@ class Browser:
             ("GET", HOME): page_handler(self.home),
             ("POST", "/auth/logout"): page_handler(self.logout),
         }
-        for name in self._signon.providers:
+        for name in self._signon.oidc.providers:
             pages["GET", f"/auth/callback/{name}"] = page_handler(partial(self.callback, name))
         return pages
 
@@ -48,6 +70,10 @@ class Browser:
     def session_cookie(self, visit: Visit) -> str:
         return visit.cookie(self._cookie) or ""
 
+    def cookie(self, name: str, value: str, seconds: int) -> tuple[bytes, bytes]:
+        """seconds: 0 deletes it."""
+        return set_cookie(name, value, secure=self._secure, seconds=seconds)
+
     def is_own_form(self, visit: Visit, session: Session) -> bool:
         """Whether the form comes from a page of this session."""
         sent = visit.form.get("csrf", "").encode("utf-8", "replace")
@@ -57,49 +83,74 @@ class Browser:
         """Sign in, then come back to this page."""
         query = visit.scope["query_string"].decode("latin-1")
         here = visit.scope["path"] + (f"?{query}" if query else "")
-        kept = here if _RETURN.fullmatch(here) else visit.scope["path"]
-        return Leave(f"/auth/login?return_to={kept.replace('?', '%3F').replace('=', '%3D')}")
+        return Leave(login_link({"return_to": here if _RETURN.fullmatch(here) else visit.scope["path"]}))
 
     async def login(self, visit: Visit) -> Answer:
-        wanted = visit.query.get("return_to", HOME)
-        return_to = wanted if _RETURN.fullmatch(wanted) else HOME
+        wish = self._wish(visit)
+        shown = offered(self._providers, wish)
         name = visit.query.get("provider", "")
-        providers = self._signon.providers
-        if len(providers) == 1:
-            name = next(iter(providers))
-        if name not in providers:
-            links = "".join(
-                f'<p><a class="button" href="/auth/login?provider={text(key)}&amp;return_to='
-                f'{text(return_to.replace("?", "%3F").replace("=", "%3D"))}">{text(one.settings.title or key)}</a></p>'
-                for key, one in providers.items()
-            )
-            return Page("Sign in", f"<p>Sign in with:</p>{links}")
-        leaving = await self._signon.leave(name, return_to)
-        cookie = set_cookie(leaving.cookie_name, leaving.cookie, secure=self._secure, seconds=int(LOGIN_SECONDS))
-        return Leave(leaving.url, [cookie])
+        if not name and len(self._providers) == 1:
+            name = self._providers[0].name
+        if any(one.name == name for one in self._providers):
+            return await self.begin(name, visit)
+        if not wish.email:
+            return chooser(shown, wish)
+        fitting = for_address(shown, wish.email)
+        if len(fitting) == 1:
+            begun = await self.begin(fitting[0].name, visit)
+            if not isinstance(begun, Leave):
+                return begun
+            return onward(begun.url, fitting[0].shown, f"You are led to {fitting[0].shown}.", begun.headers)
+        sentence = f"Nobody here signs in with {wish.email}. Choose below. {self._signon.settings.contact}"
+        note = f'<p class="warn" role="alert">{text(sentence)}</p>'
+        return chooser(fitting or shown, wish, note="" if fitting else note)
+
+    async def begin(self, name: str, visit: Visit) -> Answer:
+        """To this provider, or to a page that says that it is down and what else there is."""
+        wish = self._wish(visit)
+        if wait := self._begun.wait(visit.ip):
+            message = "Too many sign-ins were begun from your network address. Try again in a minute."
+            raise RateLimited(Refusal.RATE_LIMIT, message, retry_after=wait)
+        self._begun.count(visit.ip)
+        try:
+            started = await self._signon.begin(name, wish.return_to, hint=wish.email)
+        except UpstreamError as error:
+            return self._down(name, wish, error)
+        return Leave(started.url, [self.cookie(login_cookie(started.mark), started.cookie, int(LOGIN_SECONDS))])
 
     async def callback(self, provider: str, visit: Visit) -> Answer:
         pending = login_cookie(visit.query.get("state", ""))
-        spent = set_cookie(pending, "", secure=self._secure, seconds=0)
+        spent = self.cookie(pending, "", 0)
         try:
             done = await self._signon.arrive(
                 provider, visit.query, visit.cookie(pending), before=visit.cookie(self._cookie)
             )
         except Denied as error:
-            self.refused += 1
-            await self._record("sign_in", visit, provider=provider, result="refused", rule=error.rule)
-            return Page("You cannot use this platform yet", f"<p>{text(str(error))}</p>", 403, [spent])
-        except Unauthenticated as error:
-            self.refused += 1
-            again = f'<p><a class="button" href="{HOME}">Sign in again</a></p>'
-            return Page("Sign-in failed", f"<p>{text(str(error))}</p>{again}", 400, [spent])
+            return await self.denied(provider, visit, error, [spent])
+        except BadTokenError as error:
+            return self.failed(error, [spent])
+        return await self.entered(visit, done, [spent])
+
+    async def denied(self, provider: str, visit: Visit, error: Denied, headers: Headers) -> Page:
+        """They are known at the provider and may not be here; the message says whom to ask."""
+        self.refused += 1
+        await self._record("sign_in", visit, provider=provider, result="refused", rule=error.rule)
+        other = f'<p><a class="button" href="{HOME}">Use another account</a></p>'
+        return Page("You cannot use this platform yet", f"<p>{text(str(error))}</p>{other}", 403, headers)
+
+    def failed(self, error: BadTokenError, headers: Headers) -> Page:
+        self.refused += 1
+        return Page("Sign-in failed", f"<p>{text(str(error))}</p>{AGAIN}", 400, headers)
+
+    async def entered(self, visit: Visit, done: SignedIn, headers: Headers) -> Leave:
+        """Recorded first; then the browser gets its session."""
         account = done.account
         await self._record(
             "sign_in",
             visit,
             subject=account.id,
             email=account.email,
-            provider=provider,
+            provider=account.provider,
             result="signed in",
             roles=list(account.roles),
             team=account.team,
@@ -107,9 +158,7 @@ class Browser:
         )
         self.signed_in += 1
         seconds = int(self._signon.settings.sessions.absolute_seconds)
-        return Leave(
-            done.return_to, [set_cookie(self._cookie, done.cookie, secure=self._secure, seconds=seconds), spent]
-        )
+        return Leave(done.return_to, [self.cookie(self._cookie, done.cookie, seconds), *headers])
 
     async def home(self, visit: Visit) -> Answer:
         session = await self.session(visit)
@@ -122,13 +171,13 @@ class Browser:
             ("Team", account.team or "none"),
         ]
         buttons = (
-            '<button name="everywhere" value="">Sign out</button>'
+            '<button class="main" name="everywhere" value="">Sign out</button>'
             '<button name="everywhere" value="1">Sign out everywhere, Claude Code included</button>'
         )
-        return Page("ai-platform", facts(rows) + form("/auth/logout", {"csrf": session.csrf}, buttons))
+        return Page("You are signed in", facts(rows) + form("/auth/logout", {"csrf": session.csrf}, buttons))
 
     async def logout(self, visit: Visit) -> Answer:
-        gone = set_cookie(self._cookie, "", secure=self._secure, seconds=0)
+        gone = self.cookie(self._cookie, "", 0)
         session = await self.session(visit)
         if session is None:
             return Page("Signed out", "<p>You are signed out.</p>", 200, [gone])
@@ -149,11 +198,28 @@ class Browser:
             await self._signon.end_all(account.id, "signed out everywhere", tenant=account.tenant)
         return Page(
             "Signed out",
-            "<p>You are signed out here. You may still be signed in at your identity provider.</p>"
-            f'<p><a class="button" href="{HOME}">Sign in again</a></p>',
+            f"<p>You are signed out here. You may still be signed in at your identity provider.</p>{AGAIN}",
             200,
             [gone],
         )
+
+    def _wish(self, visit: Visit) -> Wish:
+        wanted = visit.query.get("return_to", HOME)
+        return Wish(
+            return_to=wanted if _RETURN.fullmatch(wanted) else HOME,
+            tenant=visit.query.get("tenant", "")[:64],
+            email=visit.query.get("email", "").strip()[:254],
+        )
+
+    def _down(self, name: str, wish: Wish, error: UpstreamError) -> Page:
+        others = [one for one in offered(self._providers, wish) if one.name != name]
+        shown = next(one.shown for one in self._providers if one.name == name)
+        sentence = f"{shown} does not work at this moment. {error} {'Others do:' if others else ''}"
+        again = login_link({"provider": name, "return_to": wish.return_to})
+        note = f'<p class="warn" role="alert">{text(sentence.strip())}</p>'
+        retry = f'<a class="button main" href="{text(again)}">Try {text(shown)} again</a>'
+        page = chooser(others, wish, note=note + retry, status=502)
+        return Page(f"{text(shown)} is down", page.body, page.status)
 
 
 def forged() -> Page:

@@ -43,7 +43,8 @@ class DevicePage:
         session = await self._browser.session(visit)
         if session is None:
             return Page(
-                "Sign in again", '<p>Your sign-in has ended.</p><p><a class="button" href="/device">Sign in</a></p>'
+                "Sign in again",
+                '<p>Your sign-in has ended.</p><p><a class="button main" href="/device">Sign in</a></p>',
             )
         if not self._browser.is_own_form(visit, session):
             return forged()
@@ -100,9 +101,9 @@ def _enter(session: Session, code: str, note: str = "") -> Page:
     shown = plain(code)
     shown = f"{shown[:4]}-{shown[4:]}" if shown else ""
     inner = (
-        '<p><label for="code">Code on the other screen</label><br><input id="code" name="user_code" required'
-        f' autocomplete="off" maxlength="12" value="{text(shown)}"></p>'
-        '<button name="action" value="look">Continue</button>'
+        '<label for="code">Code on the other screen</label><input id="code" class="code" name="user_code" required'
+        f' autocomplete="off" maxlength="12" value="{text(shown)}">'
+        '<button class="main" name="action" value="look">Continue</button>'
     )
     who = f"<p>You are signed in as {text(_who(session))}.</p>"
     return Page("Connect a program", note + who + form("/device", {"csrf": session.csrf}, inner))
@@ -125,7 +126,10 @@ def _confirm(session: Session, code: str, request: Request, ip: str) -> Page:
             '<p class="warn" role="alert"><strong>It asks from another network address than yours</strong>'
             f" ({text(ip)}). That is right for a remote machine that you work on, and wrong for anything else.</p>"
         )
-    buttons = '<button name="action" value="approve">Approve</button><button name="action" value="deny">Deny</button>'
+    buttons = (
+        '<button class="main" name="action" value="approve">Approve</button>'
+        '<button name="action" value="deny">Deny</button>'
+    )
     return Page(
         "Approve this sign-in?",
         facts(rows) + warning + form("/device", {"csrf": session.csrf, "user_code": code}, buttons),

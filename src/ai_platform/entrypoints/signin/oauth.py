@@ -42,14 +42,14 @@ class OAuth:
             ("POST", "/oauth/token"): oauth_handler(self.token),
             ("POST", "/oauth/revoke"): oauth_handler(self.revoke),
         }
-        if self._signon.providers:
+        if self._signon.takes_people:
             handlers["POST", "/oauth/device_authorization"] = oauth_handler(self.device_authorization)
         return handlers
 
     async def metadata(self, visit: Visit) -> Answer:
         del visit
         url = self._signon.url
-        people = bool(self._signon.providers)
+        people = bool(self._signon.takes_people)
         device = {"device_authorization_endpoint": f"{url}/oauth/device_authorization"} if people else {}
         return Data(
             {

@@ -1,5 +1,7 @@
 """What the sign-in doors share: cookies, forms, pages, redirects, and the headers that keep a browser safe."""
 
+import base64
+import hashlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from html import escape
 from typing import Any
@@ -8,8 +10,16 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from ai_platform.domain.call import Headers
-from ai_platform.domain.errors import AuditUnavailable, InvalidCall, PlatformError, StoreUnavailable, UpstreamError
+from ai_platform.domain.errors import (
+    AuditUnavailable,
+    InvalidCall,
+    PlatformError,
+    RateLimited,
+    StoreUnavailable,
+    UpstreamError,
+)
 from ai_platform.entrypoints.http import ClientGoneError, Handler, Receive, Scope, Send, read_body, send_whole
+from ai_platform.entrypoints.signin.style import PAGE, STYLE
 
 MAX_FORM = 16 * 1024
 FORM_SECONDS = 15.0
@@ -24,24 +34,16 @@ SAFE: tuple[tuple[bytes, bytes], ...] = (
 )
 POLICY = b"default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 
-_PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>
-<meta name="viewport" content="width=device-width"><style>
-:root{{color-scheme:light dark;font:16px/1.5 system-ui,sans-serif}}
-body{{max-width:34rem;margin:3rem auto;padding:0 1rem}}
-button,.button,input{{font:inherit;padding:.5rem 1rem;border-radius:.4rem;border:1px solid #888}}
-button,.button{{margin:.2rem .4rem .2rem 0}}
-.button{{display:inline-block;text-decoration:none}}input{{letter-spacing:.15em;text-transform:uppercase;width:11rem}}
-.warn{{border:2px solid #c60;border-radius:.5rem;padding:.6rem 1rem}}dt{{font-weight:600}}dd{{margin:0 0 .5rem}}
-code{{font-size:1.2em;letter-spacing:.1em}}</style></head><body><h1>{title}</h1>{body}</body></html>"""
-
 
 class Page(msgspec.Struct, frozen=True):
-    """title and body are HTML already (see `text`)."""
+    """title, body and head are HTML already (see `text`). script: runs on this page and no other, "" = none."""
 
     title: str
     body: str
     status: int = 200
     headers: Headers = []
+    head: str = ""
+    script: str = ""
 
 
 class Leave(msgspec.Struct, frozen=True):
@@ -59,7 +61,14 @@ class Data(msgspec.Struct, frozen=True):
     headers: Headers = []
 
 
-Answer = Page | Leave | Data
+class Download(msgspec.Struct, frozen=True):
+    """A document as it is. kind: its media type."""
+
+    content: bytes
+    kind: str
+
+
+Answer = Page | Leave | Data | Download
 Answering = Callable[["Visit"], Awaitable[Answer]]
 
 
@@ -90,18 +99,20 @@ class Visit:
         return self.header(b"sec-fetch-site") in {"cross-site", "same-site"}
 
 
-def page_handler(answering: Answering) -> Handler:
-    """For browsers: failures become pages."""
+def page_handler(answering: Answering, *, most: int = MAX_FORM) -> Handler:
+    """For browsers: failures become pages. most: bytes of a form."""
 
     def failed(error: PlatformError) -> Answer:
         away = isinstance(error, StoreUnavailable | AuditUnavailable)
+        busy = isinstance(error, RateLimited)
         return Page(
-            "Sign-in is not possible" if not away else "Try again in a minute",
-            f'<p>{text(str(error))}</p><p><a class="button" href="/auth/session">Sign in again</a></p>',
-            503 if away else 502 if isinstance(error, UpstreamError) else 403,
+            "Try again in a minute" if away or busy else "Sign-in is not possible",
+            f'<p>{text(str(error))}</p><p><a class="button main" href="/auth/session">Sign in again</a></p>',
+            503 if away else 429 if busy else 502 if isinstance(error, UpstreamError) else 403,
+            [(b"retry-after", b"5")] if away or busy else [],
         )
 
-    return _handler(answering, failed)
+    return _handler(answering, failed, most)
 
 
 def oauth_handler(answering: Answering) -> Handler:
@@ -112,13 +123,13 @@ def oauth_handler(answering: Answering) -> Handler:
             return oauth_error("invalid_request", str(error))
         return oauth_error("temporarily_unavailable", str(error), status=503, headers=[(b"retry-after", b"5")])
 
-    return _handler(answering, failed)
+    return _handler(answering, failed, MAX_FORM)
 
 
-def _handler(answering: Answering, failed: Callable[[PlatformError], Answer]) -> Handler:
+def _handler(answering: Answering, failed: Callable[[PlatformError], Answer], most: int) -> Handler:
     async def handle(scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            body = await read_body(scope, receive, limit=MAX_FORM, timeout=FORM_SECONDS)
+            body = await read_body(scope, receive, limit=most, timeout=FORM_SECONDS)
             answer = await answering(Visit(scope, body))
         except ClientGoneError:
             return
@@ -131,17 +142,39 @@ def _handler(answering: Answering, failed: Callable[[PlatformError], Answer]) ->
 
 async def _send(answer: Answer, send: Send) -> None:
     if isinstance(answer, Page):
-        content = _PAGE.format(title=answer.title, body=answer.body).encode()
-        own = [(b"content-type", b"text/html; charset=utf-8"), (b"content-security-policy", POLICY)]
+        content, own = _html(answer)
         status = answer.status
     elif isinstance(answer, Leave):
         content, own, status = b"", [(b"location", answer.url.encode())], 303
+    elif isinstance(answer, Download):
+        content, own, status = answer.content, [(b"content-type", answer.kind.encode())], 200
     else:
         content = b"" if answer.body is None else msgspec.json.encode(answer.body)
         own = [(b"content-type", b"application/json")] if content else []
         status = answer.status
-    headers = [*own, *SAFE, (b"content-length", str(len(content)).encode()), *answer.headers]
+    extra = [] if isinstance(answer, Download) else answer.headers
+    headers = [*own, *SAFE, (b"content-length", str(len(content)).encode()), *extra]
     await send_whole(send, status, headers, content)
+
+
+def _html(page: Page) -> tuple[bytes, Headers]:
+    policy, body = POLICY, page.body
+    if page.script:
+        digest = base64.b64encode(hashlib.sha256(page.script.encode()).digest())
+        policy += b"; script-src 'sha256-" + digest + b"'"
+        body += f"<script>{page.script}</script>"
+    content = PAGE.format(title=page.title, body=body, head=page.head, style=STYLE).encode()
+    return content, [(b"content-type", b"text/html; charset=utf-8"), (b"content-security-policy", policy)]
+
+
+def onward(url: str, title: str, text_before: str, headers: Headers | None = None) -> Page:
+    """A page that leads to another site by itself, and by a link for whom it does not.
+
+    Not a redirect: browsers let a form lead nowhere but where `form-action` says, redirects included.
+    """
+    head = f'<meta http-equiv="refresh" content="0;url={text(url)}">'
+    link = f'<p><a class="button main" href="{text(url)}">Continue</a></p>'
+    return Page(title, f"<p>{text(text_before)}</p>{link}", 200, headers or [], head)
 
 
 def oauth_error(code: str, description: str = "", *, status: int = 400, headers: Headers | None = None) -> Data:
@@ -168,6 +201,10 @@ def form(action: str, fields: Mapping[str, str], inner: str) -> str:
         f'<input type="hidden" name="{text(name)}" value="{text(value)}">' for name, value in fields.items()
     )
     return f'<form method="post" action="{text(action)}">{hidden}{inner}</form>'
+
+
+def form_get(action: str, fields: Mapping[str, str], inner: str) -> str:
+    return form(action, fields, inner).replace('method="post"', 'method="get"', 1)
 
 
 def _fields(content: bytes) -> dict[str, str]:
