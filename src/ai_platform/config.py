@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from ai_platform.approvals.settings import ApprovalSettings
 from ai_platform.audit.settings import AuditSettings
 from ai_platform.budget.settings import BudgetSettings
 from ai_platform.documents import load
@@ -44,6 +45,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     identity: IdentitySettings = IdentitySettings()
     sso: SsoSettings = SsoSettings()
     policy: PolicySettings = PolicySettings()
+    approvals: ApprovalSettings = ApprovalSettings()
     protection: ProtectionSettings = ProtectionSettings()
     pricing: PricingSettings = PricingSettings()
     budget: BudgetSettings = BudgetSettings()

@@ -18,6 +18,7 @@ from ai_platform.entrypoints.body import read_head
 from ai_platform.entrypoints.errors import shape_of
 from ai_platform.gateway import Book, Gateway
 from ai_platform.gateway.charge import Cashier
+from ai_platform.gateway.consent import Consent
 from ai_platform.gateway.destinations import Models
 from ai_platform.policy import PolicyStore
 from ai_platform.policy.settings import PolicySettings
@@ -102,10 +103,15 @@ class Assembled:
             policies=PolicyStore(settings, folder, clock=self.clock, folder=folder),
             protection=Guard(ProtectionSettings(), self.clock, secret=b"s" * 32),
             destinations={Door.MESSAGES: Models(Router([Choice(name="scripted")]), self.upstream)},  # type: ignore[arg-type]
+            consent=self._consent(),
             cashier=cashier,
             budget=self.budget,
             book=self.book,
         )
+
+    def _consent(self) -> Consent:
+        """Nobody's: without a database there is nowhere to ask, and no policy here that wants to."""
+        return Consent(None, identity=None, policies=None, protection=None)  # type: ignore[arg-type]
 
     def call(
         self,

@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from ai_platform.audit.reader import AuditReader
+from ai_platform.bootstrap.approvals import approvals_of, consent_of
 from ai_platform.bootstrap.base import Base, base_of
 from ai_platform.bootstrap.callers import Callers, callers_of, services_of
 from ai_platform.bootstrap.inspection import guard_of
@@ -16,6 +17,7 @@ from ai_platform.config import Settings
 from ai_platform.domain.call import Door
 from ai_platform.domain.clock import Clock, SystemClock
 from ai_platform.domain.errors import ConfigError
+from ai_platform.entrypoints.admin.approvals import endpoints as approval_endpoints
 from ai_platform.entrypoints.admin.audit import endpoints as audit_endpoints
 from ai_platform.entrypoints.admin.endpoint import Endpoint
 from ai_platform.entrypoints.admin.keys import endpoints as key_endpoints
@@ -120,11 +122,13 @@ async def running_platform(
             destinations[Door.MCP] = federation
         elif settings.mcp.servers:
             raise ConfigError('MCP servers need the MCP SDK: pip install "ai-platform[mcp]"')
+        approvals = await approvals_of(base, callers)
         gateway = Gateway(
             identity=callers.authenticator,
             policies=base.policies,
             protection=guard,
             destinations=destinations,
+            consent=consent_of(base, callers, guard, approvals),
             cashier=cashier,
             budget=budget,
             book=book,
@@ -136,6 +140,7 @@ async def running_platform(
             *key_endpoints(callers.keys),
             *service_account_endpoints(services_of(base), callers.signon, callers.keys),
             *policy_endpoints(base.policies),
+            *approval_endpoints(approvals, base.policies, names=callers.keys.names),
             *usage_endpoints(ledger, budget, clock, names=callers.keys.names),
         ]
         operations = Operations(

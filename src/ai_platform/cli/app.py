@@ -6,6 +6,7 @@ import typer
 from rich.console import Console
 
 from ai_platform import __version__
+from ai_platform.cli.approvals import app as approvals
 from ai_platform.cli.audit import app as audit
 from ai_platform.cli.conformance import conformance
 from ai_platform.cli.connect import app as connect
@@ -52,6 +53,7 @@ app.add_typer(connect, name="connect")
 app.add_typer(keys, name="keys")
 app.add_typer(service_accounts, name="service-accounts")
 app.add_typer(policy, name="policy")
+app.add_typer(approvals, name="approvals")
 app.command(cls=ScanCommand)(scan)
 app.command()(usage)
 app.command()(prices)

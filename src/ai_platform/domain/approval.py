@@ -3,13 +3,9 @@
 Bound to what exactly was asked (`digest`), so that nothing else can be done with it.
 """
 
-from collections.abc import Awaitable, Callable
 from enum import StrEnum
 
 import msgspec
-
-OnWait = Callable[[str], Awaitable[None]]
-"""Tells the waiting client, in one sentence, what it waits for; called at once and then every few seconds."""
 
 
 class Covers(StrEnum):

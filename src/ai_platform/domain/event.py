@@ -20,6 +20,9 @@ class EventType(StrEnum):
     ADMIN_ACTION = "admin_action"
     TOOL_CALL = "mcp_tool_call"
     TOOL_RESULT = "mcp_tool_result"
+    APPROVAL_REQUESTED = "approval_requested"
+    APPROVAL_DECIDED = "approval_decided"
+    APPROVAL_ENDED = "approval_ended"
     PLATFORM = "platform"
 
 
@@ -33,6 +36,9 @@ RETENTION_DAYS: dict[EventType, int] = {
     EventType.ADMIN_ACTION: 3 * YEAR,
     EventType.TOOL_CALL: YEAR,
     EventType.TOOL_RESULT: YEAR,
+    EventType.APPROVAL_REQUESTED: 3 * YEAR,
+    EventType.APPROVAL_DECIDED: 3 * YEAR,
+    EventType.APPROVAL_ENDED: 3 * YEAR,
     EventType.PLATFORM: YEAR,
 }
 

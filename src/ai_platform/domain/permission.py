@@ -122,7 +122,13 @@ ALIASES: dict[str, frozenset[str]] = {
     "approve_pr": frozenset({Permission.PR_APPROVE}),
     "read_logs": frozenset({Permission.LOGS_READ, Permission.METRICS_READ}),
     "read_audit_trail": frozenset(
-        {Permission.AUDIT_READ, Permission.AUDIT_EXPORT, Permission.POLICY_READ, Permission.APPROVALS_READ}
+        {
+            Permission.AUDIT_READ,
+            Permission.AUDIT_EXPORT,
+            Permission.POLICY_READ,
+            Permission.APPROVALS_READ,
+            Permission.APPROVALS_USE,
+        }
     ),
     "use_tools": frozenset(offer.permission("*", "*") for offer in Offer),
 }

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ai_platform.domain.call import Door
-from ai_platform.domain.errors import Blocked, PlatformError, Refused, Unauthenticated
+from ai_platform.domain.errors import ApprovalNeeded, Blocked, PlatformError, Refused, Unauthenticated
 from ai_platform.domain.event import Event, EventType
 from ai_platform.domain.finding import Direction, Finding
 from ai_platform.domain.identifiers import new_id
@@ -65,6 +65,8 @@ def _who_and_what(record: Record) -> dict[str, Any]:
         "model": call.head.model,
         "message_length": len(call.body),
     }
+    if call.door is Door.MCP:
+        facts |= {"server": call.head.server, "tool": call.head.tool, "tool_use_id": call.head.tool_use_id}
     if caller := record.caller:
         facts |= {
             "user_roles": list(caller.roles),
@@ -77,6 +79,8 @@ def _who_and_what(record: Record) -> dict[str, Any]:
         facts["session_id"] = call.client.session_id
     if call.client.agent_id:
         facts["agent_id"] = call.client.agent_id
+    if approval := record.approval:
+        facts |= {"approval_id": approval.id, "approved_by": approval.decided_by, "approval_digest": approval.digest}
     if record.decision:
         facts |= {"policy_version": record.decision.policy_version, "policy_rule": record.decision.rule}
         record.who_and_what = dict(facts)
@@ -135,6 +139,8 @@ def refusal_events(record: Record) -> tuple[Event, ...]:
         facts["error"] = str(record.error)[:500]
     if isinstance(record.error, Refused) and record.error.rule:
         facts["policy_rule"] = record.error.rule
+    if isinstance(record.error, ApprovalNeeded) and record.error.id:
+        facts["approval_id"] = record.error.id
     if isinstance(record.error, Unauthenticated):
         return (_event(record, EventType.AUTHENTICATION, facts),)
     refused = _event(record, EventType.CALL_REFUSED, facts)

@@ -15,6 +15,7 @@ from ai_platform.domain.principal import Credentials, Principal
 from ai_platform.gateway.allowance import with_standing
 from ai_platform.gateway.book import Book
 from ai_platform.gateway.charge import Cashier
+from ai_platform.gateway.consent import Consent
 from ai_platform.gateway.destinations import Destination
 from ai_platform.gateway.results import inspected, with_watched_peer
 from ai_platform.gateway.watch import watch
@@ -33,6 +34,7 @@ class Gateway:
         policies: PolicyStore,
         protection: Guard,
         destinations: Mapping[Door, Destination],
+        consent: Consent,
         cashier: Cashier,
         budget: Budget,
         book: Book,
@@ -41,6 +43,7 @@ class Gateway:
         self._policies = policies
         self._protection = protection
         self._destinations = destinations
+        self._consent = consent
         self._cashier = cashier
         self._budget = budget
         self._book = book
@@ -97,6 +100,7 @@ class Gateway:
             record.decision = decision = policy.weigh(caller, call, decision, inspection.findings)
             record.estimate = estimate = self._cashier.estimate(caller, call, route)
             async with self._budget.hold(caller, call, decision.limits, estimate) as record.hold:
+                record.approval = await self._consent.granted(caller, call, decision)
                 await record.admitted()  # durable, or the call does not happen
                 call = with_watched_peer(call, record, self._protection, route)
                 async with destination.open(caller, route, call) as answer:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from ai_platform.budget import Estimate, Hold
+from ai_platform.domain.approval import Approval
 from ai_platform.domain.call import Answer, Call
 from ai_platform.domain.clock import Clock
 from ai_platform.domain.decision import Decision
@@ -57,6 +58,7 @@ class Record:
         self.route: Route | None = None
         self.estimate: Estimate | None = None
         self.hold: Hold | None = None
+        self.approval: Approval | None = None
         self.answer: Answer | None = None
         self.error: PlatformError | None = None
         self.upstream_error = b""

@@ -17,7 +17,7 @@ from ai_platform.domain.identifiers import new_id
 from ai_platform.domain.permission import EVERYTHING
 from ai_platform.domain.principal import HOME, Principal, PrincipalKind
 from ai_platform.identity.expiry import parse_expiry
-from ai_platform.identity.key import SELECT, Key, key_of, service_handle
+from ai_platform.identity.key import SELECT, Key, key_of, principal_of, service_handle
 from ai_platform.identity.scopes import Reach, RoleBook, check_names, exceeds, reach_of
 from ai_platform.identity.token import new_token
 from ai_platform.stores.postgres import Database, Duplicate
@@ -156,6 +156,27 @@ class Keys:
             message = f"There is no key '{id_or_name[:60]}'. `ai-platform keys list` shows what there is."
             raise InvalidCall(Refusal.INVALID_REQUEST, message)
         return key_of(row)
+
+    async def makers(self, key_id: str, *, tenant: str) -> frozenset[str]:
+        """Principals who made this key, or a key of somebody who made it, and so on: each of them could use it."""
+        rows = await self._database.within(tenant).fetch(
+            "WITH RECURSIVE chain AS ("
+            "  SELECT created_by FROM keys WHERE id = $1"
+            "  UNION SELECT k.created_by FROM keys k JOIN chain c ON k.principal_id = c.created_by"
+            ") SELECT created_by FROM chain",
+            key_id,
+        )
+        return frozenset(row["created_by"] for row in rows)
+
+    async def holder(self, key_id: str, *, tenant: str) -> Principal | None:
+        """Whose key it is, with the rights of now; None when it has ended."""
+        row = await self._database.within(tenant).fetchrow(
+            f"{SELECT} WHERE k.tenant = $1 AND k.id = $2", tenant, key_id
+        )
+        key = None if row is None else key_of(row)
+        if key is None or self.status(key) != "active":
+            return None
+        return principal_of(key, reach_of(key.roles, key.scopes, self._roles))
 
     async def names(self, principals: Collection[str], *, tenant: str) -> dict[str, str]:
         """E-mail address, else name, of each principal that is known."""

@@ -39,10 +39,6 @@ def _found(document: Document[PolicyFile]) -> Iterator[tuple[tuple[str | int, ..
     methods = ("security", "access_control", "authentication", "methods")
     if document.has(*methods):
         yield methods, "who may sign in how is set in the configuration (keys, and providers under sso), not here"
-    for index, policy in enumerate(value.policies):
-        if policy.requires_approval:
-            resources = ", ".join(policy.resources) or "no resource"
-            yield ("policies", index), f"nothing waits for an approval of {', '.join(policy.approvers)} ({resources})"
     texts = {
         "retention_days": "events are kept for the time their class prescribes, not for these days",
         "export_format": "exports are JSON lines",

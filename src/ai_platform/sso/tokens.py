@@ -205,6 +205,7 @@ class AccessTokens:
             models=reach.models,
             tools=reach.tools,
             groups=claims.groups,
+            narrowed=reach.narrowed,
         )
 
     def _signature(self, body: str) -> str:
