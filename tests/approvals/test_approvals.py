@@ -16,7 +16,7 @@ from ai_platform.stores.postgres import SystemDatabase
 from ai_platform.testing import FakeClock
 from ai_platform.testing.eventually import eventually
 
-pytestmark = [pytest.mark.anyio, pytest.mark.requirement("PO-6", "PO-7")]
+pytestmark = [pytest.mark.anyio, pytest.mark.requirement("PO-7")]
 
 Again = Callable[[], Office]
 

@@ -132,7 +132,7 @@ class Consents(RuleBasedStateMachine):
 
 
 @pytest.mark.anyio
-@pytest.mark.requirement("PO-6", "PO-7")
+@pytest.mark.requirement("PO-7")
 async def test_whatever_happens_consent_is_given_once_by_another_and_used_once(
     database: Database, system: SystemDatabase
 ):

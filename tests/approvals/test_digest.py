@@ -5,7 +5,7 @@ import json
 import msgspec
 import pytest
 from approvals_kit import ANN, BOB, DEMAND, SESSION, VERSION, model_call, tool_call
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ai_platform.approvals.digest import canonical, digest_of
@@ -131,6 +131,7 @@ JSON = st.recursive(
 )
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(JSON, JSON)
 def test_two_values_have_one_spelling_only_when_they_are_the_same(one: object, other: object):
     texts = [json.dumps(value).encode() for value in (one, other)]
@@ -138,6 +139,7 @@ def test_two_values_have_one_spelling_only_when_they_are_the_same(one: object, o
     assert (canonical(texts[0]) == canonical(texts[1])) == same
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(JSON)
 def test_how_it_is_laid_out_does_not_matter(value: object):
     spread, dense = json.dumps(value, indent=3), json.dumps(value, separators=(",", ":"), ensure_ascii=False)

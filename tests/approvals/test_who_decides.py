@@ -11,7 +11,7 @@ from ai_platform.domain.errors import ApprovalNeeded, Denied
 from ai_platform.domain.principal import Principal
 from ai_platform.stores.postgres import SystemDatabase
 
-pytestmark = [pytest.mark.anyio, pytest.mark.requirement("PO-6")]
+pytestmark = pytest.mark.anyio
 
 SOMEBODY = Principal(id="usr_1", name="S", email="S@Example.com", team="red", roles=("lead",), groups=("finance",))
 

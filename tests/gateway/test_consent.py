@@ -21,7 +21,7 @@ from ai_platform.gateway.witness import ApprovalWitness
 from ai_platform.stores.postgres import Database
 from ai_platform.testing.eventually import eventually
 
-pytestmark = [pytest.mark.anyio, pytest.mark.requirement("PO-6", "PO-7", "AU-7")]
+pytestmark = [pytest.mark.anyio, pytest.mark.requirement("PO-7", "AU-7")]
 
 POLICY = """
 policies:
@@ -247,7 +247,7 @@ async def test_what_changes_while_a_call_waits_ends_it(house: House):
 
 async def test_what_the_approver_reads_has_every_finding_masked(tmp_path: Path, database: Database):
     house = House(tmp_path, database, POLICY + "protection: {actions: [{action: log}]}\n")
-    sql = "select * from cards where n = '4111 1111 1111 1111' and mail = 'ada@corp.example' -- \u202e"
+    sql = "select * from cards where n = '4111 1111 1111 1111' and mail = 'ada@corp-mail.de' -- \u202e"
     needed = await house.needs(tool_call(house, sql))
     _, shown = await house.room.get(BOB, needed.id)
     value = msgspec.json.decode(shown)

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ai_platform.domain.call import Call, Client, Door, Head, Operation
@@ -276,6 +276,7 @@ STRICT = policy(
 )
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(JSON)
 def test_whatever_the_arguments_are_the_answer_is_yes_no_or_refused(arguments: object):
     caller = Principal(id="u", name="u", permissions=frozenset({"*"}))

@@ -176,7 +176,6 @@ def test_what_is_written_and_not_carried_out_is_named_with_its_place():
     assert set(notices) == {
         "security.data_residency",
         "security.access_control.authentication.methods",
-        "policies[1]",
         "audit.retention_days",
         "audit.export_format",
         "audit.compliance_frameworks",

@@ -43,7 +43,7 @@ class Witness(Protocol):
 
 
 class Approvals:
-    """asked, granted: counters. waiting: calls that wait here now."""
+    """asked, used: counters. waiting: calls that wait here now."""
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class Approvals:
         """key, seal: 32 bytes each, shared by all replicas: for hashes of addresses, and for what is shown."""
         self.settings = settings
         self.asked = 0
-        self.granted_count = 0
+        self.used = 0
         self._register = Register(database)
         self._clock = clock
         self._key = key
@@ -217,7 +217,7 @@ class Approvals:
             raise void(request)
         if not await self._register.use(request, ask.digest, ask.call.id, self._clock.now()):
             raise needed(request, self.settings, over=True)
-        self.granted_count += 1
+        self.used += 1
         return Approval(id=request.id, rule=request.rule, decided_by=request.decided_by, digest=request.digest.hex())
 
     async def _end(self, request: Request) -> None:

@@ -8,6 +8,7 @@ from ai_platform.gateway.consent import Consent
 from ai_platform.gateway.witness import ApprovalWitness
 from ai_platform.protection import Guard
 from ai_platform.sso.standing import standing_of
+from ai_platform.telemetry import Meter
 
 
 async def approvals_of(base: Base, callers: Callers) -> Approvals:
@@ -42,6 +43,12 @@ async def approvals_of(base: Base, callers: Callers) -> Approvals:
     )
     await base.in_background(approvals.run(base.system), "approvals watch")
     return approvals
+
+
+def register_approval_gauges(meter: Meter, approvals: Approvals) -> None:
+    meter.gauge("aip_approvals_waiting", "Calls that wait for consent in this process.", lambda: approvals.waiting)
+    meter.counter("aip_approvals_asked_total", "Requests for consent made.", lambda: approvals.asked)
+    meter.counter("aip_approvals_used_total", "Calls that used a consent.", lambda: approvals.used)
 
 
 def consent_of(base: Base, callers: Callers, guard: Guard, approvals: Approvals) -> Consent:

@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from ai_platform.audit.reader import AuditReader
-from ai_platform.bootstrap.approvals import approvals_of, consent_of
+from ai_platform.bootstrap.approvals import approvals_of, consent_of, register_approval_gauges
 from ai_platform.bootstrap.base import Base, base_of
 from ai_platform.bootstrap.callers import Callers, callers_of, services_of
 from ai_platform.bootstrap.inspection import guard_of
@@ -123,6 +123,7 @@ async def running_platform(
         elif settings.mcp.servers:
             raise ConfigError('MCP servers need the MCP SDK: pip install "ai-platform[mcp]"')
         approvals = await approvals_of(base, callers)
+        register_approval_gauges(meter, approvals)
         gateway = Gateway(
             identity=callers.authenticator,
             policies=base.policies,
