@@ -79,11 +79,11 @@ class Gate:
             float(line.rpartition(" ")[2]) for line in text.splitlines() if line.startswith((f"{name} ", f"{name}{{"))
         )
 
-    def held(self) -> int:
+    def held(self) -> float:
         """What calls under way have reserved of the developer's limits."""
         rows = self.get("/admin/usage/standing").json["limits"]
         assert rows, "there are limits, or nothing would be held"
-        return sum(row["held"] for row in rows)
+        return sum(float(row["held"]) for row in rows)
 
     def is_idle(self) -> bool:
         return self.metric("aip_calls_open") == 0 and self.metric("aip_calls_in_flight") == 0

@@ -141,10 +141,10 @@ class Book:
         else:
             news = input_news(record)
             events, rows = refusal_events(record), sightings(record, news, Direction.INPUT)
-        if isinstance(record.error, Blocked):
-            self.tell(record, record.error.incidents)
             if isinstance(record.error, Unauthenticated):
                 events = self._bounded(record, events)
+        if isinstance(record.error, Blocked):
+            self.tell(record, record.error.incidents)
         self._observe(record)
         if not record.aborted:  # a cancellation from here on finds the events in the trail's queue already
             await self._append(events, rows)
