@@ -23,7 +23,10 @@ def command(name: str, *arguments: object) -> list[str]:
 async def over_stdio(
     name: str, *arguments: object, mode: str = "auto", env: dict[str, str] | None = None
 ) -> AsyncGenerator[Client]:
-    parameters = StdioServerParameters(command=sys.executable, args=command(name, *arguments), env=env)
+    own = {name: os.environ[name] for name in ("PYTHONPATH",) if name in os.environ}  # the code under test
+    parameters = StdioServerParameters(
+        command=sys.executable, args=command(name, *arguments), env={**own, **(env or {})}
+    )
     async with asyncio.timeout(60), Client(parameters, mode=mode) as client:
         yield client
 

@@ -28,6 +28,21 @@ def git(repository: Path, *arguments: str) -> None:
     subprocess.run(["git", *identity, "-C", repository, *arguments], check=True, capture_output=True)
 
 
+def sign_head(repository: Path) -> None:
+    """Give the newest commit a signature, which some commands of git check with a program."""
+    command = ["git", "-C", str(repository)]
+    commit = subprocess.run([*command, "cat-file", "commit", "HEAD"], check=True, capture_output=True).stdout
+    head, _, text = commit.partition(b"\n\n")
+    signature = b"gpgsig -----BEGIN PGP SIGNATURE-----\n \n iQ==\n -----END PGP SIGNATURE-----"
+    made = subprocess.run(
+        [*command, "hash-object", "-t", "commit", "-w", "--stdin"],
+        input=head + b"\n" + signature + b"\n\n" + text,
+        check=True,
+        capture_output=True,
+    ).stdout.decode()
+    git(repository, "update-ref", "HEAD", made.strip())
+
+
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
     path = tmp_path / "repository"
@@ -129,6 +144,30 @@ UNFILLED: list[tuple[str, dict[str, str], str]] = [
     ("refactor_assessment", {"directory": "--help"}, "No tracked file"),
     ("nothing", {}, "no prompt"),
 ]
+
+
+async def test_a_repository_cannot_have_programs_run(repository: Path, tmp_path: Path):
+    """Everything in a repository's own configuration by which git starts a program."""
+    sign_head(repository)
+    marker, program = tmp_path / "ran", tmp_path / "program"
+    program.write_text(f"#!/bin/sh\necho $0 $* >> {marker}\ncat\n")
+    program.chmod(0o755)
+    for key in (
+        *("core.fsmonitor", "core.pager", "core.editor", "core.sshCommand", "core.gitProxy", "core.askPass"),
+        *("core.alternateRefsCommand", "diff.external", "gpg.program", "gpg.ssh.program", "credential.helper"),
+        *("diff.evil.command", "diff.evil.textconv", "filter.evil.clean", "filter.evil.smudge", "filter.evil.process"),
+        *("pager.log", "pager.diff", "interactive.diffFilter", "sequence.editor", "uploadpack.packObjectsHook"),
+    ):
+        git(repository, "config", key, str(program))
+    for key, value in (("log.showSignature", "true"), ("diff.submodule", "log"), ("core.hooksPath", str(tmp_path))):
+        git(repository, "config", key, value)
+    (repository / ".git" / "info" / "attributes").write_text("* diff=evil filter=evil\n")
+    marker.unlink(missing_ok=True)
+    async with over_stdio("prompts", "--repository", repository) as client:
+        assert "discount" in await filled(client, "code_review", pr_number="0")
+        assert "SELECT 1" in await filled(client, "security_audit", files="src/*.py")
+        assert "cart.py" in await filled(client, "refactor_assessment", directory="src")
+    assert not marker.exists(), marker.read_text()
 
 
 async def test_what_cannot_be_filled_says_why(repository: Path):

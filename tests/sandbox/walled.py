@@ -30,7 +30,7 @@ BOUND = 60.0
 async def ready(data: Path, **settings: Any) -> Sandbox:
     await asyncio.to_thread(data.mkdir, exist_ok=True)
     sandbox = Sandbox(SandboxSettings(**settings), data, clock=SystemClock())
-    await sandbox.probe()
+    await sandbox.ready()
     return sandbox
 
 

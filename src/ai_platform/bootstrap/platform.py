@@ -45,9 +45,9 @@ from ai_platform.telemetry import CallLog, Meter, configure_logging
 from ai_platform.upstream.settings import UpstreamSettings
 
 try:
-    from ai_platform.bootstrap import tools
+    from ai_platform.bootstrap import fleet, tools
 except ImportError:  # without the extra `mcp` there is no second door
-    tools = None
+    fleet = tools = None
 
 
 class Platform:
@@ -117,9 +117,9 @@ async def running_platform(
             meter, trail=base.trail, book=book, upstream=upstream, policies=base.policies, alerts=base.alerts
         )
         destinations: dict[Door, Destination] = {Door.MESSAGES: Models(router_of(upstreams), upstream)}
-        federation = await tools.federation_of(base) if tools else None
-        if federation is not None:
-            destinations[Door.MCP] = federation
+        servers = await fleet.fleet_of(base) if fleet else None
+        if servers is not None:
+            destinations[Door.MCP] = servers.federation
         elif settings.mcp.servers:
             raise ConfigError('MCP servers need the MCP SDK: pip install "ai-platform[mcp]"')
         approvals = await approvals_of(base, callers)
@@ -143,6 +143,7 @@ async def running_platform(
             *policy_endpoints(base.policies),
             *approval_endpoints(approvals, base.policies, names=callers.keys.names),
             *usage_endpoints(ledger, budget, clock, names=callers.keys.names),
+            *(servers.endpoints if servers else ()),
         ]
         operations = Operations(
             meter,
@@ -151,7 +152,7 @@ async def running_platform(
             url=url,
             is_public=bool(settings.server.public_url),
         )
-        tool_routes = await tools.tools_door(base, gateway, federation) if tools and federation else {}
+        tool_routes = await tools.tools_door(base, gateway, servers.federation) if tools and servers else {}
         app = Application(
             door,
             operations,

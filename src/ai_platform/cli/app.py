@@ -12,6 +12,7 @@ from ai_platform.cli.conformance import conformance
 from ai_platform.cli.connect import app as connect
 from ai_platform.cli.doctor import doctor
 from ai_platform.cli.keys import app as keys
+from ai_platform.cli.mcp import app as mcp
 from ai_platform.cli.policy import app as policy
 from ai_platform.cli.scan import ScanCommand, scan
 from ai_platform.cli.service_accounts import app as service_accounts
@@ -52,6 +53,7 @@ app.command()(token)
 app.add_typer(connect, name="connect")
 app.add_typer(keys, name="keys")
 app.add_typer(service_accounts, name="service-accounts")
+app.add_typer(mcp, name="mcp")
 app.add_typer(policy, name="policy")
 app.add_typer(approvals, name="approvals")
 app.command(cls=ScanCommand)(scan)

@@ -58,7 +58,7 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
             module="deployments",
             shows=("--file",),
             more=("--caller-from-meta",),
-            settings={"trusted": True, "timeout": 900, "retries": 0},
+            settings={"trusted": True, "timeout": 900, "retries": 0, "tell_caller": ["deploy:"]},
         ),
         "bridge": Recipe(module="bridge", shows=("--output",), variables=()),
     }
@@ -92,8 +92,8 @@ def bundled(kind: str, arguments: Sequence[str], *, folder: str) -> dict[str, An
         settings["network"] = any(option in recipe.online for option, _ in _options(own))
     if taken:
         settings["env_from"] = taken
-    if path := os.environ.get("PYTHONPATH"):
-        settings["env"] = {"PYTHONPATH": path}
+    if places := _import_places():
+        settings["env"] = {"PYTHONPATH": os.pathsep.join(str(place) for place in places)}
     return settings
 
 
@@ -153,12 +153,17 @@ def _interpreter() -> str:
         return str(Path(sys.executable).resolve())
 
 
+def _import_places() -> list[Path]:
+    """Of PYTHONPATH, which may be relative to where the platform was started."""
+    return [Path(place).resolve() for place in os.environ.get("PYTHONPATH", "").split(os.pathsep) if place]
+
+
 def _python() -> set[str]:
     """Where this interpreter, its packages and the platform's own code are, unless every sandbox shows that anyway."""
     places = {
         Path(sys.prefix).resolve(),
         Path(sys.base_prefix).resolve(),
         Path(ai_platform.__file__).resolve().parent,
-        *(Path(place).resolve() for place in os.environ.get("PYTHONPATH", "").split(os.pathsep) if place),
+        *_import_places(),
     }
     return {str(place) for place in places if place.exists() and not place.is_relative_to("/usr")}

@@ -99,11 +99,15 @@ class EnvironmentCredentials:
     """
 
     def __init__(self, servers: Sequence[McpServerSettings], environ: Mapping[str, str]) -> None:
-        self._headers = {server.name: _headers(server, environ) for server in servers}
+        self._environ = environ
+        self._known = {server.name: (server, _headers(server, environ)) for server in servers}
 
     async def headers(self, server: McpServerSettings, principal: Principal | None) -> Mapping[str, str]:
         del principal
-        return self._headers.get(server.name, {})
+        known = self._known.get(server.name)
+        if known is None or known[0] is not server:  # added, or given other settings, since
+            known = self._known[server.name] = (server, _headers(server, self._environ))
+        return known[1]
 
     async def rejected(self, server: McpServerSettings, principal: Principal | None) -> bool:
         del server, principal

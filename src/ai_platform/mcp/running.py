@@ -11,6 +11,7 @@ from mcp.client.streamable_http import streamable_http_client
 
 from ai_platform.domain.breaker import Breaker, BreakerSettings
 from ai_platform.domain.clock import Clock
+from ai_platform.domain.errors import UpstreamUnreachable
 from ai_platform.domain.principal import Principal
 from ai_platform.mcp.catalogue import Catalogue
 from ai_platform.mcp.hub import Hub, Owner, owner_of
@@ -59,6 +60,7 @@ class Running:
         clock: Clock,
     ) -> None:
         self.settings = settings
+        self._trust = trust
         self._credentials = credentials
         self._launcher = launcher
         self._clients: dict[Owner, httpx2.AsyncClient] = {}
@@ -119,6 +121,8 @@ class Running:
     def _reach(self, owner: Principal | None) -> Streams:
         """The streams of a new connection, with the credentials of `owner`."""
         settings = self.settings
+        if why := self._trust.quarantined(settings.name):
+            raise UpstreamUnreachable(f"the MCP server '{settings.name}' is in quarantine: {why}", target=settings.name)
         if settings.command:
             return self._program()
         key = owner_of(owner)

@@ -7,7 +7,7 @@ Below: line, catalogue, waiting.
 import asyncio
 import contextlib
 import random
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from typing import Any, cast
 
@@ -25,6 +25,8 @@ from ai_platform.domain.errors import (
     UpstreamUnreachable,
 )
 from ai_platform.domain.peer import Peer
+from ai_platform.domain.permission import EVERYTHING
+from ai_platform.domain.principal import Principal
 from ai_platform.mcp.flight import Flight, Question
 from ai_platform.mcp.line import Line, Lines, Way
 from ai_platform.mcp.link import RpcError, SessionGone
@@ -37,7 +39,11 @@ MOST_ROUNDS = 10
 
 REPEAT_SECONDS = 0.2
 _ENVELOPE = "io.modelcontextprotocol/"
-_NOT_PASSED_ON = frozenset({"progressToken"})
+_OWN = "ai-platform/"
+CALLER = f"{_OWN}caller"
+"""Key in `_meta` under which a server learns who calls: set here alone; what a client sends under `ai-platform/` is
+dropped.
+"""
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
@@ -201,9 +207,9 @@ class Server:
 
     async def _request(self, line: Line, flight: Flight, job: Job, params: Mapping[str, Any]) -> dict[str, Any]:
         link = line.link
-        meta = {
-            key: value for key, value in job.meta.items() if not key.startswith(_ENVELOPE) and key not in _NOT_PASSED_ON
-        }
+        meta = {key: value for key, value in job.meta.items() if not _is_ours(key)}
+        if self.settings.tell_caller and job.way.caller is not None:
+            meta[CALLER] = told_of(job.way.caller, self.settings.tell_caller)
         if link.stateless and line.own and flight.wants_logs and job.peer is not None:
             meta[LOG_LEVEL_META_KEY] = job.peer.log_level
         sent = dict(params) | ({"_meta": meta} if meta else {})
@@ -307,6 +313,17 @@ class Server:
             target=self.settings.name,
             sent=True,
         )
+
+
+def _is_ours(key: str) -> bool:
+    """Parts of `_meta` that a client does not pass on: the protocol's envelope, and what only the platform says."""
+    return key == "progressToken" or key.startswith((_ENVELOPE, _OWN))
+
+
+def told_of(caller: Principal, prefixes: Sequence[str]) -> dict[str, Any]:
+    """What a server is told: a name for its records, and no more permissions than it has a use for."""
+    permissions = sorted(one for one in caller.permissions if one == EVERYTHING or one.startswith(tuple(prefixes)))
+    return {"id": caller.email or caller.id, "permissions": permissions}
 
 
 def _number(questions: dict[str, Question], question: Question) -> None:

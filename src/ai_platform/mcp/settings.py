@@ -102,6 +102,8 @@ class McpServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     headers: sent with every request.
     headers_env: headers with values from environment variables (name of the header -> name of the variable).
     credentials: whose credential the server gets: `server` or `person`.
+    tell_caller: the server is told in each request's `_meta` who calls, with those of their permissions that begin with
+    one of these, such as `deploy:`; empty = it is not told.
     protocol: `auto`, or the one version to speak.
     sharing: whether callers share a connection: `auto` (HTTP sessions are per caller, processes are shared), `shared`
     or `caller`.
@@ -138,6 +140,7 @@ class McpServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     headers: dict[str, str] = {}
     headers_env: dict[str, str] = {}
     credentials: CredentialMode = CredentialMode.SERVER
+    tell_caller: tuple[str, ...] = ()
     protocol: Protocol = Protocol.AUTO
     sharing: Sharing = Sharing.AUTO
     first_use: bool = False

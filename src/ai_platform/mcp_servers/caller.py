@@ -1,12 +1,14 @@
 """Who calls a bundled server: named by the gateway in front of it, or, when it stands alone, by its configuration.
 
-The gateway authenticates; this only believes the one who may be believed: over HTTP the header counts only when the
-request also carried the server's bearer token, over stdio the environment is the host's own.
+The gateway authenticates; this only believes who may be believed: over HTTP a header or `_meta` counts only when the
+request also carried the server's bearer token. Over stdio the environment is the host's own; `_meta` counts when the
+host, which started the program, says with an option that it names callers there.
 """
 
 import base64
 import binascii
 import os
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -15,6 +17,7 @@ from ai_platform.domain.decision import Refusal
 from ai_platform.domain.errors import Unauthenticated
 
 HEADER = "x-ai-platform-caller"
+META = "ai-platform/caller"
 VARIABLE = "AI_PLATFORM_CALLER"
 ANY = "*"
 
@@ -32,20 +35,28 @@ class Caller(msgspec.Struct, frozen=True):
 
 
 class Callers:
-    """Finds the caller of a request. alone: who calls when nobody is named. trusted: HTTP headers may name a caller."""
+    """Finds the caller of a request.
 
-    def __init__(self, alone: Caller | None, *, trusted: bool) -> None:
+    alone: who calls when nobody is named. trusted: HTTP requests may name a caller. from_meta: every request names its
+    caller in `_meta`, over stdio too; one that does not is refused.
+    """
+
+    def __init__(self, alone: Caller | None, *, trusted: bool, from_meta: bool = False) -> None:
         self._trusted = trusted
+        self._from_meta = from_meta
         named = os.environ.get(VARIABLE, "")
         self._alone = _decode(named.encode(), VARIABLE) if named else alone
 
-    def of(self, request: Any) -> Caller:
-        """request: the HTTP request, None over stdio.
+    def of(self, request: Any, meta: Mapping[str, Any] | None = None) -> Caller:
+        """request: the HTTP request, None over stdio. meta: the `_meta` of the MCP request.
 
         Raises:
             Unauthenticated: nobody is named, or the name cannot be read (fails closed).
 
         """
+        believed = self._trusted if request is not None else self._from_meta
+        if believed and (named := (meta or {}).get(META)) is not None:
+            return _convert(named, META)
         presented = request.headers.get(HEADER) if request is not None and self._trusted else None
         if presented is not None:
             try:
@@ -53,11 +64,11 @@ class Callers:
             except (binascii.Error, ValueError) as error:
                 raise _unreadable(HEADER) from error
             return _decode(text, HEADER)
-        if self._alone is None:
+        if self._alone is None or self._from_meta:
             raise Unauthenticated(
                 Refusal.UNAUTHENTICATED,
-                f"Nobody is named as the caller: the gateway sends {HEADER}, a host sets {VARIABLE}, or the "
-                "configuration has an identity.",
+                f"Nobody is named as the caller: the gateway names them in _meta ({META}) or {HEADER}, a host sets"
+                f" {VARIABLE}, or the configuration has an identity.",
             )
         return self._alone
 
@@ -69,8 +80,15 @@ def header_for(caller: Caller) -> str:
 
 def _decode(text: bytes, place: str) -> Caller:
     try:
-        caller = msgspec.json.decode(text, type=Caller)
+        return _convert(msgspec.json.decode(text), place)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise _unreadable(place) from error
+
+
+def _convert(said: Any, place: str) -> Caller:
+    try:
+        caller = msgspec.convert(said, Caller)
+    except msgspec.ValidationError as error:
         raise _unreadable(place) from error
     if not caller.id.strip():
         raise _unreadable(place)

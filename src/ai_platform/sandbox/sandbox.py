@@ -50,7 +50,7 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
 class Sandbox:
     """data: the platform's data folder, which no program may see; states and logs of programs are below it.
 
-    unavailable: why there are no walls here and how to get them, "" when there are; known after `probe`.
+    unavailable: why there are no walls here and how to get them, "" when there are; known after `ready`.
     unwalled: programs started without walls although they are not trusted.
     """
 
@@ -72,6 +72,7 @@ class Sandbox:
         self._filter = seccomp_filter()
         self._tools: Tools | None = None
         self._journals: dict[str, Journal] = {}
+        self._probing: asyncio.Task[None] | None = None
         self.unavailable = "nobody has looked for one yet"
         self.unwalled = 0
 
@@ -79,6 +80,12 @@ class Sandbox:
     def limits(self) -> Limits:
         """Those of the settings."""
         return msgspec.convert(self._settings, Limits, from_attributes=True)
+
+    async def ready(self) -> None:
+        """Have it been found out once whether walls can be made here."""
+        if self._probing is None:
+            self._probing = asyncio.create_task(self.probe(), name="sandbox probe")
+        await asyncio.shield(self._probing)
 
     async def probe(self) -> None:
         """Find out whether walls can be made here, by making some."""
@@ -118,6 +125,7 @@ class Sandbox:
             ConfigError: it cannot or must not be run here.
 
         """
+        await self.ready()
         self.check(program)
         walled = self.is_walled(program)
         journal = self.journal(program.name)

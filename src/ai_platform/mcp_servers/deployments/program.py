@@ -25,6 +25,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description="Deploys and rolls back services by the commands of one YAML file.",
     )
     parser.add_argument("--file", type=Path, required=True, metavar="FILE", help="the deployments file")
+    parser.add_argument(
+        "--caller-from-meta",
+        action="store_true",
+        help="every request names its caller in _meta: for a gateway that starts this program",
+    )
     add_options(parser)
     options = parser.parse_args(arguments)
     serving = read_options(options)
@@ -42,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             notifier=Notifier(url, plan.notify.channel if plan.notify else ""),
             clock=clock,
         )
-        callers = Callers(plan.identity, trusted=bool(serving.token))
+        callers = Callers(plan.identity, trusted=bool(serving.token), from_meta=options.caller_from_meta)
         return Deployments(operator, callers).server(), operator.close
 
     return run(serving, prepare)

@@ -122,7 +122,7 @@ class Deployments:
         return made if outcome.outcome == "succeeded" else made.model_copy(update={"is_error": True})
 
     async def _status(self, context: Context, arguments: dict[str, Any]) -> types.CallToolResult:
-        caller = self._callers.of(context.request)
+        caller = self._callers.of(context.request, context.meta)
         targets = [
             Target(service, environment)
             for environment, services in sorted(self._environments.items())
@@ -152,7 +152,7 @@ class Deployments:
 
     async def _caller(self, action: str, context: Context, arguments: Mapping[str, Any]) -> Caller:
         try:
-            return self._callers.of(context.request)
+            return self._callers.of(context.request, context.meta)
         except Unauthenticated as error:
             await self._operator.record_refusal(action, arguments, "", str(error))
             raise
