@@ -65,7 +65,7 @@ def test_arguments_block_each_time_and_are_one_incident():
         with pytest.raises(Blocked) as caught:
             look({"note": SSN}, plan, Direction.INPUT, guard=guard)
         told.append(caught.value)
-    assert [len(error.incidents) for error in told] == [1, 0, 0]
+    assert [len(error.news) for error in told] == [1, 0, 0]
     assert all(error.bytes_checked for error in told)
     assert "The tool was not called" in str(told[0])
     assert "(note)" in str(told[0])

@@ -20,6 +20,7 @@ from ai_platform.domain.errors import ConfigError
 from ai_platform.entrypoints.admin.approvals import endpoints as approval_endpoints
 from ai_platform.entrypoints.admin.audit import endpoints as audit_endpoints
 from ai_platform.entrypoints.admin.endpoint import Endpoint
+from ai_platform.entrypoints.admin.incidents import endpoints as incident_endpoints
 from ai_platform.entrypoints.admin.keys import endpoints as key_endpoints
 from ai_platform.entrypoints.admin.policy import endpoints as policy_endpoints
 from ai_platform.entrypoints.admin.router import AdminRouter
@@ -40,6 +41,7 @@ from ai_platform.gateway.destinations import Destination, Models
 from ai_platform.gateway.gauges import register_gauges
 from ai_platform.policy import PolicyStore
 from ai_platform.pricing import Estimator, PriceBook, load_price_book
+from ai_platform.protection import Incidents
 from ai_platform.sso.managed import Managed
 from ai_platform.telemetry import CallLog, Meter, configure_logging
 from ai_platform.upstream.settings import UpstreamSettings
@@ -142,6 +144,7 @@ async def running_platform(
             *service_account_endpoints(services_of(base), callers.signon, callers.keys),
             *policy_endpoints(base.policies),
             *approval_endpoints(approvals, base.policies, names=callers.keys.names),
+            *incident_endpoints(Incidents(base.database), clock),
             *usage_endpoints(ledger, budget, clock, names=callers.keys.names),
             *(servers.endpoints if servers else ()),
         ]

@@ -11,6 +11,7 @@ from ai_platform.cli.audit import app as audit
 from ai_platform.cli.conformance import conformance
 from ai_platform.cli.connect import app as connect
 from ai_platform.cli.doctor import doctor
+from ai_platform.cli.incidents import app as incidents
 from ai_platform.cli.keys import app as keys
 from ai_platform.cli.mcp import app as mcp
 from ai_platform.cli.policy import app as policy
@@ -60,6 +61,7 @@ app.command(cls=ScanCommand)(scan)
 app.command()(usage)
 app.command()(prices)
 app.add_typer(audit, name="audit")
+app.add_typer(incidents, name="incidents")
 app.command()(conformance)
 app.command()(doctor)
 

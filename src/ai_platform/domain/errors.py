@@ -47,8 +47,8 @@ class Denied(Refused):
 
 
 class Blocked(Refused):
-    """Sensitive data. findings: what blocked (types and places, never values). incidents: what is new of this person,
-    one for each value, whether it blocked or not. bytes_checked: of the body, before it was refused.
+    """Sensitive data. findings: what blocked (types and places, never values). news: what is new of this person
+    (critical, or alerted), one for each value, whether it blocked or not. bytes_checked: of the body that was refused.
     """
 
     def __init__(
@@ -57,12 +57,12 @@ class Blocked(Refused):
         findings: Sequence[Finding],
         *,
         rule: str = "",
-        incidents: Sequence[Finding] = (),
+        news: Sequence[Finding] = (),
         bytes_checked: int = 0,
     ) -> None:
         super().__init__(Refusal.SENSITIVE_DATA, message, rule=rule)
         self.findings = tuple(findings)
-        self.incidents = tuple(incidents)
+        self.news = tuple(news)
         self.bytes_checked = bytes_checked
 
 

@@ -33,6 +33,8 @@ class Permission(StrEnum):
     USAGE_READ_OWN = "spend:usage:read_own"
     KEYS_READ = "identity:keys:read"
     KEYS_WRITE = "identity:keys:write"
+    INCIDENTS_READ = "security:incidents:read"
+    INCIDENTS_WRITE = "security:incidents:write"
     POLICY_READ = "policy:document:read"
     POLICY_WRITE = "policy:document:write"
     PLATFORM_OPERATE = "platform:process:operate"
@@ -126,6 +128,8 @@ ALIASES: dict[str, frozenset[str]] = {
             Permission.AUDIT_READ,
             Permission.AUDIT_EXPORT,
             Permission.POLICY_READ,
+            Permission.INCIDENTS_READ,
+            Permission.INCIDENTS_WRITE,
             Permission.APPROVALS_READ,
             Permission.APPROVALS_USE,
         }

@@ -144,7 +144,7 @@ class Book:
             if isinstance(record.error, Unauthenticated):
                 events = self._bounded(record, events)
         if isinstance(record.error, Blocked):
-            self.tell(record, record.error.incidents)
+            self.tell(record, record.error.news)
         self._observe(record)
         if not record.aborted:  # a cancellation from here on finds the events in the trail's queue already
             await self._append(events, rows)

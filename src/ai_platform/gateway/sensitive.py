@@ -84,7 +84,7 @@ def input_news(record: Record) -> tuple[Finding, ...]:
     """What this person sent for the first time: incidents, and what the policy alerts."""
     if record.inspection:
         return record.inspection.new_incidents + record.inspection.new_alerts
-    return record.error.incidents if isinstance(record.error, Blocked) and not record.is_admitted else ()
+    return record.error.news if isinstance(record.error, Blocked) and not record.is_admitted else ()
 
 
 def output_news(record: Record) -> tuple[Finding, ...]:
@@ -93,7 +93,7 @@ def output_news(record: Record) -> tuple[Finding, ...]:
         return tuple(record.stream_guard.news)
     if record.answer_inspection:
         return record.answer_inspection.new_incidents + record.answer_inspection.new_alerts
-    return record.error.incidents if isinstance(record.error, Blocked) and record.is_admitted else ()
+    return record.error.news if isinstance(record.error, Blocked) and record.is_admitted else ()
 
 
 def incidents(news: Sequence[Finding]) -> tuple[Finding, ...]:

@@ -5,6 +5,7 @@ Inspection and StreamGuard are what Guard returns. Above: gateway, cli. Below: d
 """
 
 from ai_platform.protection.guard import Guard
+from ai_platform.protection.incident_list import Incidents
 from ai_platform.protection.incidents import PostgresSeen, incident_rows
 from ai_platform.protection.inspection import Inspection
 from ai_platform.protection.scanner import Scanner
@@ -15,6 +16,7 @@ from ai_platform.protection.tables import PostgresVault, purge_vault
 
 __all__ = [
     "Guard",
+    "Incidents",
     "Inspection",
     "MemorySeen",
     "PostgresSeen",

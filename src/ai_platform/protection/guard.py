@@ -120,7 +120,7 @@ class Guard:
 
         Raises:
             Blocked: an action is block. Each time, not on first sight only: unlike a message, a tool call does not
-                come again with every later turn. What is new of this person is in its `incidents`.
+                come again with every later turn. What is new of this person is in its `news`.
             Refused: INSPECTION_FAILED, the time is used up.
 
         """
@@ -290,7 +290,7 @@ def _scope(principal: Principal, session: str | None) -> Scope:
 
 def _blocked(message: str, findings: Sequence[Finding], result: Inspected, news: _News) -> Blocked:
     return Blocked(
-        message, findings, rule=findings[0].rule, incidents=news.incidents, bytes_checked=result.bytes_checked
+        message, findings, rule=findings[0].rule, news=news.incidents + news.alerts, bytes_checked=result.bytes_checked
     )
 
 

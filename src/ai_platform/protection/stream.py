@@ -303,7 +303,7 @@ class StreamGuard:
                 blocked_output(blocking, self._inspector.scanner.label),
                 blocking,
                 rule=blocking[0].rule,
-                incidents=fresh,
+                news=fresh,
                 bytes_checked=self.bytes_checked,
             )
 
