@@ -40,6 +40,7 @@ async def watched_result(answer: Answer, call: Call, record: Record, protection:
         session=call.client.session_id,
     )
     record.answer_inspection = inspection
+    record.noticed(inspection.new_incidents + inspection.new_alerts)
     result = _read(inspection.body, record)
     if (state := answer.facts.get("request_state")) is not None:
         result["requestState"] = state
@@ -126,4 +127,5 @@ class WatchedPeer:
             session=record.call.client.session_id,
         )
         record.aside.append(inspection)
+        record.noticed(inspection.new_incidents + inspection.new_alerts)
         return _decode(inspection.body) if inspection.changed else dict(value)

@@ -10,6 +10,7 @@ from typing import Any
 from ai_platform.domain.errors import Blocked
 from ai_platform.domain.finding import Action, Direction, Finding, Severity
 from ai_platform.gateway.record import Record
+from ai_platform.protection import Inspection
 from ai_platform.telemetry import Alert
 
 _MOST_PATHS = 20
@@ -44,18 +45,27 @@ def inspected_input(record: Record) -> dict[str, Any]:
 
 
 def inspected_output(record: Record) -> dict[str, Any]:
-    """The same of the answer."""
+    """The same of the answer, and of what was said on the way to it."""
     guard, inspection = record.stream_guard, record.answer_inspection
-    unchecked = record.unchecked_bytes
-    unchecked += guard.bytes_unchecked if guard else inspection.bytes_unchecked if inspection else 0
+    unchecked = record.unchecked_bytes + sum(each.bytes_unchecked for each in _inspections(record))
     facts = sensitive(output_findings(record)) | {
         "bytes_inspected": output_bytes(record),
-        "bytes_unchecked": unchecked,
+        "bytes_unchecked": unchecked + (guard.bytes_unchecked if guard else 0),
     }
     exchange = guard.exchange if guard else inspection.exchange if inspection else None
     if exchange is not None and exchange.restored:
         facts["tokens_restored"] = dict(sorted(exchange.restored.items()))
     return facts
+
+
+def _inspections(record: Record) -> list[Inspection]:
+    return [*record.aside, *([record.answer_inspection] if record.answer_inspection else [])]
+
+
+def _stopped(record: Record) -> Blocked | None:
+    """What ended an answer that was asked for."""
+    error = record.error
+    return error if record.is_admitted and isinstance(error, Blocked) and not record.stream_guard else None
 
 
 def input_findings(record: Record) -> tuple[Finding, ...]:
@@ -65,35 +75,42 @@ def input_findings(record: Record) -> tuple[Finding, ...]:
 
 
 def output_findings(record: Record) -> tuple[Finding, ...]:
+    found = [finding for each in _inspections(record) for finding in each.findings]
     if record.stream_guard:
-        return tuple(record.stream_guard.findings)
-    if record.answer_inspection:
-        return record.answer_inspection.findings
-    return record.error.findings if record.is_admitted and isinstance(record.error, Blocked) else ()
+        found += record.stream_guard.findings
+    if error := _stopped(record):
+        found += error.findings
+    return tuple(found)
 
 
 def output_bytes(record: Record) -> int:
+    checked = sum(each.bytes_checked for each in _inspections(record))
     if record.stream_guard:
-        return record.stream_guard.bytes_checked
-    if record.answer_inspection:
-        return record.answer_inspection.bytes_checked
-    return record.error.bytes_checked if record.is_admitted and isinstance(record.error, Blocked) else 0
+        checked += record.stream_guard.bytes_checked
+    if error := _stopped(record):
+        checked += error.bytes_checked
+    return checked
 
 
 def input_news(record: Record) -> tuple[Finding, ...]:
     """What this person sent for the first time: incidents, and what the policy alerts."""
     if record.inspection:
-        return record.inspection.new_incidents + record.inspection.new_alerts
+        return news_of(record.inspection)
     return record.error.news if isinstance(record.error, Blocked) and not record.is_admitted else ()
 
 
 def output_news(record: Record) -> tuple[Finding, ...]:
     """The same of what they were sent."""
+    found = [finding for each in _inspections(record) for finding in news_of(each)]
     if record.stream_guard:
-        return tuple(record.stream_guard.news)
-    if record.answer_inspection:
-        return record.answer_inspection.new_incidents + record.answer_inspection.new_alerts
-    return record.error.news if isinstance(record.error, Blocked) and record.is_admitted else ()
+        found += record.stream_guard.news
+    if error := _stopped(record):
+        found += error.news
+    return tuple(found)
+
+
+def news_of(inspection: Inspection) -> tuple[Finding, ...]:
+    return inspection.new_incidents + inspection.new_alerts
 
 
 def incidents(news: Sequence[Finding]) -> tuple[Finding, ...]:
