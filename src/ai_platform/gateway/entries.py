@@ -119,6 +119,10 @@ def outcome_event(record: Record) -> Event:
         }
     if record.tools:
         facts["tool_uses"] = [{"id": tool_use_id, "name": name} for tool_use_id, name in record.tools]
+    if record.flagged_tools:
+        facts["tool_uses_refused"] = [
+            {"id": tool_use_id, "name": name, "rule": rule} for tool_use_id, name, rule in record.flagged_tools
+        ]
     if record.answer:
         request_id = record.answer.header(b"request-id")
         facts["upstream_request_id"] = request_id.decode("latin-1")[:100] if request_id else None

@@ -70,6 +70,7 @@ class Record:
         self.result_is_error = False
         self.needs_input = False
         self.tools: list[tuple[str, str]] = []
+        self.flagged_tools: list[tuple[str, str, str]] = []
         self.charge: Charge | None = None
         self.who_and_what: dict[str, Any] | None = None
         self.aborted = False
@@ -113,6 +114,11 @@ class Record:
     def tool_used(self, tool_use_id: str, name: str) -> None:
         if len(self.tools) < MOST_TOOLS:
             self.tools.append((tool_use_id[:LONGEST_NAME], name[:LONGEST_NAME]))
+
+    def tool_flagged(self, tool_use_id: str, name: str, rule: str) -> None:
+        """The client is told that this rule of the policy refuses the tool call."""
+        if len(self.flagged_tools) < MOST_TOOLS:
+            self.flagged_tools.append((tool_use_id[:LONGEST_NAME], name[:LONGEST_NAME], rule[:LONGEST_NAME]))
 
     def failed(self, error: PlatformError) -> None:
         if self.error is None:

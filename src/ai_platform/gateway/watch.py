@@ -7,8 +7,6 @@ protection still needs, and the very end until the record is durable.
 
 from collections.abc import AsyncGenerator, Iterator
 
-import msgspec
-
 from ai_platform.domain.call import Answer, Call, Door, Operation
 from ai_platform.domain.decision import Refusal
 from ai_platform.domain.errors import OverBudget, PlatformError, UpstreamBroken
@@ -16,6 +14,7 @@ from ai_platform.gateway.events import EventSplitter, Kind, data_of, kind_of
 from ai_platform.gateway.models import model_in, only_usable
 from ai_platform.gateway.record import Record
 from ai_platform.gateway.results import watched_result
+from ai_platform.gateway.toolwatch import ToolWatch
 from ai_platform.policy import Policy
 from ai_platform.protection import Guard, StreamGuard
 
@@ -25,42 +24,6 @@ MISCONFIGURED = 300.0
 """Seconds that a client is told to stay away: somebody has to change a setting first."""
 BUDGET_LOOK = 64
 """A stream is held against its budget each so many deltas (about 10 us a look)."""
-
-
-class _Block(msgspec.Struct):
-    type: str = ""
-    id: str = ""
-    name: str = ""
-
-
-class _BlockStart(msgspec.Struct):
-    index: int = 0
-    content_block: _Block = msgspec.field(default_factory=_Block)
-
-
-class _InputDelta(msgspec.Struct):
-    partial_json: str = ""
-
-
-class _BlockDelta(msgspec.Struct):
-    index: int = 0
-    delta: _InputDelta = msgspec.field(default_factory=_InputDelta)
-
-
-class _ToolUse(msgspec.Struct):
-    type: str = ""
-    id: str = ""
-    name: str = ""
-    input: msgspec.Raw = msgspec.Raw(b"{}")
-
-
-class _Message(msgspec.Struct):
-    content: list[_ToolUse] = []
-
-
-_block_start = msgspec.json.Decoder(_BlockStart)
-_block_delta = msgspec.json.Decoder(_BlockDelta)
-_message = msgspec.json.Decoder(_Message)
 
 
 def watch(answer: Answer, call: Call, record: Record, protection: Guard, policy: Policy) -> Answer:
@@ -85,7 +48,7 @@ def watch(answer: Answer, call: Call, record: Record, protection: Guard, policy:
         plan = record.known_decision.plan
         guard = protection.watch(record.known_caller, call, plan, record.target_name, exchange)
         record.stream_guard = guard
-        body = _recorded(_stream(answer, record, guard, ToolWatch(policy, record)), record)
+        body = _recorded(_stream(answer, record, guard, ToolWatch(policy, record, call)), record)
         return Answer(answer.status, answer.headers, body, resized=True, **answer.facts)
     if kind.startswith(_JSON) or _is_readable(answer, call, kind):
         body = _recorded(_document(answer, call, record, protection, policy), record)
@@ -120,7 +83,7 @@ async def _recorded(body: AsyncGenerator[bytes], record: Record) -> AsyncGenerat
         await body.aclose()
 
 
-async def _stream(answer: Answer, record: Record, guard: StreamGuard, tools: "ToolWatch") -> AsyncGenerator[bytes]:
+async def _stream(answer: Answer, record: Record, guard: StreamGuard, tools: ToolWatch) -> AsyncGenerator[bytes]:
     splitter = EventSplitter()
     ended = False
     told = 0
@@ -157,7 +120,7 @@ async def _stream(answer: Answer, record: Record, guard: StreamGuard, tools: "To
 
 
 def _pass_on(
-    events: Iterator[bytes], released: list[bytes], record: Record, guard: StreamGuard, tools: "ToolWatch"
+    events: Iterator[bytes], released: list[bytes], record: Record, guard: StreamGuard, tools: ToolWatch
 ) -> bool:
     """Watch each event and append what may go out; True when the last one appended ends the message."""
     ended = False
@@ -178,11 +141,11 @@ def _pass_on(
                     rule="budget.stop_streams",
                 )
         elif kind is Kind.MESSAGE_STOP:
+            tools.ended()
             released.append(guard.feed(event) + guard.close())
             ended = True
         else:
-            _note(kind, event, record, tools)
-            released.append(guard.feed(event))
+            released.append(guard.feed(_noted(kind, event, record, tools)))
     return ended
 
 
@@ -193,17 +156,20 @@ def _events(splitter: EventSplitter, chunk: bytes, record: Record) -> Iterator[b
         raise UpstreamBroken(f"The upstream sent an unusable stream: {error}.", target=record.target_name) from error
 
 
-def _note(kind: Kind, event: bytes, record: Record, tools: "ToolWatch") -> None:
+def _noted(kind: Kind, event: bytes, record: Record, tools: ToolWatch) -> bytes:
+    """The event to pass on: as it came, unless it has to carry a verdict of ours."""
     if kind is Kind.MESSAGE_START:
         record.usage_meter.feed_start(data_of(event))
     elif kind is Kind.MESSAGE_DELTA:
         record.usage_meter.feed_delta(data_of(event))
+        return tools.verdicts(event)
     elif kind is Kind.BLOCK_START:
         tools.start(event)
     elif kind is Kind.BLOCK_STOP:
-        tools.stop()
+        tools.stop(event)
     elif kind is Kind.ERROR:
         record.upstream_error = data_of(event)[:2000]
+    return event
 
 
 async def _document(
@@ -212,7 +178,7 @@ async def _document(
     body = await _whole(answer, record)
     if is_good(answer):
         record.usage_meter.feed_message(body)
-        ToolWatch(policy, record).message(body)
+        body = ToolWatch(policy, record, call).message(body)
         if call.operation is Operation.MODELS:
             body = _models(body, record, policy)
     plan = record.known_decision.plan
@@ -277,58 +243,3 @@ async def _whole(answer: Answer, record: Record) -> bytes:
             )
         chunks.append(chunk)
     return b"".join(chunks)
-
-
-class ToolWatch:
-    """Remembers which tools the model asked for, and holds their arguments against the content filters.
-
-    A tool call that a filter forbids ends the answer before its last event, so that no client runs it.
-    """
-
-    __slots__ = ("_filtering", "_name", "_parts", "_policy", "_record")
-
-    def __init__(self, policy: Policy, record: Record) -> None:
-        self._policy = policy
-        self._record = record
-        self._filtering = policy.filters_tool_use
-        self._name: str | None = None
-        self._parts: list[str] = []
-
-    def start(self, event: bytes) -> None:
-        try:
-            block = _block_start.decode(data_of(event)).content_block
-        except msgspec.DecodeError:
-            return  # not ours to judge: the client sees the same bytes
-        if block.type == "tool_use":
-            self._record.tool_used(block.id, block.name)
-            self._name = block.name
-            self._parts = []
-
-    def delta(self, event: bytes) -> None:
-        if self._name is None or not self._filtering:
-            return
-        try:
-            self._parts.append(_block_delta.decode(data_of(event)).delta.partial_json)
-        except msgspec.DecodeError:
-            return
-
-    def stop(self) -> None:
-        """Raises Denied when a filter forbids the arguments."""
-        if self._name is not None and self._filtering:
-            self._check(self._name, "".join(self._parts).encode() or b"{}")
-        self._name = None
-
-    def message(self, body: bytes) -> None:
-        """The same for a complete message. Raises Denied."""
-        try:
-            content = _message.decode(body).content
-        except msgspec.DecodeError:
-            return
-        for block in content:
-            if block.type == "tool_use":
-                self._record.tool_used(block.id, block.name)
-                if self._filtering:
-                    self._check(block.name, bytes(block.input))
-
-    def _check(self, name: str, arguments: bytes) -> None:
-        self._policy.check_tool_use(self._record.known_caller, self._record.call, name, arguments)

@@ -55,6 +55,7 @@ class Policy:
         self.notices: tuple[Line, ...] = parts.notices
         self.filters_input = parts.filters.reads_prompts
         self.filters_tool_use = parts.filters.reads_tools or parts.rules.reads_tools
+        self.flags_in_auto_mode = parts.file.auto_mode == "flag"
         self.filters = parts.filters
         self.check_input = parts.filters.check_input
 

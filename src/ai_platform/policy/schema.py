@@ -171,6 +171,7 @@ class PolicyFile(msgspec.Struct, frozen=True, kw_only=True):
     tools: AccessSection = AccessSection()
     protection: ProtectionSection = ProtectionSection()
     teams: dict[str, Team] = {}
+    auto_mode: Literal["flag", "stop"] = "flag"
     contact: str = ""
 
 
