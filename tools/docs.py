@@ -41,6 +41,7 @@ ENVIRONMENT = {
     "AI_PLATFORM_CLAUDE_BIN": "Tests only: the Claude Code binary for the suites that drive the real client.",
     "AI_PLATFORM_OIDC_PROVIDER": "Tests only: a folder in which the npm package oidc-provider is installed.",
     "AI_PLATFORM_SAMLP": "Tests only: a folder in which the npm packages samlp and express are installed.",
+    "AI_PLATFORM_NANOIDP": "Tests only: a Python environment with nanoidp.",
     "AI_PLATFORM_NO_SKIPS": "Tests only: a skipped test counts as failed.",
     "ANTHROPIC_API_KEY": "The key of the Anthropic API, or of the server that `--upstream` names.",
 }

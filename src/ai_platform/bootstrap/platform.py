@@ -25,6 +25,7 @@ from ai_platform.entrypoints.admin.keys import endpoints as key_endpoints
 from ai_platform.entrypoints.admin.policy import endpoints as policy_endpoints
 from ai_platform.entrypoints.admin.router import AdminRouter
 from ai_platform.entrypoints.admin.service_accounts import endpoints as service_account_endpoints
+from ai_platform.entrypoints.admin.sign_in import endpoints as sign_in_endpoints
 from ai_platform.entrypoints.admin.usage import endpoints as usage_endpoints
 from ai_platform.entrypoints.asgi import Application
 from ai_platform.entrypoints.errors import shape_of
@@ -142,6 +143,7 @@ async def running_platform(
             *audit_endpoints(reader),
             *key_endpoints(callers.keys),
             *service_account_endpoints(services_of(base), callers.signon, callers.keys),
+            *sign_in_endpoints(callers.signon, callers.signing_in.health if callers.signing_in else None),
             *policy_endpoints(base.policies),
             *approval_endpoints(approvals, base.policies, names=callers.keys.names),
             *incident_endpoints(Incidents(base.database), clock),

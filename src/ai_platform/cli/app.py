@@ -18,6 +18,7 @@ from ai_platform.cli.policy import app as policy
 from ai_platform.cli.scan import ScanCommand, scan
 from ai_platform.cli.service_accounts import app as service_accounts
 from ai_platform.cli.sign_in import login, logout, token, whoami
+from ai_platform.cli.sso import app as sso
 from ai_platform.cli.up import up
 from ai_platform.cli.usage import prices, usage
 
@@ -55,6 +56,7 @@ app.add_typer(connect, name="connect")
 app.add_typer(keys, name="keys")
 app.add_typer(service_accounts, name="service-accounts")
 app.add_typer(mcp, name="mcp")
+app.add_typer(sso, name="sso")
 app.add_typer(policy, name="policy")
 app.add_typer(approvals, name="approvals")
 app.command(cls=ScanCommand)(scan)

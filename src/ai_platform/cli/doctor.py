@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ai_platform.cli.output import Json, emit_json
+from ai_platform.cli.sso import certificate_trouble
 from ai_platform.client import AdminClient, ClientError
 from ai_platform.client.admin import default_data_dir
 from ai_platform.config import load_settings
@@ -110,8 +111,23 @@ def _running(folder: Path) -> Iterator[Finding]:
             )
             who = client.get("/admin/whoami")
             yield Finding("admin key", "ok", f"accepted as {who.get('name')}")
+            yield from _sign_in(client.get("/admin/sign-in"))
     except ClientError as error:
         yield Finding("platform", "warning", "not running, or not ready", str(error))
+
+
+def _sign_in(found: dict[str, Any]) -> Iterator[Finding]:
+    for provider in found["providers"]:
+        if provider["problem"]:
+            remedy = "Sign-in works again by itself when it answers; see `ai-platform sso status`."
+            yield Finding("sign-in", "problem", f"{provider['name']}: {provider['problem']}", remedy)
+        else:
+            yield Finding("sign-in", "ok", f"{provider['name']} ({provider['kind']}) at {provider['issuer']}")
+    for one in (*found["own"], *(each for provider in found["providers"] for each in provider["certificates"])):
+        if one["state"] != "ok":
+            state = "problem" if one["state"] == "expired" else "warning"
+            detail, _, remedy = certificate_trouble(one).partition(". ")
+            yield Finding("certificate", state, detail, remedy)
 
 
 def _show(findings: list[Finding]) -> None:

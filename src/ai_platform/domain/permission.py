@@ -35,6 +35,8 @@ class Permission(StrEnum):
     KEYS_WRITE = "identity:keys:write"
     INCIDENTS_READ = "security:incidents:read"
     INCIDENTS_WRITE = "security:incidents:write"
+    SIGN_IN_READ = "identity:sign_in:read"
+    SIGN_IN_WRITE = "identity:sign_in:write"
     POLICY_READ = "policy:document:read"
     POLICY_WRITE = "policy:document:write"
     PLATFORM_OPERATE = "platform:process:operate"
