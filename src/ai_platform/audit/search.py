@@ -35,13 +35,18 @@ ORDER BY l.event_id
 """
 _MOST_NEW = 500
 
+_STORY = """call_id IN (
+    SELECT other.call_id FROM tool_uses one JOIN tool_uses other USING (tenant, principal, tool_use_id)
+    WHERE one.call_id = {0} OR one.tool_use_id = {0} UNION SELECT {0})"""
+"""Only calls of the same person: anybody can name an id that somebody else's model gave out."""
+
 
 class Query(msgspec.Struct, frozen=True, kw_only=True):
     """Unset fields do not restrict.
 
     tenant: whose events; None = everybody's, for who runs the platform. who: a subject's id or an e-mail address.
     what: event types. since (inclusive), until (exclusive): seconds since the epoch. after: continue behind this event
-    id, in the chosen order.
+    id, in the chosen order. story: a call's or a tool_use's id: everything of the calls that belong together by it.
     """
 
     tenant: str | None
@@ -50,6 +55,7 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
     since: float | None = None
     until: float | None = None
     call_id: str = ""
+    story: str = ""
     after: str = ""
     limit: int = 100
     oldest_first: bool = False
@@ -134,6 +140,8 @@ class Search:
             where("at < {}", datetime.fromtimestamp(query.until, UTC))
         if query.call_id:
             where("call_id = {}", query.call_id)
+        if query.story:
+            where(_STORY, query.story)
         if query.after:
             where("event_id > {}" if query.oldest_first else "event_id < {}", query.after)
         values.append(query.limit)

@@ -157,7 +157,7 @@ async def running_platform(
             url=url,
             is_public=bool(settings.server.public_url),
         )
-        tool_routes = await tools.tools_door(base, gateway, servers.federation) if tools and servers else {}
+        tool_routes = await tools.tools_door(base, gateway, servers.federation, meter) if tools and servers else {}
         app = Application(
             door,
             operations,

@@ -47,6 +47,7 @@ WHO_AND_WHAT = (
     "micros",
     "price_rows",
     "unknown_price",
+    "tool",
 )
 """Columns that aip.open_call and aip.ledger share."""
 
@@ -117,7 +118,7 @@ class Ledger:
             interrupted,
             simulated,
         )
-        money = (tokens, micros, "; ".join(price_rows), unknown)
+        money = (tokens, micros, "; ".join(price_rows), unknown, _tool(call))
         return Insert("aip.ledger", LEDGER, (*_who(call, principal, target, at), *_counts(total), *money, *own))
 
     def intent_row(
@@ -125,7 +126,7 @@ class Ledger:
     ) -> Insert:
         """The open call, to be written with its intent: what it is settled by when this process dies."""
         counts = _counts(total_usage(estimate.usage))
-        money = (estimate.tokens, estimate.micros, "; ".join(estimate.price_rows), estimate.unknown)
+        money = (estimate.tokens, estimate.micros, "; ".join(estimate.price_rows), estimate.unknown, _tool(call))
         values = (*_who(call, principal, target, at), *counts, *money, self.process)
         return Insert("aip.open_call", OPEN_CALL, values)
 
@@ -175,6 +176,10 @@ def _who(call: Call, principal: Principal, target: Target | None, at: float) -> 
         target.platform if target else "",
         target.region if target else "",
     )
+
+
+def _tool(call: Call) -> str | None:
+    return call.head.tool[:LONGEST_ID] if call.head.tool else None
 
 
 def _counts(total: Usage) -> tuple[int, ...]:

@@ -17,6 +17,7 @@ GROUPS = {
     By.AGENT: "agent_id",
     By.PROJECT: "project",
     By.UPSTREAM: "nullif(upstream, '')",
+    By.TOOL: "upstream || '/' || tool",
 }
 
 FILTERS = {
@@ -28,6 +29,7 @@ FILTERS = {
     "session": "session_id = {}",
     "agent": "agent_id = {}",
     "upstream": "upstream = {}",
+    "tool": "upstream || '/' || tool = {}",
 }
 
 SUMS = """

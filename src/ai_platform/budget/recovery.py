@@ -40,18 +40,19 @@ WITH gone AS (
     INSERT INTO aip.ledger (
         call_id, recovered, at, tenant, principal, team, project, key_id, session_id, agent_id, operation, counted,
         model_asked, upstream, platform, region, input_tokens, output_tokens, cache_read_tokens,
-        cache_write_5m_tokens, cache_write_1h_tokens, limited_tokens, micros, price_rows, unknown_price, status,
-        estimated, interrupted)
+        cache_write_5m_tokens, cache_write_1h_tokens, limited_tokens, micros, price_rows, unknown_price, tool,
+        status, estimated, interrupted)
     SELECT call_id, true, at, tenant, principal, team, project, key_id, session_id, agent_id, operation, counted,
         model_asked, upstream, platform, region, input_tokens, output_tokens, cache_read_tokens,
-        cache_write_5m_tokens, cache_write_1h_tokens, limited_tokens, micros, price_rows, unknown_price, 0, true, true
+        cache_write_5m_tokens, cache_write_1h_tokens, limited_tokens, micros, price_rows, unknown_price, tool, 0, true,
+        true
     FROM lost
     WHERE NOT EXISTS (SELECT FROM aip.ledger l WHERE l.call_id = lost.call_id)
     ON CONFLICT DO NOTHING
     RETURNING *
 )
 SELECT call_id, extract(epoch FROM at)::float8 AS at, tenant, principal, team, key_id, model_asked, micros,
-       limited_tokens
+       limited_tokens, upstream, tool
 FROM settled ORDER BY at
 """
 
@@ -103,6 +104,8 @@ class Lease:
                 model=row["model_asked"],
                 micros=row["micros"],
                 tokens=row["limited_tokens"],
+                upstream=row["upstream"],
+                tool=row["tool"],
             )
             for row in rows
         ]

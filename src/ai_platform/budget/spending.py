@@ -8,7 +8,10 @@ from ai_platform.domain.money import to_usd
 
 
 class Interrupted(msgspec.Struct, frozen=True, kw_only=True):
-    """A call whose process died before its outcome was durable; settled by its estimate."""
+    """A call whose process died before its outcome was durable; settled by its estimate.
+
+    tool: of a call through the MCP door: what of the server `upstream` was called; None for a model's.
+    """
 
     call_id: str
     at: float
@@ -19,6 +22,8 @@ class Interrupted(msgspec.Struct, frozen=True, kw_only=True):
     model: str | None
     micros: int
     tokens: int
+    upstream: str = ""
+    tool: str | None = None
 
 
 class By(StrEnum):
@@ -33,10 +38,11 @@ class By(StrEnum):
     AGENT = "agent"
     PROJECT = "project"
     UPSTREAM = "upstream"
+    TOOL = "tool"
 
 
 class Filters(msgspec.Struct, frozen=True, kw_only=True):
-    """Each given field must be equal; None = any. model: as asked for or as served."""
+    """Each given field must be equal; None = any. model: as asked for or as served. tool: `SERVER/TOOL`."""
 
     person: str | None = None
     team: str | None = None
@@ -46,6 +52,7 @@ class Filters(msgspec.Struct, frozen=True, kw_only=True):
     session: str | None = None
     agent: str | None = None
     upstream: str | None = None
+    tool: str | None = None
 
 
 class UsageRow(msgspec.Struct, frozen=True, kw_only=True):

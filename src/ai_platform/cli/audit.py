@@ -25,6 +25,7 @@ Until = Annotated[str | None, typer.Option(help="Before this time: ISO 8601, or 
 CallId = Annotated[str | None, typer.Option("--call", help="Everything of one call.", show_default=False)]
 
 _COLUMNS = ("time", "event", "who", "model", "result", "usd")
+_STORY = ("time", "event", "who", "what", "result", "usd", "call")
 _CHECKED = ("log", "events", "checkpoints", "uncovered", "expired", "first_at", "last_at", "sealed")
 
 
@@ -87,6 +88,22 @@ def search(
         emit_json(found)
     else:
         emit_table(f"{len(found)} events", _COLUMNS, map(_row, found), empty="No event matches.", right=("usd",))
+
+
+@app.command()
+def story(
+    identifier: Annotated[str, typer.Argument(metavar="ID", help="A call's id, call_..., or a tool_use's, toolu_...")],
+    data: Data = None,
+    *,
+    as_json: Json = False,
+) -> None:
+    """What belongs together: the model's answer that asked for a tool, the approval, the tool's call and its result."""
+    with explained(), AdminClient(data) as client:
+        found = client.get("/admin/audit/events", story=identifier, limit=1000, order="oldest")["events"]
+    if as_json:
+        emit_json(found)
+    else:
+        emit_table(identifier, _STORY, map(_step, found), empty="Nothing is recorded under this id.", right=("usd",))
 
 
 @app.command()
@@ -240,6 +257,16 @@ def _create(path: Path, content: bytes) -> None:
             file.write(content)
     except OSError as error:
         fail(f"{path} cannot be written: {error}", code=2)
+
+
+def _step(event: dict[str, Any]) -> dict[str, Any]:
+    """One event of a story: which model or tool it is about, and which tools an answer asked for."""
+    what = event.get("model") or ""
+    if event.get("server"):
+        what = f"{event['server']}/{event.get('tool') or ''}"
+    if uses := event.get("tool_uses"):
+        what = f"{what} -> {', '.join(use['name'] for use in uses)}"
+    return _row(event) | {"what": what, "call": event.get("call_id")}
 
 
 def _row(event: dict[str, Any]) -> dict[str, Any]:

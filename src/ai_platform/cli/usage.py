@@ -39,6 +39,7 @@ def usage(
     team: Annotated[str | None, typer.Option(help="Only this team.", show_default=False)] = None,
     person: Annotated[str | None, typer.Option(help="Only this person (id).", show_default=False)] = None,
     model: Annotated[str | None, typer.Option(help="Only this model, as asked or served.", show_default=False)] = None,
+    tool: Annotated[str | None, typer.Option(help="Only this tool, SERVER/TOOL.", show_default=False)] = None,
     data: Data = None,
     as_json: Json = False,
 ) -> None:
@@ -49,7 +50,7 @@ def usage(
     """
     with explained(), AdminClient(data) as client:
         answer = client.get(
-            "/admin/usage", by=by.value, since=since, until=until, team=team, person=person, model=model
+            "/admin/usage", by=by.value, since=since, until=until, team=team, person=person, model=model, tool=tool
         )
     if as_json:
         emit_json(answer)

@@ -31,7 +31,7 @@ from ai_platform.gateway.entries import (
 )
 from ai_platform.gateway.failures import FailureLimit
 from ai_platform.gateway.record import Record
-from ai_platform.gateway.rows import kept_rows, ledger_row, open_row, sightings
+from ai_platform.gateway.rows import kept_rows, ledger_row, open_row, sightings, tool_use_rows
 from ai_platform.gateway.sensitive import alerts_about, input_news, output_news
 from ai_platform.stores.rows import Insert
 from ai_platform.telemetry import Alerts, CallLog, Meter
@@ -137,7 +137,12 @@ class Book:
         if record.is_admitted:
             news = output_news(record)
             events = (outcome_event(record), *incident_events(record, news, Direction.OUTPUT))
-            rows = (ledger_row(self._ledger, record), *sightings(record, news, Direction.OUTPUT), *kept_rows(record))
+            rows = (
+                ledger_row(self._ledger, record),
+                *sightings(record, news, Direction.OUTPUT),
+                *kept_rows(record),
+                *tool_use_rows(record),
+            )
         else:
             news = input_news(record)
             events, rows = refusal_events(record), sightings(record, news, Direction.INPUT)

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ai_platform.domain.call import Door
+from ai_platform.domain.call import Call, Door, Operation
 from ai_platform.domain.errors import ApprovalNeeded, Blocked, PlatformError, Refused, Unauthenticated
 from ai_platform.domain.event import Event, EventType
 from ai_platform.domain.finding import Direction, Finding
@@ -62,11 +62,8 @@ def _who_and_what(record: Record) -> dict[str, Any]:
     facts: dict[str, Any] = {
         "door": call.door.value,
         "operation": call.operation.value,
-        "model": call.head.model,
         "message_length": len(call.body),
-    }
-    if call.door is Door.MCP:
-        facts |= {"server": call.head.server, "tool": call.head.tool, "tool_use_id": call.head.tool_use_id}
+    } | _asked_for(call)
     if caller := record.caller:
         facts |= {
             "user_roles": list(caller.roles),
@@ -84,6 +81,17 @@ def _who_and_what(record: Record) -> dict[str, Any]:
     if record.decision:
         facts |= {"policy_version": record.decision.policy_version, "policy_rule": record.decision.rule}
         record.who_and_what = dict(facts)
+    return facts
+
+
+def _asked_for(call: Call) -> dict[str, Any]:
+    """The model, or the server with its tool, prompt or resource and the `tool_use` that it answers."""
+    head = call.head
+    if call.door is Door.MESSAGES:
+        return {"model": head.model}
+    facts: dict[str, Any] = {"server": head.server, "tool": head.tool}
+    if head.tool_use_id:
+        facts["tool_use_id"] = head.tool_use_id
     return facts
 
 
@@ -117,6 +125,8 @@ def outcome_event(record: Record) -> Event:
             "estimated": charge.usage.estimated,
             "unknown_price": charge.unknown,
         }
+    if record.call.door is Door.MCP and record.answer:
+        facts["questions"] = record.answer.facts.get("questions", 0)
     if record.tools:
         facts["tool_uses"] = [{"id": tool_use_id, "name": name} for tool_use_id, name in record.tools]
     if record.flagged_tools:
@@ -177,7 +187,9 @@ def _result(record: Record) -> str:
         return "stopped" if isinstance(record.error, Refused) else "failed"
     if record.upstream_error or _status(record) >= 400:
         return "upstream_error"
-    return "ok"
+    if record.needs_input:
+        return "input_required"
+    return "tool_error" if record.result_is_error else "ok"
 
 
 def _status(record: Record) -> int:
@@ -201,6 +213,9 @@ def call_facts(record: Record, status_of: Callable[[PlatformError], int]) -> Cal
         refusal=record.error.reason.value if isinstance(record.error, Refused) else None,
         error=_failure(record),
         upstream=record.target_name,
+        server=call.head.server,
+        tool=call.head.tool if call.operation is Operation.TOOLS_CALL else None,
+        tool_failed=record.result_is_error,
         team=record.caller.team if record.caller else None,
         person=record.caller.id if record.caller else None,
         usage=charge.usage if charge else Usage(),

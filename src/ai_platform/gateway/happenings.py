@@ -135,7 +135,7 @@ class Happenings:
         for call in calls:
             facts = {
                 "result": "interrupted",
-                "model": call.model,
+                **({"model": call.model} if call.tool is None else {"server": call.upstream, "tool": call.tool}),
                 "team": call.team,
                 "tenant": call.tenant,
                 "key_id": call.key_id,
@@ -143,7 +143,8 @@ class Happenings:
                 "cost_usd": to_usd(call.micros),
                 "estimated": True,
             }
-            self._record(EventType.CHAT_RESPONSE, facts, call_id=call.call_id, subject=call.principal)
+            kind = EventType.CHAT_RESPONSE if call.tool is None else EventType.TOOL_RESULT
+            self._record(kind, facts, call_id=call.call_id, subject=call.principal)
 
     def _record(self, kind: EventType, facts: dict[str, Any], **fields: Any) -> None:
         now = self._clock.now()

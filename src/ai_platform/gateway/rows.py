@@ -46,6 +46,27 @@ def ledger_row(ledger: Ledger, record: Record) -> Insert:
     )
 
 
+TOOL_USES = ("tenant", "principal", "tool_use_id", "call_id")
+
+
+def tool_use_rows(record: Record) -> tuple[Insert, ...]:
+    """What joins a model's answer with the tool calls it asked for: both sides name the `tool_use`."""
+    named = dict.fromkeys(tool_use_id for tool_use_id, _ in record.tools)
+    if record.call.head.tool_use_id:
+        named[record.call.head.tool_use_id] = None
+    caller = record.known_caller
+    return tuple(
+        Insert("aip.tool_uses", TOOL_USES, (caller.tenant, caller.id, tool_use_id, record.call.id))
+        for tool_use_id in named
+        if is_plain(tool_use_id)
+    )
+
+
+def is_plain(identifier: str) -> bool:
+    """An identifier as programs make them; anything else joins nothing."""
+    return bool(identifier) and identifier.isascii() and identifier.isprintable()
+
+
 def _at(record: Record) -> float:
     return record.hold.at if record.hold else record.call.received_at
 

@@ -44,6 +44,7 @@ class Keeper:
         self._hub = hub
         self._name = server.settings.name
         self._woken = asyncio.Event()
+        self._said: set[Kind] = set()
         self._listening: dict[Owner, tuple[Line, tuple[str, ...], asyncio.Task[None]]] = {}
         self._subscribed: Line | None = None
         self._number = 0
@@ -53,6 +54,10 @@ class Keeper:
         if kinds := _LIST_CHANGED.get(method):
             for kind in kinds:
                 self._catalogue.expire(kind)
+                if owner is None:
+                    self._said.add(kind)  # clients are told when the new list is here
+                else:
+                    self._hub.tell(Change(server=self._name, kind=kind, owner=owner))
             self._woken.set()
         elif method == _UPDATED and isinstance(uri := params.get("uri"), str):
             self._hub.tell(Change(server=self._name, kind=Kind.RESOURCES, uri=uri, owner=owner))
@@ -60,7 +65,8 @@ class Keeper:
     def changed(self, kind: Kind, caller: Principal | None) -> None:
         """A list was fetched and is another than before."""
         owner = owner_of(caller) if self._own_credentials else None
-        self._hub.tell(Change(server=self._name, kind=kind, owner=owner))
+        if owner is not None or kind not in self._said:
+            self._hub.tell(Change(server=self._name, kind=kind, owner=owner))
 
     def wake(self) -> None:
         """Look at the server now."""
@@ -73,6 +79,7 @@ class Keeper:
             await self._server.lines.sweep()
             if not self._own_credentials:
                 await self._refresh()
+                self._tell_what_was_said()
             with suppress(TimeoutError):
                 async with asyncio.timeout(
                     max(SETTLE_SECONDS, min(SWEEP_SECONDS, self._server.lines.pause.left or 60))
@@ -135,6 +142,11 @@ class Keeper:
             self._listen(line, None)
         else:
             await self._subscribe_again(line)
+
+    def _tell_what_was_said(self) -> None:
+        said, self._said = self._said, set()
+        for kind in sorted(said):
+            self._hub.tell(Change(server=self._name, kind=kind))
 
     def _say(self, problem: str) -> None:
         """Log and tell what changed: a server that comes or goes changes every list it is in."""

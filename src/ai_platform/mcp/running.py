@@ -29,6 +29,7 @@ from ai_platform.mcp.wire import client_for
 class State(msgspec.Struct, frozen=True, kw_only=True):
     """How a server stands, for people. problem: why it cannot be used, "" when it can.
 
+    dropped: notifications that clients did not take in time.
     version, info: of the protocol, and what the server says of itself. tools, prompts, resources: how many it offers.
     """
 
@@ -41,6 +42,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     calls: int
     waiting: int
     connections: int
+    dropped: int
     tools: int
     prompts: int
     resources: int
@@ -103,6 +105,7 @@ class Running:
             calls=self.server.calls,
             waiting=self.server.waiting,
             connections=self.lines.count,
+            dropped=self.server.dropped,
             tools=self._count(Kind.TOOLS),
             prompts=self._count(Kind.PROMPTS),
             resources=self._count(Kind.RESOURCES),

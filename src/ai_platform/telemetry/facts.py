@@ -17,6 +17,7 @@ class CallFacts(msgspec.Struct, frozen=True, kw_only=True):
     seconds: whole call; first_byte_seconds: until the first byte of the answer went out; overhead_seconds: the part
     spent in the platform and not waiting for the upstream; inspection_seconds: of that, inspection. None = unknown.
     bytes_inspected: bytes of text checked, both directions. attempts: requests sent upstream, repetitions included.
+    server, tool: of a call through the MCP door, unbounded; tool_failed: the tool itself answered that it failed.
     aborted: the caller hung up before the end of the answer. micros: cost in micro-dollars.
     """
 
@@ -29,6 +30,9 @@ class CallFacts(msgspec.Struct, frozen=True, kw_only=True):
     refusal: str | None = None
     error: str = ""
     upstream: str | None = None
+    server: str | None = None
+    tool: str | None = None
+    tool_failed: bool = False
     team: str | None = None
     person: str | None = None
     usage: Usage = Usage()

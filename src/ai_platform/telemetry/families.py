@@ -44,12 +44,14 @@ class Tallies:
         self.window = ErrorWindow()
         self.responses: defaultdict[Labels, int] = defaultdict(int)
         self.errors: Counts = {}
-        self.refusals: Counts = {(reason, Door.MESSAGES): 0 for reason in Refusal}
+        self.refusals: Counts = {(reason, door): 0 for reason in Refusal for door in Door}
         self.findings: Counts = {}
         self.inspected: Counts = {}
         self.attempts: Counts = {}
         self.retries: Counts = {}
         self.aborted: Counts = {}
+        self.tool_calls: Counts = {}
+        self.tools = Histogram(_CALL_SECONDS)
         self.suggestions: dict[str, tuple[int, int]] = {}
         self.dropped = 0
 
@@ -112,6 +114,7 @@ class Families(Collector):
         yield _histogram(
             "aip_overhead_seconds", "Time in the platform, upstream excluded.", "operation", tallies.overhead
         )
+        yield _histogram("aip_tool_seconds", "Whole call of a tool, prompt or resource.", "server", tallies.tools)
         yield _histogram("aip_inspection_seconds", "Time spent inspecting.", "operation", tallies.inspection)
 
     def _counters(self) -> Iterable[Metric]:
@@ -125,6 +128,7 @@ class Families(Collector):
             ("aip_inspected_bytes", "Bytes of text checked.", ("operation",), tallies.inspected),
             ("aip_upstream_attempts", "Requests sent upstream.", ("upstream",), tallies.attempts),
             ("aip_upstream_retries", "Of those, repetitions.", ("upstream",), tallies.retries),
+            ("aip_tool_calls", "Calls of tools by outcome.", ("server", "tool", "outcome"), tallies.tool_calls),
             ("aip_aborted_calls", "Calls the client hung up on.", ("operation",), tallies.aborted),
         ):  # fmt: skip
             yield _counter(name, explanation, labels, counts)

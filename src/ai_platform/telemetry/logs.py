@@ -153,6 +153,11 @@ def _model(facts: CallFacts) -> str | None:
     return None if facts.model is None else scrub_text(facts.model[:_LONGEST_MODEL])
 
 
+def _tool(facts: CallFacts) -> str:
+    """The same of a tool's name, which its server chose."""
+    return scrub_text(f"{facts.server}/{facts.tool or ''}"[:_LONGEST_MODEL]) if facts.server else ""
+
+
 def render_json_line(facts: CallFacts, now: float) -> str:
     line: dict[str, Any] = {
         "timestamp": _stamp(now),
@@ -172,6 +177,8 @@ def render_json_line(facts: CallFacts, now: float) -> str:
         line["error"] = facts.error
     if facts.upstream:
         line["upstream"] = facts.upstream
+    if facts.tool:
+        line["tool"] = scrub_text(facts.tool[:_LONGEST_MODEL])
     if facts.attempts > 1:
         line["attempts"] = facts.attempts
     if facts.aborted:
@@ -183,7 +190,7 @@ def render_console_line(facts: CallFacts, now: float) -> str:
     why = facts.refusal or facts.error or ("aborted" if facts.aborted else "")
     return (
         f"{time.strftime('%H:%M:%S', time.localtime(now))} {facts.operation:<22} {facts.status or '---'}"
-        f" {facts.seconds * 1000:8.0f} ms  ${to_usd(facts.micros)}  {_model(facts) or '-'}"
+        f" {facts.seconds * 1000:8.0f} ms  ${to_usd(facts.micros)}  {_model(facts) or _tool(facts) or '-'}"
         f"  {facts.person or '-'}  {facts.call_id}{f'  {why}' if why else ''}\n"
     )
 

@@ -48,6 +48,8 @@ class Meter:
         self._models = Bounded(settings.models, known_model)
         self._types = Bounded(settings.finding_types)
         self._errors = Bounded(100)
+        self._servers = Bounded(settings.servers)
+        self._tools = Bounded(settings.tools)
         self._tallies = Tallies()
         self._registered: dict[str, Registered] = {}
         self._registry = CollectorRegistry()
@@ -89,6 +91,8 @@ class Meter:
         self._inspection(facts)
         if facts.attempts:
             self._attempts(facts)
+        if facts.door == Door.MCP and facts.server:
+            self._tool(facts, failure)
         if facts.aborted:
             add(tallies.aborted, (facts.operation,))
 
@@ -155,6 +159,14 @@ class Meter:
         for found in facts.output_findings:
             add(self._tallies.findings, (self._types.of(found.type), Direction.OUTPUT, found.action))
 
+    def _tool(self, facts: CallFacts, failure: str | None) -> None:
+        server = self._servers.of(facts.server)
+        self._tallies.tools.observe(server, facts.seconds)
+        if facts.tool is not None:
+            outcome = "tool_error" if facts.tool_failed and failure is None else _outcome(facts, failure)
+            tool = self._tools.of(f"{server}/{facts.tool}")
+            add(self._tallies.tool_calls, (server, tool.removeprefix(f"{server}/"), outcome))
+
     def _attempts(self, facts: CallFacts) -> None:
         upstream = facts.upstream or NONE
         add(self._tallies.attempts, (upstream,), facts.attempts)
@@ -174,6 +186,8 @@ class Meter:
             "team": self._teams.folded,
             "model": self._models.folded,
             "finding_type": self._types.folded,
+            "server": self._servers.folded,
+            "tool": self._tools.folded,
             "row": self._tallies.dropped,
         }
 

@@ -19,8 +19,8 @@ class MetricsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """Bounds of the label values. What is beyond a bound is counted under `other`, and the folding is counted too.
 
     user_label: whose name the `user` label may carry: the biggest spenders' ids, keyed buckets, or nobody's.
-    top_users: how many people get a series of their own (the biggest spenders). teams, models, finding_types: the
-    most values of that label. rows: the most combinations of all labels kept at once.
+    top_users: how many people get a series of their own (the biggest spenders). teams, models, finding_types,
+    servers, tools: the most values of that label. rows: the most combinations of all labels kept at once.
     """
 
     user_label: UserLabel = UserLabel.TOP
@@ -28,6 +28,8 @@ class MetricsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     teams: int = 50
     models: int = 40
     finding_types: int = 250
+    servers: int = 100
+    tools: int = 500
     rows: int = 4000
 
 

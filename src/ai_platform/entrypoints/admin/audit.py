@@ -28,7 +28,8 @@ _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks
 
 def endpoints(reader: AuditReader, clock: Clock | None = None) -> tuple[Endpoint, ...]:
     """Query parameters: who, what (event types, comma-separated), since, until (ISO 8601, or `24h`, `7d` ago),
-    call_id, after (an event id), limit, order (`newest` or `oldest`); tail: last=N, follow=1; export: bundle=1.
+    call_id, story (a call's or a tool_use's id), after (an event id), limit, order (`newest` or `oldest`); tail:
+    last=N, follow=1; export: bundle=1.
     """
     now = (clock or SystemClock()).now
 
@@ -82,6 +83,7 @@ def _query(request: AdminRequest, now: float, *, default: int = 100, most: int |
         since=_moment("since", params.get("since"), now),
         until=_moment("until", params.get("until"), now),
         call_id=params.get("call_id", ""),
+        story=params.get("story", ""),
         after=params.get("after", ""),
         limit=_number(params, "limit", default, most),
         oldest_first=order == "oldest",

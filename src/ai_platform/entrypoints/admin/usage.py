@@ -27,7 +27,7 @@ class Names(Protocol):
     def __call__(self, principals: Collection[str], /, *, tenant: str) -> Awaitable[Mapping[str, str]]: ...
 
 
-FILTERS = ("person", "team", "model", "key", "project", "session", "agent", "upstream")
+FILTERS = ("person", "team", "model", "key", "project", "session", "agent", "upstream", "tool")
 PARAMETERS = frozenset({"by", "since", "until", "limit", *FILTERS})
 MOST_ROWS = 10_000
 _AGO = re.compile(r"(\d{1,5})([hdw])")
@@ -52,8 +52,8 @@ class UsageRoutes:
         self._names = names
 
     async def usage(self, request: AdminRequest) -> dict[str, Any]:
-        """Query: by (person, team, model, day, key, session, agent, project, upstream), since, until (a date, a time,
-        `24h`, `7d`, `today`, `month`), limit, and equal-to filters by the same names. Of the caller's tenant only.
+        """Query: by (person, team, model, day, key, session, agent, project, upstream, tool), since, until (a date, a
+        time, `24h`, `7d`, `today`, `month`), limit, and equal-to filters by the same names. Of one's own tenant only.
         """
         params = request.params
         if unknown := sorted(params.keys() - PARAMETERS):

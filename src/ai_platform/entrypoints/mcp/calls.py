@@ -52,7 +52,10 @@ class Calls:
         del params
         said = _said(context)
         body = {key: said[key] for key in ("inputResponses",) if key in said}
-        return await self._through(context, Operation.RESOURCES_READ, str(said.get("uri")), body)
+        result = await self._through(context, Operation.RESOURCES_READ, str(said.get("uri")), body)
+        if "contents" in result:  # who may read it was decided for this caller: no cache may answer another
+            result = {"ttlMs": 0} | result | {"cacheScope": "private"}
+        return result
 
     async def completion(self, context: Context, params: Any) -> dict[str, Any]:
         del params
