@@ -9,7 +9,8 @@ class Peer(Protocol):
 
     session: the client's session at the door (2025-11-25), None for a client without sessions (2026-07-28).
     capabilities: what the client says it can do, as on the wire (`elicitation`, `sampling`, `roots`).
-    log_level: the least severity of log messages it wants, None = none.
+    log_level: the least severity of log messages it asked for. None: a client with a session takes what comes
+    (2025-11-25), one without wants none (2026-07-28).
     """
 
     @property

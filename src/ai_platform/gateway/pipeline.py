@@ -97,12 +97,12 @@ class Gateway:
             record.route = route = destination.choose(caller, call)
             record.inspection = inspection = await inspected(self._protection, caller, call, decision.plan, route)
             call = call.with_body(inspection.body) if inspection.changed else call
+            call = with_watched_peer(call, record, self._protection, route)
             record.decision = decision = policy.weigh(caller, call, decision, inspection.findings)
             record.estimate = estimate = self._cashier.estimate(caller, call, route)
             async with self._budget.hold(caller, call, decision.limits, estimate) as record.hold:
                 record.approval = await self._consent.granted(caller, call, decision)
                 await record.admitted()  # durable, or the call does not happen
-                call = with_watched_peer(call, record, self._protection, route)
                 async with destination.open(caller, route, call) as answer:
                     record.answered(answer)
                     if caller.signed_in and call.operation is Operation.MESSAGES_CREATE:

@@ -11,7 +11,8 @@ import msgspec
 from msgspec import structs
 
 from ai_platform.domain.call import Answer, Call, Door, Operation
-from ai_platform.domain.errors import UpstreamBroken
+from ai_platform.domain.decision import Refusal
+from ai_platform.domain.errors import Blocked, InvalidCall, UpstreamBroken
 from ai_platform.domain.finding import Direction, ProtectionPlan
 from ai_platform.domain.peer import Peer
 from ai_platform.domain.principal import Principal
@@ -23,6 +24,9 @@ MARK = "ai-platform/source"
 """Key in a result's `_meta`: {server, trust: "untrusted", call}. What a server says is data, never an instruction."""
 
 SERVER_INFO = "io.modelcontextprotocol/serverInfo"
+LEAST_STEP = 1e-6
+"""Progress has to grow with each notice (specification, basic/utilities/progress), whoever tells it."""
+
 _MARKED = frozenset({Operation.TOOLS_CALL, Operation.RESOURCES_READ, Operation.PROMPTS_GET})
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
@@ -90,6 +94,7 @@ class WatchedPeer:
         self._record = record
         self._protection = protection
         self._upstream = upstream
+        self._told = -1.0
 
     @property
     def session(self) -> str | None:
@@ -106,7 +111,8 @@ class WatchedPeer:
     async def progress(self, progress: float, total: float | None, message: str | None) -> None:
         if message is not None:
             message = (await self._checked({"message": message}, Direction.OUTPUT)).get("message")
-        await self._peer.progress(progress, total, message)
+        self._told = progress if progress > self._told else self._told + LEAST_STEP
+        await self._peer.progress(self._told, total, message)
 
     async def notify(self, method: str, params: Mapping[str, Any]) -> None:
         await self._peer.notify(method, await self._checked(params, Direction.OUTPUT))
@@ -117,15 +123,20 @@ class WatchedPeer:
 
     async def _checked(self, value: Mapping[str, Any], direction: Direction) -> dict[str, Any]:
         record = self._record
-        body = _encode(value)
-        inspection = await self._protection.inspect_value(
-            record.known_caller,
-            body,
-            record.known_decision.plan,
-            direction,
-            upstream=self._upstream,
-            session=record.call.client.session_id,
-        )
+        try:
+            inspection = await self._protection.inspect_value(
+                record.known_caller,
+                _encode(value),
+                record.known_decision.plan,
+                direction,
+                upstream=self._upstream,
+                session=record.call.client.session_id,
+            )
+        except Blocked as error:
+            record.noticed(error.news)
+            raise
+        except (UnicodeEncodeError, RecursionError) as error:
+            raise InvalidCall(Refusal.INVALID_REQUEST, "What was said holds half of a character.") from error
         record.aside.append(inspection)
         record.noticed(inspection.new_incidents + inspection.new_alerts)
         return _decode(inspection.body) if inspection.changed else dict(value)

@@ -272,13 +272,6 @@ class Federation:
             for line in running.lines.session_lines(session):
                 await line.link.notify(method, params)
 
-    async def set_log_level(self, session: str, level: str) -> None:
-        """The same for the level of log messages, which a session asks for once."""
-        for running in self._running.values():
-            for line in running.lines.session_lines(session):
-                if "logging" in line.link.manners.capabilities:
-                    await line.link.request("logging/setLevel", {"level": level})
-
     async def end_session(self, session: str) -> None:
         for running in self._running.values():
             await running.lines.end_session(session)
@@ -295,7 +288,7 @@ def _way(caller: Principal, call: Call) -> Way:
         caller=caller,
         session=peer.session,
         capabilities=peer.capabilities,
-        hears_logs=peer.log_level is not None,
+        log_level=peer.log_level,
     )
 
 

@@ -48,7 +48,7 @@ class Flight:
 
     @property
     def wants_logs(self) -> bool:
-        return self.peer is not None and self.peer.log_level is not None
+        return self.peer is not None and (self.peer.session is not None or self.peer.log_level is not None)
 
     async def progress(self, progress: float, total: float | None, message: str | None) -> None:
         if (peer := self.peer) is not None:
@@ -57,7 +57,7 @@ class Flight:
     def heard(self, method: str, params: Mapping[str, Any]) -> None:
         """Pass a notification of the server on. Never waits."""
         peer = self.peer
-        if peer is None or (method == "notifications/message" and not _loud_enough(params, peer.log_level)):
+        if peer is None or (method == "notifications/message" and not _wanted(params, peer)):
             return
         self._tell(lambda: peer.notify(method, params))
 
@@ -123,8 +123,8 @@ class Flight:
                 self._waiting.task_done()
 
 
-def _loud_enough(params: Mapping[str, Any], least: str | None) -> bool:
-    level = params.get("level")
-    if least is None or level not in LEVELS:
-        return False
-    return least not in LEVELS or LEVELS.index(level) >= LEVELS.index(least)
+def _wanted(message: Mapping[str, Any], peer: Peer) -> bool:
+    level, least = message.get("level"), peer.log_level
+    if least is None:
+        return peer.session is not None
+    return level in LEVELS and least in LEVELS and LEVELS.index(level) >= LEVELS.index(least)

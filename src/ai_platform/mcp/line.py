@@ -7,7 +7,7 @@ answer nothing. Above: server. Below: link, flight.
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Hashable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -20,7 +20,7 @@ from ai_platform.domain.errors import UpstreamBroken, UpstreamError, UpstreamUnr
 from ai_platform.domain.principal import Principal
 from ai_platform.mcp.flight import Flight
 from ai_platform.mcp.hub import Owner, owner_of
-from ai_platform.mcp.link import Hello, Link, Manners, Streams
+from ai_platform.mcp.link import Hello, Link, Manners, RpcError, Streams
 from ai_platform.mcp.settings import CredentialMode, McpServerSettings, Protocol, Sharing
 
 FIRST_PAUSE = 0.5
@@ -45,6 +45,7 @@ class Line:
         self.own = own
         self.used = 0.0
         self._flights: list[Flight] = []
+        self._level: str | None = None
         self._heard = heard
 
     @property
@@ -57,6 +58,13 @@ class Line:
     def leave(self, flight: Flight) -> None:
         if flight in self._flights:
             self._flights.remove(flight)
+
+    async def speak_up(self, level: str | None) -> None:
+        """Have the server send log messages from this level on, as the session's client asked the door."""
+        if level is not None and level != self._level and "logging" in self.link.manners.capabilities:
+            self._level = level
+            with suppress(RpcError):
+                await self.link.request("logging/setLevel", {"level": level})
 
     async def asked(self, method: str, params: Mapping[str, Any]) -> dict[str, Any]:
         """The newest call is the one that is asked about: all on a line of their own are of one client."""
@@ -97,14 +105,14 @@ class Pause:
 class Way(msgspec.Struct, frozen=True, kw_only=True):
     """For whom a line is wanted.
 
-    session: of a client of 2025-11-25 at the door. capabilities: what the client can do. hears_logs: it wants the log
-    messages of this call.
+    session: of a client of 2025-11-25 at the door. capabilities: what the client can do. log_level: the least severity
+    of log messages it asked for.
     """
 
     caller: Principal | None = None
     session: str | None = None
     capabilities: Mapping[str, Any] = {}
-    hears_logs: bool = False
+    log_level: str | None = None
 
 
 class Lines:
@@ -156,10 +164,11 @@ class Lines:
         if way.session is not None and self._keeps_apart and self._offers_sessions:
             line = await self._of_session(way)
             if line is not None:
+                await line.speak_up(way.log_level)
                 yield line
                 return
         shared = await self.shared(way.caller)
-        if shared.link.stateless and way.hears_logs and self._settings.url:
+        if shared.link.stateless and way.log_level is not None and self._settings.url:
             async with self._alone(way, shared) as line:
                 yield line
             return

@@ -26,6 +26,7 @@ from mcp.shared.transport_context import TransportContext
 from mcp_types import (
     CLIENT_CAPABILITIES_META_KEY,
     CLIENT_INFO_META_KEY,
+    INVALID_PARAMS,
     PROTOCOL_VERSION_META_KEY,
     SERVER_INFO_META_KEY,
 )
@@ -288,6 +289,10 @@ class Link:
         self, method: str, params: Mapping[str, Any], options: CallOptions, exchange: Exchange, *, probing: bool = False
     ) -> dict[str, Any]:
         assert self._dispatcher is not None
+        try:
+            msgspec.json.encode(params)  # what cannot be written would end the connection, and everybody's calls on it
+        except (UnicodeEncodeError, TypeError, RecursionError) as error:
+            raise RpcError(INVALID_PARAMS, "The parameters hold something that JSON in UTF-8 cannot.") from error
         token = EXCHANGE.set(exchange)
         try:
             return await self._dispatcher.send_raw_request(method, params, options)

@@ -210,8 +210,8 @@ class Server:
         meta = {key: value for key, value in job.meta.items() if not _is_ours(key)}
         if self.settings.tell_caller and job.way.caller is not None:
             meta[CALLER] = told_of(job.way.caller, self.settings.tell_caller)
-        if link.stateless and line.own and flight.wants_logs and job.peer is not None:
-            meta[LOG_LEVEL_META_KEY] = job.peer.log_level
+        if link.stateless and line.own and job.way.log_level is not None:
+            meta[LOG_LEVEL_META_KEY] = job.way.log_level
         sent = dict(params) | ({"_meta": meta} if meta else {})
         try:
             return await link.request(

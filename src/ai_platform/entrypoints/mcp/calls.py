@@ -27,6 +27,7 @@ TOOL_USE = "claudecode/toolUseId"
 """Key in `_meta` under which Claude Code names the `tool_use` of the answer that asked for this call."""
 
 LONGEST_ID = 200
+LONGEST_URI = 4096
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
@@ -85,9 +86,9 @@ class Calls:
         self, context: Context, operation: Operation, name: str, body: dict[str, Any], *, kind: Kind | None = None
     ) -> dict[str, Any]:
         visit = visit_of(context)
-        call = self._call(context, visit, operation, name)
+        call = self._call(context, visit, operation, name if is_name(name) else "")
         try:
-            own = await self._own(visit, name, kind)
+            own = await self._own(visit, name, kind) if is_name(name) else None
             if own is None:
                 await self._gateway.turn_away(call, InvalidCall(Refusal.INVALID_REQUEST, _unknown(kind, name)))
             if operation in {Operation.RESOURCES_READ, Operation.RESOURCES_SUBSCRIBE}:
@@ -112,6 +113,8 @@ class Calls:
         now = self._clock.now()
         meta = cast("dict[str, Any]", _said(context).get("_meta") or {})
         tool_use = meta.get(TOOL_USE)
+        if not isinstance(tool_use, str) or not is_name(tool_use):
+            tool_use = None
         state = _said(context).get("requestState")
         session = self._sessions.get(visit.session)
         return Call(
@@ -122,7 +125,7 @@ class Calls:
             path=visit.path,
             head=Head(
                 tool=name[:LONGEST_ID],
-                tool_use_id=tool_use[:LONGEST_ID] if isinstance(tool_use, str) else None,
+                tool_use_id=tool_use[:LONGEST_ID] if tool_use else None,
                 request_state=state if isinstance(state, str) else None,
             ),
             credentials=visit.credentials,
@@ -134,9 +137,25 @@ class Calls:
 
 
 def _aimed(call: Call, own: tuple[str, str], body: Mapping[str, Any]) -> Call:
-    """The call under the names that the server itself uses, which policies and records use too."""
+    """The call under the names that the server itself uses, which policies and records use too.
+
+    Raises:
+        InvalidCall: it cannot be written as JSON in UTF-8.
+    """
     head = msgspec.structs.replace(call.head, server=own[0], tool=own[1])
-    return msgspec.structs.replace(call, head=head, body=_encode(body))
+    try:
+        return msgspec.structs.replace(call, head=head, body=_encode(body))
+    except (UnicodeEncodeError, RecursionError) as error:
+        raise InvalidCall(
+            Refusal.INVALID_REQUEST,
+            "The request holds half of a character (a UTF-16 surrogate without its other half), or is nested too"
+            " deeply. Send whole text.",
+        ) from error
+
+
+def is_name(text: str) -> bool:
+    """Something that can stand in records and messages: printable, and not endless."""
+    return 0 < len(text) <= LONGEST_URI and text.isprintable()
 
 
 def _said(context: Context) -> Mapping[str, Any]:
@@ -145,4 +164,4 @@ def _said(context: Context) -> Mapping[str, Any]:
 
 def _unknown(kind: Kind | None, name: str) -> str:
     what = {Kind.TOOLS: "tool", Kind.PROMPTS: "prompt"}.get(kind, "resource") if kind is not None else "resource"
-    return f"Unknown {what}: {name[:100]}"
+    return f"Unknown {what}: {name[:100]}" if is_name(name) else f"That is no name of a {what}."

@@ -225,7 +225,7 @@ class McpDoor:
 
     async def mount(self, name: str) -> None:
         """Open the endpoint of a server that the federation has, "" = of all."""
-        if name in self._mounts:
+        if name in self._mounts or f"/{name}" in self._tasks:
             return
         lists = Lists(name, self._federation, self._gateway, self._clock, longest=self._settings.longest_name)
         calls = Calls(self._gateway, lists, self.sessions, self._clock)
@@ -241,6 +241,7 @@ class McpDoor:
         ready = asyncio.Event()
         self._tasks[f"/{name}"] = asyncio.create_task(_run(mount, ready), name=f"mcp endpoint {name}")
         await ready.wait()
+        self._tasks.pop(f"opening {name}", None)
         self._mounts[name] = mount
 
     async def _session_ended(self, session: Session) -> None:
@@ -249,6 +250,9 @@ class McpDoor:
         await self._federation.end_session(session.id)
 
     def _changed(self, change: Change) -> None:
+        if change.server not in self._mounts and change.server in self._federation.names():
+            opening = asyncio.create_task(self.mount(change.server), name=f"mcp endpoint {change.server} opening")
+            self._tasks[f"opening {change.server}"] = opening
         for session in self.sessions.all():
             self._mounts[session.mount].listening.tell(session, change)
 
