@@ -3,6 +3,7 @@
 import asyncio
 import json
 import sys
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from mcp import Client, MCPError
 from mcp.client.streamable_http import streamable_http_client
 
-from claude_code import requires_claude, run_session
+from claude_code import SessionResult, requires_claude, run_session
 from platform_process import PlatformProcess, ask, run_command, running, until
 
 pytestmark = [pytest.mark.anyio, pytest.mark.requirement("PO-7", "AU-7")]
@@ -21,6 +22,8 @@ version: "1"
 policies:
   - {name: Handbook, resources: [knowledge-base/search_kb], requires_approval: true, approvers: [security-team]}
   - {name: Opus, resources: ["model:claude-opus-*"], requires_approval: true, approvers: [security-team]}
+  - {name: Fable, resources: ["model:claude-fable-*"], requires_approval: true, approvers: [security-team],
+     covers: session}
 """
 
 
@@ -177,6 +180,7 @@ async def test_claude_code_waits_for_consent_and_uses_the_tool(site: Site) -> No
                 token=key,
                 prompt="Use mcp__company__knowledge-base__search_kb. [[scenario:mcp]]",
                 timeout=120,
+                model="claude-sonnet-5-5",
                 arguments=["--mcp-config", str(config), "--allowedTools", "mcp__company"],
             )
         )
@@ -193,3 +197,29 @@ async def test_claude_code_waits_for_consent_and_uses_the_tool(site: Site) -> No
         assert asked["approval_id"] == request["id"]
         assert asked["tool_use_id"] == request["tool_use_id"]
         assert request["tool_use_id"] in uses
+
+
+@requires_claude
+async def test_one_consent_covers_a_session_of_claude_code(site: Site) -> None:
+    with running(site.data, *site.options, environ={"PYTHONPATH": SOURCE}) as platform:
+        site.people(platform)
+        options = ["--session-id", str(uuid.uuid4())]
+
+        async def session() -> SessionResult:
+            return await run_session(
+                platform.url,
+                token=site.keys["dev"],
+                prompt="Say something. [[scenario:text]]",
+                timeout=120,
+                model="claude-fable-5-2",
+                arguments=options,
+            )
+
+        refused = await session()
+        assert refused.exit_code == 1
+        assert refused.result is not None
+        assert refused.result.startswith("API Error: 451 claude-fable-5-2 needs the consent of security-team")
+        request = await asyncio.to_thread(site.waiting, platform)
+        await asyncio.to_thread(site.approvals, platform, "approve", request["id"])
+        for _ in range(2):
+            assert (await session()).exit_code == 0
