@@ -29,7 +29,7 @@ from ai_platform.protection.judge import ALPHABET, LEVEL, Model, features, plaus
 from ai_platform.protection.view import View
 
 OUT = Path(__file__).parents[1] / "src/ai_platform/protection/secret_model.json"
-THRESHOLD = 0.5
+THRESHOLD = 0.4
 RARE = 12
 """A feature seen less often says nothing about the next repository."""
 
@@ -58,8 +58,10 @@ WORDS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 READERS = (
     (place.ASSIGNED, place.assigned),
     (place.SCHEME, place.scheme),
+    (place.HEADER, place.scheme),
     (place.FLAG, place.flag),
     (place.CURL_USER, place.curl_user),
+    (place.CURL_KEY, place.curl_key),
     (place.SQL, place.spoken),
     (place.SECURE_STRING, place.spoken),
     (place.ONE_TIME, place.one_time),

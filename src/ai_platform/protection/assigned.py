@@ -15,9 +15,12 @@ NAMES = (
 
 _FIRST = r"""[^\s\x00"'`=:>{}()<,;$\[\]]{4}"""
 
+_FIRST_QUOTED = r"""[^\s\x00"'`=:>{}()<,;$\[\]][^\s\x00"'`\\]{3}"""
+_SCHEMES = r"(?:(?:bearer|basic|token) {1,2})?"
+
 ASSIGNED = (
     NAMES + r"""[\w.\- ]{0,24}["'`\]\)\\}]{0,3}(?: ?string)?\s{0,24}(?:[:=?.+|~!<>-]{0,3}[=:>]|,|\()\s{0,24}"""
-    r"""(?:\[\s{0,12}|aws\.string\()?\\?["'`]?(?:(?:bearer|basic|token) {1,2})?""" + _FIRST
+    rf"""(?:\[\s{{0,12}}|aws\.string\()?(?:\\?["'`]{_SCHEMES}{_FIRST_QUOTED}|{_SCHEMES}{_FIRST})"""
 )
 SCHEME = r"(?:bearer|basic|apikey|api-key) {1,2}" + _FIRST
 FLAG = (
@@ -25,16 +28,20 @@ FLAG = (
     + _FIRST[:-3]
     + "{3}"
 )
-CURL_USER = r"""(?:\s-u|--user|--proxy-user)[ =]{0,2}["']?[^\s\x00"':/$]{1,40}:[^\s\x00"'@:/$]{3}"""
-SQL = r"""(?:identified\s{1,3}(?:with \w{1,24} )?by|password|passphrase)\s{1,3}["'][^\x00"'\s$<{]{4}"""
+HEADER = r"""authorization["'\]]{0,3}\s{0,4}[:=,]\s{0,4}["'`]?[a-z][a-z0-9-]{1,24} {1,2}""" + _FIRST
+CURL_USER = r"""(?:\s-u|--user|--proxy-user)[ =]{0,2}["']?[^\s\x00"':/$]{0,60}["']?:["']?[^\s\x00"':/$]{3}"""
+CURL_KEY = r"""(?:\s-u|--user)[ =]{0,2}["']?[^\s\x00"':/$@]{12,60}:["'\s]"""
+SQL = r"""(?:identified\s{1,3}(?:with \w{1,24} )?by|password|passphrase)\s{1,3}["']{1,4}[^\x00"'\s$<{]{4}"""
 SECURE_STRING = r"""convertto-securestring\s{1,3}(?:-string\s{1,3})?["'][^\x00"'$]{4}"""
 ONE_TIME = r"""(?:otp|authenticator)[\w.:]{0,16}(?:\s{1,2}|\(\s{0,2})["'][A-Z2-7]{8}"""
 
 LONGEST_VALUE = 200
+LONGEST_TAIL = 4096
+"""A token that is longer than LONGEST_VALUE is judged by its beginning."""
 
 _BACK = re.compile(
     r"""(?: {1,2}(?:reraeb|cisab|nekot))?(?P<quote>["'`]?)\\?(?:\(gnirts\.swa|\s{0,12}\[)?(?P<gap>\s{0,24})"""
-    r"""(?P<op>[>=:][:=?.+|~!<>-]{0,3}|,|\()\s{0,24}(?:gnirts ?)?["'`\])\\}]{0,3}(?P<name>[\w.-](?:[\w. -]{0,60}[\w-])?)""",
+    r"""(?P<op>[>=:][:=?.+|~!<>-]{0,3}|,|\()\s{0,24}(?:gnirts ?)?["'`\])\\}]{0,3} {0,2}(?P<name>[\w.-](?:[\w. -]{0,60}[\w-])?)""",
     re.IGNORECASE,
 )
 _QUOTED = {
@@ -45,10 +52,12 @@ _QUOTED = {
 }
 _OPEN_QUOTED = re.compile(rf"[^\"'`\s]{{4,{LONGEST_VALUE}}}")
 _BARE = re.compile(rf"[^\s\"'`,;&<>{{}}()\[\]\\]{{3,{LONGEST_VALUE}}}")
+_KEY_BACK = re.compile(r"[A-Za-z0-9_.+/=~-]{12,60}(?=[\s\"'=])")
 _WORD = re.compile(rf"[^\s\"'`,;<>{{}}()\\]{{3,{LONGEST_VALUE}}}")
 _MORE_ITEMS = re.compile(r"""(?:["'][ \t]{0,4},[ \t]{0,12}["'][^"'\s,]{8,80}){1,20}(?=["'])""")
 _BASE32 = re.compile(r"[A-Z2-7]{16,}=*\Z")
 _SCHEME_WORD = re.compile(r"(?i)(?:bearer|basic|token|apikey) +")
+_TAIL = re.compile(rf"[A-Za-z0-9+/=_.~%-]{{0,{LONGEST_TAIL}}}")
 _ENDING = re.compile(r"[.:,;!?]+\Z")
 
 
@@ -102,9 +111,17 @@ def flag(text: str, _start: int, end: int) -> Candidate | None:
 def curl_user(text: str, _start: int, end: int) -> Candidate | None:
     """`curl -u name:...`."""
     begin = end - 3
-    line = text[max(0, begin - 200) : begin]
-    quote = next((char for char in reversed(line[-48:]) if char in "\"' "), "")
+    quote = next((char for char in reversed(text[max(0, begin - 64) : begin]) if char in "\"' "), "")
     return _finish(text, begin, "user password", "user", quote.strip(), _WORD)
+
+
+def curl_key(text: str, _start: int, end: int) -> Candidate | None:
+    """`curl -u ...:` with a key in the place of the name."""
+    match = _KEY_BACK.match(text[max(0, end - 64) : end - 2][::-1])
+    if match is None:
+        return None
+    value = match.group()[::-1]
+    return Candidate(end - 2 - len(value), end - 2, value, "user key", "user", "", text[end - 2 : end])
 
 
 def spoken(text: str, _start: int, end: int) -> Candidate | None:
@@ -146,6 +163,8 @@ def _finish(text: str, begin: int, name: str, op: str, quote: str, bare: re.Patt
     end = begin + len(value)
     if len(value) < 3 or len(value) > LONGEST_VALUE:
         return None
+    if len(value) == LONGEST_VALUE:
+        end = _TAIL.match(text, end).end()  # type: ignore[union-attr] - it matches the empty text too
     found = Candidate(begin, end, value, name, op, quote, text[end : end + 2])
     if quote and text[begin - 2 : begin - 1] == "[":
         more = _MORE_ITEMS.match(text, end, limit)

@@ -18,13 +18,16 @@ _STAND_INS = (
     "xxxxxx", "***", "####", "...", "your-", "your_", "example", "sample", "placeholder", "redacted", "changeme",
     "change_me", "abcdefghijk", "${", "{{", "%(",
 )  # fmt: skip
-_REPEATED = re.compile(r"([A-Za-z0-9])\1{7}")
+_REPEATED = re.compile(r"([A-Za-z0-9])\1{7,}")
 
 
 def not_placeholder(value: str) -> bool:
     """Not an obvious stand-in: crosses, stars, `your-key`, `...EXAMPLE`, a template's variable."""
     lowered = value.lower()
-    return not any(map(lowered.__contains__, _STAND_INS)) and _REPEATED.search(value) is None
+    if any(map(lowered.__contains__, _STAND_INS)):
+        return False
+    run = _REPEATED.search(value)
+    return run is None or 2 * len(run.group()) < len(value)
 
 
 def varied(value: str, bits: float) -> bool:

@@ -6,13 +6,16 @@ knows a vendor. Above: rules/secrets_generic.py. Below: assigned.py.
 
 import re
 from base64 import b85decode
+from binascii import Error as BinasciiError
+from binascii import a2b_base64
+from functools import cache, lru_cache
 from importlib import resources
 from math import exp, log2
 from zlib import decompress
 
 import msgspec
 
-from ai_platform.protection.assigned import Candidate
+from ai_platform.protection.assigned import LONGEST_VALUE, Candidate
 from ai_platform.protection.names import WORDS, read_name
 from ai_platform.protection.tokens import TOKEN
 
@@ -38,8 +41,8 @@ def load_model() -> Model:
 
 
 _STAND_IN = re.compile(
-    r"([^\W_])\1{5}|^<.*>$|[<\[{](?:your|my|the|insert|put|some|redacted)|^%[sdv]$|^\$\w+$|^\{\w*\}$|^@\w+@$|^your"
-    r"|\\x[0-9a-f]{2}|&#\d|&[lg]t;|\?=$|^=\?|^u[0-9a-f]{4}|^0x[0-9a-f]{1,16}$"
+    r"([^\W_])\1{5}|^<.*>$|[<\[{](?:your|my|the|insert|put|some|redacted)|%(?:\(\w+\))?[-+0-9.]*[sdvrqfx](?![a-z0-9])|^\$\w+$|^\{\w*\}$|^@\w+@$|^your"
+    r"|\\x[0-9a-f]{2}|&#\d|&[lg]t;|\?=$|=\?[\w-]+\?[bq]\?|^(.{2,6})\2+$|^\\*u[0-9a-f]{4}|^0x[0-9a-f]{1,16}$"
 )
 """Over lower case: what no real value looks like."""
 
@@ -57,6 +60,9 @@ _HASH = re.compile(r"\$(?:2[aby]|1|5|6|argon2\w*|pbkdf2)\$|\{SSHA\}|sha\d+[-=:]|
 _DATE = re.compile(r"\d{4}-\d\d-\d\d|\d\d:\d\d")
 _VERSION = re.compile(r"v?\d+(?:\.\d+)+")
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[a-z]+\Z")
+_BASE64 = re.compile(r"[A-Za-z0-9+/]+={0,2}\Z")
+_JOINED = re.compile(r"[A-Za-z][_.][A-Za-z]|^[_+]")
+_CODE = re.compile(r"[(){};, ]")
 _URN = re.compile(r"arn:|urn:|[a-z]+:[a-z]+:")
 _SPACE = re.compile(r"\s")
 _TEMPLATE = re.compile(r"[{}$%<>]")
@@ -68,10 +74,14 @@ _BASE32 = re.compile(r"[A-Z2-7]{16,}={0,6}\Z")
 _LONG = re.compile(r"[A-Za-z0-9+/_-]{20,}={0,2}\Z")
 _OPERATORS = frozenset({"=", ":", "==", ":=", "=>", ",", "(", ">"})
 _UNQUOTED = frozenset({"url", "scheme", "flag", "user"})
-_KINDS = {
-    code: "l" if chr(code).islower() else "u" if chr(code).isupper() else "d" if chr(code).isdigit() else "s"
-    for code in range(128)
-}
+_KINDS = (
+    bytes(
+        ord("l" if chr(code).islower() else "u" if chr(code).isupper() else "d" if chr(code).isdigit() else "s")
+        for code in range(128)
+    )
+    + b"s" * 128
+)
+_DIGIT_OR_NOT = bytes.maketrans(b"us", b"ll")
 _COSTS = [0.0, *(count * log2(count) for count in range(1, 256))]
 
 
@@ -81,16 +91,27 @@ class Judge:
     def __init__(self, model: Model) -> None:
         self.threshold = model.threshold
         self._weights = model.weights
+        self._bias = model.weights.get("bias", 0.0)
         self._letters = decompress(b85decode(model.letters))
 
     def score(self, candidate: Candidate) -> float:
         if not plausible(candidate):
             return 0.0
-        weights = self._weights
-        total = weights.get("bias", 0.0)
-        for feature in features(candidate, self._letters):
-            total += weights.get(feature, 0.0)
+        total = self._bias + sum(filter(None, map(self._weights.get, features(candidate, self._letters))))
         return 1 / (1 + exp(-max(-30.0, min(30.0, total))))
+
+
+@cache
+def trained() -> Judge:
+    """The judge of the model that comes with the package."""
+    return Judge(load_model())
+
+
+def likely_password(value: str) -> bool:
+    """Is a word that stands where a password does likely one, and no stand-in?"""
+    judge = trained()
+    shown = value[:LONGEST_VALUE]
+    return judge.score(Candidate(0, len(shown), shown, "password", "spoken", "'", "'")) >= judge.threshold
 
 
 def plausible(candidate: Candidate) -> bool:
@@ -99,8 +120,13 @@ def plausible(candidate: Candidate) -> bool:
     name = read_name(candidate.name)
     if not name.secret or (len(value) < 12 and (value.isdigit() or (len(value) < 8 and not name.password))):
         return False
-    if candidate.op == "(":  # a call: named after a secret as often as given one
-        return bool(candidate.quote) and len(value) >= 12 and any(map(str.isdigit, value)) and not _stands_in(value)
+    numbered = any(map(str.isdigit, value))
+    if not numbered and (name.weak or candidate.op == ",") and len(value) < 20 and _JOINED.search(value) is not None:
+        return False
+    if candidate.op == "(" and (  # a call: named after a secret as often as given one
+        not candidate.quote or len(value) < 12 or not numbered or _CODE.search(value) is not None
+    ):
+        return False
     if not candidate.quote and candidate.op not in _UNQUOTED:
         if candidate.op == "," or candidate.after[:1] in {"(", "[", "{"}:
             return False
@@ -115,22 +141,34 @@ def _stands_in(value: str) -> bool:
         lowered in WORDS.stand_ins
         or any(map(lowered.__contains__, WORDS.stand_in_parts))
         or _STAND_IN.search(lowered) is not None
+        or _encodes_words(value)
     )
+
+
+def _encodes_words(value: str) -> bool:
+    """Is it base64 of several words (`not my real password`)?"""
+    if len(value) < 16 or len(value) % 4 or not value.isascii() or _BASE64.match(value) is None:
+        return False
+    try:
+        return b" " in (plain := a2b_base64(value)) and plain.decode("ascii").isprintable()
+    except (BinasciiError, UnicodeDecodeError):
+        return False
+
+
+@lru_cache(maxsize=1024)
+def _place(op: str, quote: str, after: str) -> tuple[str, ...]:
+    """What the model knows of where a value stands; there are few such places."""
+    op = op if len(op) > 2 or op in _OPERATORS else "other"
+    quoted = "q" if quote else "b"
+    return f"op:{op}", f"quote:{quote or 'none'}", f"{op}{quoted}", f"after:{'q' if quote else after}"
 
 
 def features(candidate: Candidate, letters: bytes) -> list[str]:
     """What the model knows about a candidate, as the names of its weights."""
     value = candidate.value
     name = read_name(candidate.name)
-    op = candidate.op if len(candidate.op) > 2 or candidate.op in _OPERATORS else "other"
     quoted = "q" if candidate.quote else "b"
-    found = [
-        *name.features,
-        f"op:{op}",
-        f"quote:{candidate.quote or 'none'}",
-        f"{op}{quoted}",
-        f"after:{'q' if candidate.quote else candidate.after[:1]}",
-    ]
+    found = [*name.features, *_place(candidate.op, candidate.quote, candidate.after[:1])]
     lowered = value.lower()
     if len(candidate.name) > 3 and (
         candidate.name.lower() in lowered or any(len(token) > 3 and token in lowered for token in name.tokens)
@@ -139,28 +177,45 @@ def features(candidate: Candidate, letters: bytes) -> list[str]:
     return found + _texture(value, quoted, letters)
 
 
+def _length(size: int) -> int:
+    return size if size < 12 else 16 if size < 20 else 24 if size < 32 else 40 if size < 64 else 64
+
+
+_MASKS = ["".join(kind for bit, kind in enumerate("luds") if number >> bit & 1) for number in range(16)]
+# the names of features are looked up, as they are needed for every candidate
+_LENGTH_NAMES = [f"len:{_length(size)}" for size in range(LONGEST_VALUE + 1)]
+_MASK_NAMES = [{quoted: f"mask:{mask}:{quoted}" for quoted in "qb"} for mask in _MASKS]
+_ENTROPY_NAMES = [f"entropy:{steps}" for steps in range(11)]
+_DIGIT_NAMES = [f"digits:{quarter}" for quarter in range(5)]
+_ALTERNATION_NAMES = [f"alternations:{count}" for count in range(9)]
+_LETTER_NAMES = [f"letters:{count}" for count in range(13)]
+_WORD_NAMES = [f"words:{quarter}" for quarter in range(5)]
+_BIT_NAMES = [f"bits:{steps}" for steps in range(19)]
+_BIT_MASK_NAMES = [[f"bits{steps}:{mask}" for mask in _MASKS] for steps in range(19)]
+_NO_BITS = [f"bitsnone:{mask}" for mask in _MASKS]
+
+
 def _texture(value: str, quoted: str, letters: bytes) -> list[str]:
     size = len(value)
-    kinds = value.translate(_KINDS) if value.isascii() else "".join(_KINDS.get(ord(char), "s") for char in value)
-    digits, upper, lower = kinds.count("d"), kinds.count("u"), kinds.count("l")
-    mask = ("l" if lower else "") + ("u" if upper else "") + ("d" if digits else "")
-    mask += "s" if digits + upper + lower < size else ""
-    costs = sum([_COSTS[value.count(char)] for char in set(value)])
-    entropy = log2(size) - costs / size
+    kinds = value.encode("ascii", "replace").translate(_KINDS)
+    digits, upper, lower = kinds.count(b"d"), kinds.count(b"u"), kinds.count(b"l")
+    number = (lower > 0) + 2 * (upper > 0) + 4 * (digits > 0) + 8 * (digits + upper + lower < size)
+    mask = _MASKS[number]
+    entropy = log2(size) - sum([_COSTS[value.count(char)] for char in set(value)]) / size
     bits, wordy, total = likeness(value, letters)
-    length = min(size, 12) if size < 12 else 16 if size < 20 else 24 if size < 32 else 40 if size < 64 else 64
-    alike = kinds.replace("u", "l").replace("s", "l")
+    steps = min(18, int(bits * 2))
+    alike = kinds.translate(_DIGIT_OR_NOT)
     return [
-        f"len:{length}",
+        _LENGTH_NAMES[size],
         f"mask:{mask}",
-        f"mask:{mask}:{quoted}",
-        f"entropy:{min(10, int(entropy * 2))}",
-        f"digits:{digits * 4 // size}",
-        f"alternations:{min(alike.count('dl') + alike.count('ld'), 8)}",
-        f"bits:{min(18, int(bits * 2))}" if total else "bits:none",
-        f"words:{wordy * 4 // total if total else 'none'}",
-        f"letters:{min(total, 12)}",
-        f"bits{min(18, int(bits * 2)) if total > 2 else 'none'}:{mask}",
+        _MASK_NAMES[number][quoted],
+        _ENTROPY_NAMES[min(10, int(entropy * 2))],
+        _DIGIT_NAMES[digits * 4 // size],
+        _ALTERNATION_NAMES[min(alike.count(b"dl") + alike.count(b"ld"), 8)],
+        _BIT_NAMES[steps] if total else "bits:none",
+        _WORD_NAMES[wordy * 4 // total] if total else "words:none",
+        _LETTER_NAMES[min(total, 12)],
+        _BIT_MASK_NAMES[steps][number] if total > 2 else _NO_BITS[number],
         *_shapes(value, quoted, mask),
     ]
 

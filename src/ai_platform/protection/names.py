@@ -13,7 +13,7 @@ import msgspec
 class Vocabulary(msgspec.Struct, frozen=True):
     """secret_words, secret_endings: name a secret. about_words: at the end of a name, say that it is only about one.
 
-    derived_words: what can be made from a secret and shown. counted_words: before `token`, which is then no secret.
+    weak_words: name many things that are no secrets too. derived_words: what can be made from a secret and shown. counted_words: before `token`, which is then no secret.
     stand_ins, stand_in_parts: values, and parts of values, that stand for one.
     """
 
@@ -21,6 +21,7 @@ class Vocabulary(msgspec.Struct, frozen=True):
     secret_endings: tuple[str, ...]
     about_words: frozenset[str]
     password_words: frozenset[str]
+    weak_words: frozenset[str]
     derived_words: frozenset[str]
     counted_words: frozenset[str]
     words_before_key: frozenset[str]
@@ -40,7 +41,7 @@ _PASSWORD_ENDINGS = ("password", "passwd", "pass", "pwd")
 
 
 class Name(msgspec.Struct, frozen=True):
-    """tokens: its last four words, lower case. secret: may it name one? password: does it say so?
+    """tokens: its last four words, lower case. secret: may it name one? password: does it say so? weak: barely so?
 
     features: what the model knows about the name.
     """
@@ -48,6 +49,7 @@ class Name(msgspec.Struct, frozen=True):
     tokens: tuple[str, ...]
     secret: bool
     password: bool
+    weak: bool
     features: tuple[str, ...]
 
 
@@ -60,7 +62,9 @@ def read_name(name: str) -> Name:
     features = tuple(f"n:{token}" for token in tokens)
     if tokens:
         features += (f"last:{tokens[-1]}",)
-    return Name(tokens, _may_name_a_secret(words, tokens), password, features)
+    telling = [token for token in tokens if token in WORDS.secret_words or token.endswith(WORDS.secret_endings)]
+    weak = WORDS.weak_words.issuperset(telling)
+    return Name(tokens, _may_name_a_secret(words, tokens), password, weak, features)
 
 
 def _may_name_a_secret(words: tuple[str, ...], tokens: tuple[str, ...]) -> bool:

@@ -41,7 +41,7 @@ def _email(text: str, start: int, _end: int) -> Span | None:
     return begin, domain.end()
 
 
-_GROUPS = r"[+(]{0,2}\d{1,4}(?:[ ().-]{1,3}\d{1,8}){1,5}|\+?\d{7,15}"
+_GROUPS = r"(?:[+(]{0,2}\d{1,4}|[+(]{1,2}\d{5,6}|0\d{4,5})(?:[ ()./-]{1,3}\d{1,10}){1,5}|\d{5}(?:[ -]\d{2,4}){2,4}|\+?\d{7,15}"
 _PHONE = re.compile(rf"(?P<v>(?:{_GROUPS})(?: ?(?:x|ext\.?) ?\d{{1,6}})?)(?![\w@%]|[-./:]\d)", re.IGNORECASE)
 _PHONE_WORD_BACK = re.compile(r"[ \t\n,:-]{0,2}(?P<v>(?:\d{1,6}x)?\d[\d ().-]{5,20}[\d(+]\+?)(?![\w.])")
 _NANP = re.compile(
@@ -83,7 +83,7 @@ def _before_word(text: str, start: int, end: int) -> Span | None:
     value = back.group("v")[::-1].strip(" -.")
     stop = start - back.start("v")
     begin = text.rindex(value, 0, stop)
-    if not 7 <= _digit_count(value) <= 15 or _DATE.match(value):
+    if not 7 <= _digit_count(value) <= 15 or _DATE.fullmatch(value):
         return None
     return begin, begin + len(value)
 
@@ -197,8 +197,16 @@ RULES = (
         anchor=Anchor.END,
         finder=_after_keyword,
         lead=1,
-        extent=r"[\w \t\n().+:=\"'#,\]-]{0,60}",
-        examples=("Phone: 72 128 827", "Mobile: 0341 8387176", "Can someone call me on 9472 7916?", "tel 5403926876"),
+        extent=r"[\w \t\n()./+:=\"'#,\]-]{0,60}",
+        examples=(
+            "Phone: 72 128 827",
+            "Mobile: 0341 8387176",
+            "Can someone call me on 9472 7916?",
+            "tel 5403926876",
+            "call me at 06/283-0225",
+            "fax (+358) 552683449",
+            "phone: 00420 724 575 183",
+        ),
         counter_examples=("phone 12", "mobile: 2024-11-02", "call 123"),
     ),
     Rule(

@@ -29,11 +29,13 @@ def _ssn(text: str, start: int, end: int) -> Span | None:
     return match.span()
 
 
-_HAS_DIGIT = re.compile(r"(?:.*\d){5}")
+_WASHINGTON = re.compile(r"[A-Za-z*]{7}\d{3}[A-Za-z0-9]{2}\Z|WDL[A-Z0-9]{9}\Z")
 
 
 def _licence(value: str) -> bool:
-    return _HAS_DIGIT.match(value) is not None
+    """Six digits, or letters and four digits, as the states issue them; Washington's is mostly letters."""
+    digits = sum(map(str.isdigit, value))
+    return digits >= 6 or (digits >= 4 and any(map(str.isalpha, value))) or _WASHINGTON.match(value) is not None
 
 
 RULES = (
@@ -98,9 +100,14 @@ RULES = (
         "AAMVA DL/ID Card Design Standard; state formats of 5 to 15 letters and digits",
         type="US_DRIVER_LICENSE",
         keyword=r"driver.{0,3} ?licen[sc]es?|driving licen[sc]es?|drivers? permit|dl number|dl#|dl no|driver_licen[sc]e",
-        number=r"[A-Za-z]{0,3}[ -]?\d[\d*-]{3,14}[A-Za-z]?\d?|[A-Za-z]\d{2}[A-Za-z]\d{5}",
+        number=r"(?-i:[A-Z0-9](?:[A-Z0-9*]|[ -](?=\d)){4,19}|[a-z]?\d[0-9-]{4,18})",
         check=_licence,
-        examples=("My driver's license number is F162823540116", "driver license: 2270-66-1551", "DL# D1234567"),
+        examples=(
+            "My driver's license number is F162823540116",
+            "driver license: 2270-66-1551",
+            "DL# D1234567",
+            "driver license: 977Z120875",
+        ),
         counter_examples=("driver's license 2024", "license 123456", "driver version 12345678"),
     ),
     keyword_number(

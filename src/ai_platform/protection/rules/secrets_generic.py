@@ -8,11 +8,11 @@ from collections.abc import Callable
 from ai_platform.domain.finding import Action, DataClass, Severity, Tier
 from ai_platform.protection import assigned as place
 from ai_platform.protection.assigned import Candidate
-from ai_platform.protection.judge import Judge, load_model
+from ai_platform.protection.judge import trained
 from ai_platform.protection.names import read_name
 from ai_platform.protection.rule import Anchor, Rule, Span
 
-_JUDGE = Judge(load_model())
+_JUDGE = trained()
 
 Reader = Callable[[str, int, int], Candidate | None]
 
@@ -59,9 +59,8 @@ def _generic(
     kind: str,
     label: str,
     source: str,
-    trigger: str,
+    *triggers: str,
     read: Reader,
-    *,
     extent: str,
     lead: int = 4,
     tier: Tier = Tier.GENERIC,
@@ -77,7 +76,7 @@ def _generic(
         tier=tier,
         severity=Severity.HIGH,
         source=source,
-        triggers=(trigger,),
+        triggers=triggers,
         nocase=True,
         anchor=Anchor.END,
         finder=_secret_at(read),
@@ -89,8 +88,9 @@ def _generic(
     )
 
 
-_VALUE = rf"[^\n]{{0,{place.LONGEST_VALUE + 8}}}"
-_TOKEN = rf"\S{{0,{place.LONGEST_VALUE + 8}}}"
+_REST = rf"[A-Za-z0-9+/=_.~%-]{{0,{place.LONGEST_TAIL}}}"
+_VALUE = rf"[^\n]{{0,{place.LONGEST_VALUE + 8}}}{_REST}"
+_TOKEN = rf"\S{{0,{place.LONGEST_VALUE + 8}}}{_REST}"
 
 RULES = (
     Rule(
@@ -121,7 +121,7 @@ RULES = (
         "a password, token or key",
         "common practice: a secret-like name is assigned a random-looking value",
         place.ASSIGNED,
-        place.assigned,
+        read=place.assigned,
         extent=_VALUE,
         examples=(
             'db_password = "kx7Qpl2vRt"',
@@ -141,10 +141,14 @@ RULES = (
         "an authorisation header",
         "RFC 6750 (Bearer), RFC 7617 (Basic)",
         place.SCHEME,
-        place.scheme,
+        place.HEADER,
+        read=place.scheme,
         extent=_TOKEN,
         tier=Tier.CONTEXT,
-        examples=("Authorization: Bearer d522f3ce6736d7bdd5f551a4614553ad541cb529351e23c5682cf482645c44c4",),
+        examples=(
+            "Authorization: Bearer d522f3ce6736d7bdd5f551a4614553ad541cb529351e23c5682cf482645c44c4",
+            'headers["Authorization"] = "Api-Token 22cb987851bc5659b29114c62e60c79abd0d2c08"',
+        ),
         counter_examples=("Authorization: Bearer $TOKEN", "Basic authentication"),
     ),
     _generic(
@@ -153,7 +157,7 @@ RULES = (
         "a password in an address",
         "RFC 3986 section 3.2.1 (userinfo)",
         place.URL,
-        place.url_password,
+        read=place.url_password,
         extent=r"[^\s\"'`<>]{0,260}",
         tier=Tier.CONTEXT,
         examples=("postgres://app:xk39fjq2@db.internal/app",),
@@ -165,7 +169,7 @@ RULES = (
         "a password on a command line",
         "POSIX utility conventions: an option named after a secret",
         place.FLAG,
-        place.flag,
+        read=place.flag,
         extent=_VALUE,
         examples=("tool --username jdoe --password 9v5g6tqx",),
         counter_examples=("tool --password $PASSWORD", "use --token to pass"),
@@ -176,10 +180,26 @@ RULES = (
         "a password on a command line",
         "curl(1), option -u",
         place.CURL_USER,
-        place.curl_user,
+        read=place.curl_user,
         extent=_TOKEN,
-        examples=('curl -s -k --user "admin:rqztgxk" https://host/',),
+        examples=(
+            'curl -s -k --user "admin:rqztgxk" https://host/',
+            "curl --user kevin:'pRf7vG2h1L8nQkW9' -X PATCH",
+            "curl -u elastic:P@ssw0rd$1x7 https://host",
+        ),
         counter_examples=('curl -u "$USER:$PASS" https://host', "docker run -u 1000:1000 x"),
+    ),
+    _generic(
+        "curl-user-key",
+        "GENERIC_SECRET",
+        "a key on a command line",
+        "curl(1), option -u; vendors whose key is the name of HTTP basic authentication",
+        place.CURL_KEY,
+        read=place.curl_key,
+        extent="",
+        lead=64,
+        examples=('curl https://api.acme.io/v1/charges -u "q8Rk2Lm5Nw7Pz4Xc6Vb9Jh1G:"',),
+        counter_examples=("docker run -u application: image", 'curl -u "$API_KEY:" https://host'),
     ),
     _generic(
         "sql-password",
@@ -187,7 +207,7 @@ RULES = (
         "a database password",
         "PostgreSQL CREATE ROLE ... PASSWORD, MySQL CREATE USER ... IDENTIFIED BY",
         place.SQL,
-        place.spoken,
+        read=place.spoken,
         extent=_VALUE,
         examples=("CREATE USER myuser WITH PASSWORD 'mlnpmndvkz';", "IDENTIFIED BY 'xk2jf93kq'"),
         counter_examples=("the password 'secret'", "password 'your-password'"),
@@ -198,7 +218,7 @@ RULES = (
         "a password in a script",
         "Microsoft Learn, ConvertTo-SecureString",
         place.SECURE_STRING,
-        place.spoken,
+        read=place.spoken,
         extent=_VALUE,
         examples=("$p = ConvertTo-SecureString 'Yaiodvdn668!' -AsPlainText -Force",),
         counter_examples=("ConvertTo-SecureString $plain -AsPlainText",),
@@ -209,7 +229,7 @@ RULES = (
         "the seed of one-time passwords",
         "RFC 6238; Google Authenticator key URI format (base32 secret)",
         place.ONE_TIME,
-        place.one_time,
+        read=place.one_time,
         extent=_VALUE,
         lead=8,
         examples=("ROTP::TOTP.new('LRVULR4ARNMHZTFV')",),

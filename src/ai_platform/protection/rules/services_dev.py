@@ -253,6 +253,7 @@ RULES = (
         "Sidekiq",
         keyword=r"bundle_(?:enterprise|gems)__contribsys__com",
         value=r"[a-f0-9]{8}:[a-f0-9]{8}",
+        check=bool,
         example='bundle_enterprise__contribsys__com_token = "2fa95ffe:0b7d863a"',
     ),
     service_key(

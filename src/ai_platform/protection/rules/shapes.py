@@ -53,7 +53,14 @@ ASSIGNED = (
 
 
 def service_key(
-    rule_id: str, service: str, *, keyword: str, value: str, example: str, action: Action = Action.ALERT
+    rule_id: str,
+    service: str,
+    *,
+    keyword: str,
+    value: str,
+    example: str,
+    action: Action = Action.ALERT,
+    check: Check = issued,
 ) -> Rule:
     """A credential without a prefix: `keyword` names the service, `value` is the documented shape."""
     return Rule(
@@ -68,7 +75,7 @@ def service_key(
         nocase=True,
         anchor=Anchor.END,
         confirm=rf"{ASSIGNED}(?P<v>(?-i:{value}))(?![\w+/-]|=[\w])",
-        check=issued,
+        check=check,
         action=action,
         examples=(example,),
     )
