@@ -8,23 +8,37 @@ values (base64) are not a matter of characters: see encoded.py. Above: scanner.p
 import re
 from bisect import bisect_right
 from collections.abc import Iterator
+from unicodedata import digit, normalize
 
 _SAME_LENGTH = (("\\n", " \n"), ("\\t", " \t"), ('\\"', ' "'))
 
-_DASHES = "\u2010\u2011\u2012\u2013\u2014\u2015\u2212\ufe58\ufe63\uff0d"
+_DASHES = (
+    "\u058a\u1806\u2010\u2011\u2012\u2013\u2014\u2015\u2043\u207b\u208b\u2212\u2796\u2e3a\u2e3b\u30fc\ufe58\ufe63\uff0d"
+)
+_DOTS = "\u00b7\u2022\u2024\u2027\u2219\u22c5\u30fb\uff65"
+_SLASHES = "\u2044\u2215\u29f8"
 _SPACES = "\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000"
-_ZEROS = (0x660, 0x6F0, 0x7C0, 0x966, 0x9E6, 0xE50, 0xED0, 0xF20, 0x17E0, 0xFF10, 0x1D7CE, 0x1D7D8, 0x1D7E2, 0x1D7EC)
+_LAST_DIGIT = 0x1FC00
+_LETTERS = (range(0x2100, 0x2150), range(0x249C, 0x24EA), range(0x1D400, 0x1D6A6), range(0x1F110, 0x1F16A))
 _INVISIBLE = (
-    "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b-\u200f\u2028-\u202e\u2060-\u2064\u206a-\u206f\u3164"
+    "\u00ad\u0300-\u036f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b-\u200f\u2028-\u202e\u2060-\u2064\u206a-\u206f\u20d0-\u20ff\u3164"
     "\ufe00-\ufe0f\ufeff\uffa0\U000e0000-\U000e0fff"
 )
 
 
 def _alike() -> dict[int, str]:
-    table = {code: chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)}  # full-width forms of ASCII
-    for zero in _ZEROS:
-        table |= {zero + digit: str(digit) for digit in range(10)}
-    return table | {ord(char): "-" for char in _DASHES} | {ord(char): " " for char in _SPACES}
+    """Every character that stands for one of ASCII: digits of all scripts, circled, raised and mathematical forms."""
+    table = {code: chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)}  # full-width forms
+    for code in (code for codes in _LETTERS for code in codes):
+        plain = normalize("NFKC", chr(code)).strip("()")
+        if len(plain) == 1 and plain.isascii() and plain.isalnum():
+            table[code] = plain
+    for code in range(0x80, _LAST_DIGIT):
+        value = digit(chr(code), -1)
+        if value >= 0:
+            table[code] = str(value)
+    separators = ((_DASHES, "-"), (_SPACES, " "), (_DOTS, "."), (_SLASHES, "/"))
+    return table | {ord(char): plain for chars, plain in separators for char in chars}
 
 
 _ALIKE = _alike()
