@@ -181,6 +181,30 @@ def test_a_value_split_over_content_blocks_is_caught(secret: str):
 
 
 @pytest.mark.requirement("DP-7")
+@pytest.mark.parametrize("secret", VALUES)
+@pytest.mark.parametrize("size", [1, 2, 3, 5])
+def test_a_value_split_over_many_blocks_is_caught(secret: str, size: int):
+    pieces = [secret[place : place + size] for place in range(0, len(secret), size)]
+    said = ["it is " + pieces[0], *pieces[1:-1], pieces[-1] + " and that is all of it, " + "more words " * 40]
+    sent = asked(request({"role": "user", "content": [{"type": "text", "text": text} for text in said]}))
+    found = json.loads(sent)["messages"][0]["content"]
+    assert secret not in "".join(block["text"] for block in found)
+    assert found[0]["text"].startswith("it is [REDACTED:")
+    assert all(block["text"] for block in found), "the upstream refuses an empty block"
+    assert found[-1]["text"].endswith("more words ")
+    escaped = ["".join(f"\\u{ord(char):04x}" for char in piece) for piece in pieces]
+    raw = ",".join(f'{{"type":"text","text":"{piece}"}}' for piece in escaped)
+    assert b"[REDACTED:" in asked(f'{{"messages":[{{"role":"user","content":[{raw}]}}]}}'.encode())
+
+
+def test_texts_that_only_look_like_a_value_together_with_a_cut_are_left_alone():
+    number = "4111111111111111" * 20  # too long for a card, wherever it is cut
+    blocks = [{"type": "text", "text": number}, {"type": "text", "text": number}]
+    body = request({"role": "user", "content": blocks})
+    assert asked(body) == body
+
+
+@pytest.mark.requirement("DP-7")
 def test_every_decimal_digit_of_unicode_reads_as_its_value():
     for code in range(0x80, 0x1FBFA):
         value = digit(chr(code), -1)

@@ -8,30 +8,28 @@ import operator
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from hashlib import blake2b
 from itertools import accumulate
 
 import msgspec
 
-from ai_platform.domain.finding import Direction, Finding
+from ai_platform.domain.finding import Direction
 from ai_platform.protection.actions import REWRITING
 from ai_platform.protection.fixed import Fixed, fixed_at
 from ai_platform.protection.leaves import LONG_NUMBER, MEDIA, Leaf, lead_of
 from ai_platform.protection.literals import (
     Places,
-    Stack,
     Steps,
-    byte_offsets,
     cut,
     decode,
     decode_pieces,
     find_byte_offsets,
 )
+from ai_platform.protection.located import Inspected, Located, with_shared
 from ai_platform.protection.offsets import Offsets
 from ai_platform.protection.rule import Hit
 from ai_platform.protection.scanner import Scanner
-from ai_platform.protection.seams import joined, seams
+from ai_platform.protection.seams import joined, runs
 
 _LONG = 64
 _SHORT_NUMBER = 8
@@ -44,52 +42,6 @@ _MUCH = 512 * 1024
 _PARTS_AT_ONCE = 4096
 _STEP = 128
 """After so many small pieces of work others may run."""
-
-
-@dataclass(slots=True)
-class Located:
-    """A finding and where its value stands in the raw body (bytes). fixed: may that place be changed?
-
-    quoted: the value stands inside a string. index: its segment. rest: the second half of a value that two blocks share.
-    """
-
-    finding: Finding
-    start: int
-    end: int
-    value: str
-    fixed: Fixed
-    quoted: bool
-    index: int
-    rest: bool = False
-
-
-@dataclass(slots=True)
-class Inspected:
-    """What is known of a body. starts[k]: byte offset of segment k; checked[k]: bytes of strings up to and with it.
-
-    unchecked: (segment, bytes) of media, which are not text. trail: where paths have been worked out (see Places).
-    free: it is no body of the Messages API, so nothing in it must stay as it is.
-    """
-
-    body: bytes
-    starts: Offsets
-    checked: Offsets
-    located: list[Located] = field(default_factory=list)
-    unchecked: list[tuple[int, int]] = field(default_factory=list)
-    trail: list[tuple[int, Stack]] = field(default_factory=list)
-    free: bool = False
-
-    @property
-    def bytes_checked(self) -> int:
-        return (self.checked[-1] if self.checked else 0) - self.bytes_unchecked
-
-    @property
-    def bytes_unchecked(self) -> int:
-        return sum(size for _, size in self.unchecked)
-
-    @property
-    def leaves(self) -> int:
-        return len(self.starts) // 2
 
 
 class Memo:
@@ -186,27 +138,30 @@ class BodyInspector:
         direction: Direction,
         team: str | None,
     ) -> Iterator[None]:
-        """Add the values that begin in one text block and end in the next."""
-        located: list[Located] = []
-        for first, second in seams(parts):
+        """Add the values that begin in one text block and end in another."""
+        shared: list[list[Located]] = []
+        for run in runs(parts):
             yield None
-            one, two = (result.body[starts[index] : starts[index] + len(parts[index])] for index in (first, second))
-            for hit, length, value in joined(self.scanner, one, two):
-                place = Places(result.body, result.starts.plain(), [offset + first], result.trail)
-                path = place.path(offset + first)
-                inner = Hit(0, len(value), hit.rule)
-                finding = self.scanner.finding(value, inner, direction, team, path)
-                finding = msgspec.structs.replace(finding, start=hit.start, end=hit.end)
-                begin = starts[first] + byte_offsets(one, [hit.start])[0]
-                stop = starts[second] + byte_offsets(two, [hit.end - length])[0]
-                sides = (begin, starts[first] + len(one)), (starts[second], stop)
-                if any(item.start < side[1] and side[0] < item.end for item in result.located for side in sides):
+            blocks = [result.body[starts[index] : starts[index] + len(parts[index])] for index in run]
+            for value in joined(self.scanner, blocks):
+                if value is None:
+                    yield None
                     continue
-                fixed = Fixed.FREE if result.free else fixed_at(path, one)
-                for index, side, rest in ((first, sides[0], False), (second, sides[1], True)):
-                    located.append(Located(finding, *side, value, fixed, quoted=True, index=offset + index, rest=rest))
-        if located:
-            result.located = sorted(result.located + located, key=lambda item: item.start)
+                index = offset + run[value.sides[0].block]
+                path = Places(result.body, result.starts.plain(), [index], result.trail).path(index)
+                hit = Hit(0, len(value.value), value.rule)
+                finding = self.scanner.finding(value.value, hit, direction, team, path)
+                fixed = Fixed.FREE if result.free else fixed_at(path, blocks[value.sides[0].block])
+                sides: list[Located] = []
+                for side in value.sides:
+                    begin, index = starts[run[side.block]], offset + run[side.block]
+                    place = (begin + side.start, begin + side.end)
+                    sides.append(
+                        Located(finding, *place, value.value, fixed, quoted=True, index=index, rest=bool(sides))
+                    )
+                shared.append(sides)
+        if shared:
+            result.located = with_shared(result.located, shared)
 
     def _remembered(
         self, result: Inspected, parts: Sequence[bytes], starts: Sequence[int], long: Sequence[int], offset: int
@@ -376,15 +331,3 @@ def _numbers(parts: Sequence[bytes], starts: Sequence[int], index: int, offset: 
     lead = lead_of(decode(key), quoted=False) if key else ""
     for number in LONG_NUMBER.finditer(parts[index]):
         yield Leaf(offset + index, starts[index] + number.start(), number.group(), lead, quoted=False)
-
-
-def splice(body: bytes, edits: Sequence[tuple[int, int, bytes]]) -> bytes:
-    """`body` with byte ranges replaced (ascending, non-overlapping)."""
-    pieces: list[bytes] = []
-    position = 0
-    for start, end, new in edits:
-        pieces.append(body[position:start])
-        pieces.append(new)
-        position = end
-    pieces.append(body[position:])
-    return b"".join(pieces)

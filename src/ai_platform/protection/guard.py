@@ -16,11 +16,12 @@ from ai_platform.domain.errors import Blocked, Refused
 from ai_platform.domain.finding import Action, Direction, Finding, ProtectionPlan, Severity
 from ai_platform.domain.principal import Principal
 from ai_platform.protection.actions import REWRITING, plan_for, tokenises
-from ai_platform.protection.body import BodyInspector, Inspected, Located, Memo, splice
+from ai_platform.protection.body import BodyInspector, Memo
 from ai_platform.protection.exchange import Exchange
 from ai_platform.protection.fixed import Fixed
 from ai_platform.protection.injected import note_tokens
 from ai_platform.protection.inspection import Inspection
+from ai_platform.protection.located import Inspected, Located, splice
 from ai_platform.protection.restore import restore_body
 from ai_platform.protection.rewriting import ByteEdit, edits_of, findings_of
 from ai_platform.protection.scanner import Scanner, TooManyValues

@@ -11,9 +11,9 @@ from typing import Any
 
 import msgspec
 
-from ai_platform.protection.body import splice
 from ai_platform.protection.exchange import Exchange
 from ai_platform.protection.literals import Places, segments
+from ai_platform.protection.located import splice
 from ai_platform.protection.replace import as_json
 from ai_platform.protection.tokens import TooManyTokensError, tokens_in
 

@@ -9,8 +9,8 @@ import msgspec
 
 from ai_platform.domain.finding import Action, Finding
 from ai_platform.protection.actions import REWRITING
-from ai_platform.protection.body import Inspected, Located
 from ai_platform.protection.fixed import Fixed
+from ai_platform.protection.located import Inspected, Located
 from ai_platform.protection.replace import Mint, as_json, replacement
 
 ByteEdit = tuple[int, int, bytes]

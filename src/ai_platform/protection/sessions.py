@@ -10,8 +10,9 @@ from collections.abc import Iterator
 import msgspec
 
 from ai_platform.domain.finding import Direction
-from ai_platform.protection.body import BodyInspector, Inspected, Located
+from ai_platform.protection.body import BodyInspector
 from ai_platform.protection.literals import Places
+from ai_platform.protection.located import Inspected, Located
 
 _CHUNK = 64 * 1024
 _WORTH = 16 * 1024

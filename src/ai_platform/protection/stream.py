@@ -17,8 +17,9 @@ from ai_platform.domain.errors import Blocked, Refused
 from ai_platform.domain.finding import Action, Direction, Finding
 from ai_platform.protection import sse
 from ai_platform.protection.actions import REWRITING
-from ai_platform.protection.body import BodyInspector, Inspected, splice
+from ai_platform.protection.body import BodyInspector
 from ai_platform.protection.exchange import Exchange
+from ai_platform.protection.located import Inspected, splice
 from ai_platform.protection.rewriting import edits_of, settled
 from ai_platform.protection.scanner import TooManyValues
 from ai_platform.protection.watcher import Edit, TextWatcher

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from itertools import accumulate
 
 from ai_platform.domain.finding import Direction
-from ai_platform.protection.body import Inspected, Located
 from ai_platform.protection.fixed import Fixed
+from ai_platform.protection.located import Inspected, Located
 from ai_platform.protection.offsets import Offsets
 from ai_platform.protection.scanner import Scanner
 

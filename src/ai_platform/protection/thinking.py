@@ -12,10 +12,10 @@ import msgspec
 
 from ai_platform.domain.finding import Action
 from ai_platform.protection.actions import REWRITING
-from ai_platform.protection.body import Inspected
 from ai_platform.protection.exchange import Exchange
 from ai_platform.protection.fixed import Fixed
 from ai_platform.protection.literals import decode, segments
+from ai_platform.protection.located import Inspected
 from ai_platform.protection.replace import as_json
 
 _MARK = b"[REDACTED:"

@@ -1,0 +1,93 @@
+"""Findings with their places in a raw body, and what else is known of one that was inspected.
+
+Above: body.py, sessions.py, rewriting.py. Below: offsets, literals.
+"""
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from operator import attrgetter
+
+from ai_platform.domain.finding import Finding
+from ai_platform.protection.actions import REWRITING
+from ai_platform.protection.fixed import Fixed
+from ai_platform.protection.literals import Stack
+from ai_platform.protection.offsets import Offsets
+
+
+@dataclass(slots=True)
+class Located:
+    """A finding and where its value stands in the raw body (bytes). fixed: may that place be changed?
+
+    quoted: the value stands inside a string. index: its segment. rest: the second half of a value that two blocks share.
+    """
+
+    finding: Finding
+    start: int
+    end: int
+    value: str
+    fixed: Fixed
+    quoted: bool
+    index: int
+    rest: bool = False
+
+
+@dataclass(slots=True)
+class Inspected:
+    """What is known of a body. starts[k]: byte offset of segment k; checked[k]: bytes of strings up to and with it.
+
+    unchecked: (segment, bytes) of media, which are not text. trail: where paths have been worked out (see Places).
+    free: it is no body of the Messages API, so nothing in it must stay as it is.
+    """
+
+    body: bytes
+    starts: Offsets
+    checked: Offsets
+    located: list[Located] = field(default_factory=list)
+    unchecked: list[tuple[int, int]] = field(default_factory=list)
+    trail: list[tuple[int, Stack]] = field(default_factory=list)
+    free: bool = False
+
+    @property
+    def bytes_checked(self) -> int:
+        return (self.checked[-1] if self.checked else 0) - self.bytes_unchecked
+
+    @property
+    def bytes_unchecked(self) -> int:
+        return sum(size for _, size in self.unchecked)
+
+    @property
+    def leaves(self) -> int:
+        return len(self.starts) // 2
+
+
+def with_shared(found: Sequence[Located], values: Sequence[Sequence[Located]]) -> list[Located]:
+    """`found` and the values that several texts share, in order.
+
+    A value gives way where a part of it is changed anyway; what is only recorded of a part gives way to the value.
+    """
+    taken = sorted((item.start, item.end) for item in found if item.finding.action in REWRITING)
+    starts = [start for start, _ in taken]
+    shared = [item for sides in values if not any(_overlaps(item, taken, starts) for item in sides) for item in sides]
+    places = sorted((item.start, item.end) for item in shared)
+    begins = [begin for begin, _ in places]
+    kept = [item for item in found if item.finding.action in REWRITING or not _overlaps(item, places, begins)]
+    return sorted([*kept, *shared], key=attrgetter("start"))
+
+
+def _overlaps(item: Located, places: Sequence[tuple[int, int]], starts: Sequence[int]) -> bool:
+    """places: ascending, not overlapping. starts: their first numbers."""
+    slot = bisect_right(starts, item.end - 1) - 1
+    return slot >= 0 and places[slot][1] > item.start
+
+
+def splice(body: bytes, edits: Sequence[tuple[int, int, bytes]]) -> bytes:
+    """`body` with byte ranges replaced (ascending, non-overlapping)."""
+    pieces: list[bytes] = []
+    position = 0
+    for start, end, new in edits:
+        pieces.append(body[position:start])
+        pieces.append(new)
+        position = end
+    pieces.append(body[position:])
+    return b"".join(pieces)
