@@ -174,7 +174,7 @@ async def reading(system: SystemDatabase, reader: AuditReader, folder: Path) -> 
     alone = time.perf_counter() - began
     event_id = await system.fetchval("SELECT event_id FROM audit_leaf WHERE log = 0 AND index = 1000")
     began = time.perf_counter()
-    proof = json.dumps(await reader.proof(event_id))
+    proof = json.dumps(await reader.proof(event_id, tenant="default"))
     proving = time.perf_counter() - began
     return [
         {"what": "verify, core (hash, tree, pairing)", "events_s": round(len(rows) / min(core))},

@@ -117,7 +117,7 @@ async def test_verification_tells_what_it_checked(library: Library) -> None:
 async def test_every_event_is_proven_to_a_stranger(library: Library) -> None:
     keys = verifier.read_keys(library.reader.public_key())
     for number in (0, 1, 254, 255, 256, 257, 511, 512, 600, 699):
-        proof = await library.reader.proof(library.events[number].id)
+        proof = await library.reader.proof(library.events[number].id, tenant="default")
         report = verifier.verify_proof(json.loads(msgspec.json.encode(proof)), keys)
         assert report["intact"], report
         assert report["event"]["facts"]["number"] == number
@@ -128,15 +128,15 @@ async def test_what_cannot_be_proven_is_said(site: Site) -> None:
     (event_id,) = await some_events(trail, 1)
     reader = await site.reader()
     with pytest.raises(InvalidCall, match="no audit event"):
-        await reader.proof("evt_none")
+        await reader.proof("evt_none", tenant="default")
     with pytest.raises(InvalidCall, match="No checkpoint covers"):
-        await reader.proof(event_id)
+        await reader.proof(event_id, tenant="default")
     trail.checkpoint()
     await eventually(trail.is_covered)
-    assert (await reader.proof(event_id))["index"] == 1
+    assert (await reader.proof(event_id, tenant="default"))["index"] == 1
     await site.as_owner("UPDATE audit_leaf SET leaf = leaf || ' ' WHERE index = 0")
     with pytest.raises(AuditUnavailable, match="audit verify"):
-        await reader.proof(event_id)
+        await reader.proof(event_id, tenant="default")
     await site.as_owner("UPDATE audit_leaf SET leaf = 'x' WHERE index = 1")
     with pytest.raises(AuditUnavailable, match="audit verify"):
         await reader.search(Query(tenant="default"))

@@ -20,6 +20,7 @@ from ai_platform.gateway import Book, Gateway
 from ai_platform.gateway.charge import Cashier
 from ai_platform.gateway.consent import Consent
 from ai_platform.gateway.destinations import Models
+from ai_platform.identity.ended import Ended
 from ai_platform.policy import PolicyStore
 from ai_platform.policy.settings import PolicySettings
 from ai_platform.pricing import Estimator, load_price_book
@@ -35,6 +36,9 @@ ALICE = Principal(id="usr_alice", name="Alice", email="alice@example.com", team=
 
 class Everybody:
     """Takes any credential for Alice's."""
+
+    def __init__(self) -> None:
+        self.ended = Ended()
 
     async def authenticate(self, credentials: Credentials, client: Client) -> Principal:
         assert client is not credentials

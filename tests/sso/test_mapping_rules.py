@@ -14,7 +14,7 @@ from ai_platform.sso.mapping import Person, person_of, said_by_claims
 from ai_platform.sso.people import People
 from ai_platform.sso.rules import Rules
 from ai_platform.sso.settings import ClaimNames, GroupRule, ProviderSettings, SsoSettings
-from ai_platform.stores.postgres import Database
+from ai_platform.stores.postgres import Database, SystemDatabase
 from ai_platform.testing import FakeClock
 
 pytestmark = pytest.mark.anyio
@@ -131,8 +131,9 @@ def test_of_several_providers_each_says_for_whose_addresses_it_speaks():
 
 
 async def test_the_same_address_in_two_tenants_is_two_people_and_nobody_moves_over(
-    database: Database, clock: FakeClock
+    database: Database, system: SystemDatabase, clock: FakeClock
 ):
+    await system.execute("INSERT INTO tenants (name, title, created_by) VALUES ('bees', 'Bees', 'test')")
     people = People(database, clock, contact="Ask Bo.")
     here = Person(provider="a", subject="1", name="Ann", email="ann@a.example", roles=("member",))
     there = Person(provider="b", subject="1", name="Ann", email="ann@a.example", roles=("member",), tenant="bees")

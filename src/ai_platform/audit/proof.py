@@ -10,7 +10,7 @@ from ai_platform.audit.keys import Keys
 from ai_platform.audit.merkle import BLOCK, Range, inclusion_ranges, inclusion_root, leaf_hash, tree_hash
 from ai_platform.audit.note import NoteError, open_checkpoint
 from ai_platform.domain.decision import Refusal
-from ai_platform.domain.errors import AuditUnavailable, InvalidCall
+from ai_platform.domain.errors import AuditUnavailable, InvalidCall, NotFound
 from ai_platform.stores.postgres import SystemDatabase
 
 FORMAT = "ai-platform audit proof v1"
@@ -20,9 +20,7 @@ async def prove(database: SystemDatabase, keys: Keys, event_id: str, checkpoint_
     """See `AuditReader.proof`. Reads at most 512 leaves and one hash for each further 256."""
     row = await database.fetchrow("SELECT log, index, leaf FROM audit_leaf WHERE event_id = $1 LIMIT 1", event_id)
     if row is None or row["leaf"] is None:
-        raise InvalidCall(
-            Refusal.INVALID_REQUEST, f"There is no audit event {event_id}. Find its id with audit search."
-        )
+        raise NotFound(f"There is no audit event {event_id}. Find its id with audit search.")
     note = await database.fetchval(
         "SELECT note FROM audit_checkpoint WHERE log = $1 AND size > $2 ORDER BY size DESC LIMIT 1",
         row["log"],

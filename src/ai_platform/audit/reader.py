@@ -71,14 +71,16 @@ class AuditReader:
         """End every `tail` that follows, so that a stopping server need not wait for its readers."""
         self._search.over.set()
 
-    async def proof(self, event_id: str) -> dict[str, Any]:
+    async def proof(self, event_id: str, *, tenant: str) -> dict[str, Any]:
         """The event's leaf, inclusion path and signed checkpoint, which together prove it without this platform.
 
         Raises:
-            InvalidCall: there is no such event, or no checkpoint covers it yet.
+            NotFound: this tenant has no such event.
+            InvalidCall: no checkpoint covers it yet.
             AuditUnavailable: the stored log does not lead to its checkpoint: it was tampered with.
 
         """
+        await self._search.check(event_id, tenant)
         return await prove(self._system, self._keys, event_id, self._settings.checkpoint_seconds)
 
     def verify(self) -> AsyncIterator[Progress | Report]:

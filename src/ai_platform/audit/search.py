@@ -14,7 +14,7 @@ import msgspec
 from ai_platform.audit.leaf import Leaf, read_leaf
 from ai_platform.audit.lines import line_of_leaf
 from ai_platform.audit.subjects import SubjectKeys
-from ai_platform.domain.errors import AuditUnavailable
+from ai_platform.domain.errors import AuditUnavailable, NotFound
 from ai_platform.domain.event import EventType
 from ai_platform.stores.postgres import Database, SystemDatabase
 from ai_platform.stores.tenancy import Scoped
@@ -72,6 +72,14 @@ class Search:
 
     async def page(self, query: Query) -> list[dict[str, Any]]:
         return await self._opened(await self._rows(query))
+
+    async def check(self, event_id: str, tenant: str) -> None:
+        """Raises NotFound: the tenant has no such event."""
+        found = await self._database.within(tenant).fetchval(
+            "SELECT EXISTS (SELECT FROM audit_leaf WHERE event_id = $1)", event_id
+        )
+        if not found:
+            raise NotFound(f"There is no audit event {event_id[:60]}. Find its id with audit search.")
 
     async def lines(self, query: Query) -> AsyncIterator[bytes]:
         left = query.limit or _ALL

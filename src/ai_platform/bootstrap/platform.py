@@ -7,6 +7,7 @@ from ai_platform.audit.reader import AuditReader
 from ai_platform.bootstrap.approvals import approvals_of, consent_of, register_approval_gauges
 from ai_platform.bootstrap.base import Base, base_of
 from ai_platform.bootstrap.callers import Callers, callers_of, services_of
+from ai_platform.bootstrap.directory import Directory, directory_of
 from ai_platform.bootstrap.inspection import guard_of
 from ai_platform.bootstrap.serving import checks_of, serving, url_of, write_run_file
 from ai_platform.bootstrap.sign_in import register_sign_in_gauges
@@ -108,6 +109,7 @@ async def running_platform(
         url = settings.server.public_url or url_of(settings.server.host, listener.getsockname()[1])
         base = await base_of(stack, settings, environ, clock, url=url)
         callers = await callers_of(base)
+        directory = directory_of(base, callers)
         ledger, budget = await spend_of(base)
         guard = await guard_of(base)
         upstreams, upstream = await upstreams_of(base)
@@ -144,6 +146,7 @@ async def running_platform(
             *key_endpoints(callers.keys),
             *service_account_endpoints(services_of(base), callers.signon, callers.keys),
             *sign_in_endpoints(callers.signon, callers.signing_in.health if callers.signing_in else None),
+            *directory.endpoints(),
             *policy_endpoints(base.policies),
             *approval_endpoints(approvals, base.policies, names=callers.keys.names),
             *incident_endpoints(Incidents(base.database), clock),
@@ -162,7 +165,7 @@ async def running_platform(
             door,
             operations,
             handlers=_sign_in(base, callers, ledger, budget, meter),
-            mounts={"/admin/": _admin(base, callers, endpoints), **tool_routes},
+            mounts={"/admin/": _admin(base, callers, directory, endpoints), **tool_routes},
         )
         server = Server(app, settings.server)
         register_door_gauges(meter, door.load, server.traffic)
@@ -202,8 +205,14 @@ def _book(base: Base, cashier: Cashier, ledger: Ledger, meter: Meter, log: CallL
     return book
 
 
-def _admin(base: Base, callers: Callers, endpoints: list[Endpoint]) -> AdminRouter:
-    return AdminRouter(endpoints, identity=callers.authenticator, trail=base.trail, clock=base.clock)
+def _admin(base: Base, callers: Callers, directory: Directory, endpoints: list[Endpoint]) -> AdminRouter:
+    return AdminRouter(
+        endpoints,
+        identity=callers.authenticator,
+        trail=base.trail,
+        clock=base.clock,
+        tenants=directory.tenants,
+    )
 
 
 def _sign_in(

@@ -14,11 +14,14 @@ from ai_platform.cli.doctor import doctor
 from ai_platform.cli.incidents import app as incidents
 from ai_platform.cli.keys import app as keys
 from ai_platform.cli.mcp import app as mcp
+from ai_platform.cli.people import app as people
 from ai_platform.cli.policy import app as policy
 from ai_platform.cli.scan import ScanCommand, scan
 from ai_platform.cli.service_accounts import app as service_accounts
 from ai_platform.cli.sign_in import login, logout, token, whoami
 from ai_platform.cli.sso import app as sso
+from ai_platform.cli.teams import projects, teams
+from ai_platform.cli.tenants import app as tenants
 from ai_platform.cli.up import up
 from ai_platform.cli.usage import prices, usage
 
@@ -57,6 +60,10 @@ app.add_typer(keys, name="keys")
 app.add_typer(service_accounts, name="service-accounts")
 app.add_typer(mcp, name="mcp")
 app.add_typer(sso, name="sso")
+app.add_typer(people, name="people")
+app.add_typer(teams, name="teams")
+app.add_typer(projects, name="projects")
+app.add_typer(tenants, name="tenants")
 app.add_typer(policy, name="policy")
 app.add_typer(approvals, name="approvals")
 app.command(cls=ScanCommand)(scan)

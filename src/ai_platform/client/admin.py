@@ -31,6 +31,7 @@ class AdminClient:
     """get/post/delete return decoded JSON; lines() streams JSON lines. Use as a context manager.
 
     url, key: override AI_PLATFORM_URL and AI_PLATFORM_ADMIN_KEY, which override the data folder's files.
+    AI_PLATFORM_TENANT: who runs the platform works inside this tenant.
     """
 
     def __init__(self, data: Path | None = None, *, url: str | None = None, key: str | None = None) -> None:
@@ -38,7 +39,10 @@ class AdminClient:
         self.url = (url or os.environ.get("AI_PLATFORM_URL") or _running(folder)).rstrip("/")
         self.key = key or os.environ.get("AI_PLATFORM_ADMIN_KEY") or _admin_key(folder)
         self._http = httpx2.Client(
-            base_url=self.url, headers={"authorization": f"Bearer {self.key}"}, timeout=60, trust_env=False
+            base_url=self.url,
+            headers={"authorization": f"Bearer {self.key}", **_tenant()},
+            timeout=60,
+            trust_env=False,
         )
 
     def __enter__(self) -> Self:
@@ -80,6 +84,11 @@ class AdminClient:
 
     def _unreachable(self, error: httpx2.TransportError) -> str:
         return f"No platform answers at {self.url} ({error}). Start it with `ai-platform up`, or set AI_PLATFORM_URL."
+
+
+def _tenant() -> dict[str, str]:
+    tenant = os.environ.get("AI_PLATFORM_TENANT", "")
+    return {"x-ai-platform-tenant": tenant} if tenant else {}
 
 
 def _lines(chunks: Iterator[bytes]) -> Iterator[str]:

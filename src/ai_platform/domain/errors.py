@@ -9,6 +9,7 @@ PlatformError
 |  |- RateLimited           too many calls in a window; passes later
 |  |- OverBudget            money or tokens used up; passes after the reset
 |  `- InvalidCall           the request cannot be understood, or is too large
+|     `- NotFound           what it names does not exist (or is another tenant's)
 |- UpstreamError            the other side failed and no further target was left
 |  |- UpstreamUnreachable   no connection (DNS, TLS, refused), or every breaker open
 |  |- UpstreamTimeout       a deadline passed (connect, first byte, idle)
@@ -90,6 +91,11 @@ class OverBudget(Refused):
 
 class InvalidCall(Refused):
     pass
+
+
+class NotFound(InvalidCall):
+    def __init__(self, message: str) -> None:
+        super().__init__(Refusal.INVALID_REQUEST, message)
 
 
 class UpstreamError(PlatformError):

@@ -37,14 +37,26 @@ class Permission(StrEnum):
     INCIDENTS_WRITE = "security:incidents:write"
     SIGN_IN_READ = "identity:sign_in:read"
     SIGN_IN_WRITE = "identity:sign_in:write"
+    PEOPLE_READ = "identity:people:read"
+    PEOPLE_WRITE = "identity:people:write"
+    TEAMS_READ = "identity:teams:read"
+    TEAMS_WRITE = "identity:teams:write"
+    PROVISION = "identity:scim:provision"
     POLICY_READ = "policy:document:read"
     POLICY_WRITE = "policy:document:write"
     PLATFORM_OPERATE = "platform:process:operate"
+    PLATFORM_AUDIT = "platform:audit:read"
+    TENANTS_READ = "platform:tenants:read"
+    TENANTS_WRITE = "platform:tenants:write"
+    TENANTS_ENTER = "platform:tenants:enter"
     APPROVALS_USE = "approvals:request:use"
     APPROVALS_READ = "approvals:request:read"
 
 
 EVERYTHING = "*"
+
+PLATFORM_WIDE = frozenset(permission for permission in Permission if permission.startswith("platform:"))
+"""About all tenants at once: they are good in the operator's own tenant only, whatever a role or key says."""
 
 
 class Offer(StrEnum):
@@ -129,6 +141,7 @@ ALIASES: dict[str, frozenset[str]] = {
         {
             Permission.AUDIT_READ,
             Permission.AUDIT_EXPORT,
+            Permission.PLATFORM_AUDIT,
             Permission.POLICY_READ,
             Permission.INCIDENTS_READ,
             Permission.INCIDENTS_WRITE,
@@ -136,6 +149,7 @@ ALIASES: dict[str, frozenset[str]] = {
             Permission.APPROVALS_USE,
         }
     ),
+    "scim": frozenset({Permission.PROVISION}),
     "use_tools": frozenset(offer.permission("*", "*") for offer in Offer),
 }
 """Short name -> what it grants. Who may read or write code may also ask Claude about it, and use tools for it."""

@@ -4,7 +4,7 @@ from enum import StrEnum
 
 import msgspec
 
-from ai_platform.domain.permission import EVERYTHING, Permission
+from ai_platform.domain.permission import EVERYTHING, PLATFORM_WIDE, Permission
 
 SIGNED_IN = "signin_"
 """Prefix of `key_id` of whoever signed in: the same for all tokens of one person, so that a budget for a key is not
@@ -72,4 +72,6 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
         return self.key_id is not None and self.key_id.startswith(SIGNED_IN)
 
     def may(self, permission: Permission) -> bool:
+        if self.tenant != HOME and permission in PLATFORM_WIDE:
+            return False
         return permission in self.permissions or EVERYTHING in self.permissions

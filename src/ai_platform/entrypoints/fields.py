@@ -22,6 +22,7 @@ _READ = _SINGLE | {
     b"x-claude-code-session-id",
     b"x-claude-code-agent-id",
     b"x-claude-code-request-class",
+    b"x-ai-platform-tenant",
 }
 _JSON_TYPE = re.compile(
     rb"application/(?:[a-z0-9.+-]+\+)?json\s*(?:;\s*charset\s*=\s*\"?(?:utf-?8|us-ascii)\"?\s*)?;?\s*", re.IGNORECASE

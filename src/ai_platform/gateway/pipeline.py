@@ -88,6 +88,7 @@ class Gateway:
         """
         async with self._book.open(call) as record:
             record.caller = caller = await self._identity.authenticate(call.credentials, call.client)
+            record.ended = self._identity.ended.holds
             policy = self._policies.current
             record.decision = decision = policy.decide(caller, call)
             for model in call.head.models[1:]:

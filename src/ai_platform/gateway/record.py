@@ -3,15 +3,15 @@
 Rooms return facts, the record carries them: no room logs, meters or traces.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from ai_platform.budget import Estimate, Hold
 from ai_platform.domain.approval import Approval
 from ai_platform.domain.call import Answer, Call
 from ai_platform.domain.clock import Clock
-from ai_platform.domain.decision import Decision
-from ai_platform.domain.errors import PlatformError
+from ai_platform.domain.decision import Decision, Refusal
+from ai_platform.domain.errors import Denied, PlatformError
 from ai_platform.domain.finding import Finding
 from ai_platform.domain.principal import Principal
 from ai_platform.domain.route import Route, Target
@@ -39,6 +39,11 @@ class Scribe(Protocol):
     async def write_end(self, record: "Record") -> None: ...
 
 
+def _never(principal: Principal) -> bool:
+    del principal
+    return False
+
+
 class Record:
     """One call. `settle` and `finished` take effect once, whoever calls them first.
 
@@ -51,6 +56,7 @@ class Record:
         self.scribe = scribe
         self.began = scribe.clock.monotonic()
         self.caller: Principal | None = None
+        self.ended: Callable[[Principal], bool] = _never
         self.decision: Decision | None = None
         self.inspection: Inspection | None = None
         self.answer_inspection: Inspection | None = None
@@ -135,6 +141,12 @@ class Record:
     def noticed(self, news: Sequence[Finding]) -> None:
         """Something that people should hear of at once, not when the call has ended."""
         self.scribe.tell(self, news)
+
+    def check_caller(self) -> None:
+        """Raises Denied: the caller was suspended, removed, disabled or their key revoked since the call began."""
+        if self.caller is not None and self.ended(self.caller):
+            message = "The answer was stopped here: your access to this platform was ended while it was being written."
+            raise Denied(Refusal.KEY_REVOKED, message, rule="people")
 
     def settle(self) -> None:
         """Price what was used and replace the hold by it."""

@@ -71,9 +71,10 @@ def is_good(answer: Answer) -> bool:
 
 
 async def _recorded(body: AsyncGenerator[bytes], record: Record) -> AsyncGenerator[bytes]:
-    """An answer that fails in the middle is recorded before the caller hears of it."""
+    """An answer that fails in the middle is recorded before the caller hears of it; the caller's end is one."""
     try:
         async for chunk in body:
+            record.check_caller()
             yield chunk
     except PlatformError as error:
         record.failed(error)

@@ -16,6 +16,7 @@ from ai_platform.domain.decision import Refusal
 from ai_platform.domain.errors import StoreUnavailable, Unauthenticated
 from ai_platform.domain.principal import Credentials, Principal
 from ai_platform.identity.attempts import Attempts
+from ai_platform.identity.ended import Ended
 from ai_platform.identity.key import PRESENTED, Key, key_of, principal_of
 from ai_platform.identity.keys import hash_of
 from ai_platform.identity.scopes import RoleBook, reach_of
@@ -60,9 +61,10 @@ _NOBODY = b"\0" * 32
 
 
 class Authenticator:
-    """authenticate: one caller. run: the background work, for the life of the process. forget: a key has changed.
+    """authenticate: one caller. run: the background work, for the life of the process. forget: a key was revoked.
 
-    hits, lookups, stale_hits, watch_failures: counters. attempts: wrong keys by address.
+    hits, lookups, stale_hits, watch_failures: counters. attempts: wrong keys by address. ended: who may not call any
+    more, whatever they hold.
     """
 
     def __init__(
@@ -88,6 +90,7 @@ class Authenticator:
         self._used: dict[str, float] = {}
         self._changes = 0
         self._watched_at = clock.monotonic()
+        self.ended = Ended()
         self.attempts = Attempts(clock, limit=self._settings.failures_per_minute)
         self.hits = 0
         self.lookups = 0
@@ -106,7 +109,7 @@ class Authenticator:
         text = credentials.secret
         if text is None or not has_shape(text):
             if text is not None and self._tokens is not None and text.startswith(TOKEN):
-                return self._signed_in(self._tokens, text, credentials.resource, client.ip)
+                return self.ended.check(self._signed_in(self._tokens, text, credentials.resource, client.ip))
             self._malformed(text, client.ip)
         key_id = key_id_of(text)
         entry = self._entries.get(key_id)
@@ -124,11 +127,16 @@ class Authenticator:
             self._ended(entry.key)
         self._used[key_id] = now
         if entry.principal is None or entry.roles_version != self._roles.version:
-            return self._principal(entry)
-        return entry.principal
+            return self.ended.check(self._principal(entry))
+        return self.ended.check(entry.principal)
 
     def forget(self, key_id: str) -> None:
-        """The key has changed: the next call reads it again, also when a look-up is under way now."""
+        """The key was revoked: the next call reads it again, and answers under way are cut."""
+        self.ended.add(key=key_id)
+        self._drop(key_id)
+
+    def _drop(self, key_id: str) -> None:
+        """The next call reads it again, also when a look-up is under way now."""
         self._changes += 1
         self._entries.pop(key_id, None)
 
@@ -151,7 +159,10 @@ class Authenticator:
                     await self.flush(system)
 
     async def watch(self, system: SystemDatabase) -> None:
-        """Forget the keys that changed lately. After a gap in watching, everything is read anew when it is used."""
+        """Know who has ended, and forget the keys that changed lately. After a gap in watching, everything is read anew
+        when it is used.
+        """
+        await self.ended.watch(system)
         rows = await system.fetch("SELECT id, changed_at FROM keys WHERE changed_at > now() - $1::interval", RECENT)
         now = self._clock.monotonic()
         if now - self._watched_at > RECENT.total_seconds() / 2:
@@ -162,7 +173,7 @@ class Authenticator:
         for row in rows:
             entry = self._entries.get(row["id"])
             if row["id"] in self._lookups or (entry is not None and entry.changed_at != row["changed_at"]):
-                self.forget(row["id"])
+                self._drop(row["id"])
 
     async def flush(self, system: SystemDatabase) -> None:
         """Write `last_used_at` of the keys used since the last time."""

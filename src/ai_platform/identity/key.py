@@ -37,9 +37,9 @@ class Key(msgspec.Struct, frozen=True, kw_only=True):
 
 
 SELECT = (
-    "SELECT k.id, k.name, p.kind, k.principal_id, p.name AS owner, p.email, k.roles, k.scopes, k.team, k.project,"
-    " k.tenant, k.created_at, k.created_by, k.expires_at, k.revoked_at, k.last_used_at, k.changed_at, k.secret_hash"
-    " FROM keys k JOIN principals p ON p.id = k.principal_id"
+    "SELECT k.id, k.name, p.kind, k.principal_id, p.name AS owner, p.email, k.roles, k.scopes,"
+    " coalesce(k.team, p.team) AS team, k.project, k.tenant, k.created_at, k.created_by, k.expires_at, k.revoked_at,"
+    " k.last_used_at, k.changed_at, k.secret_hash FROM keys k JOIN principals p ON p.id = k.principal_id"
 )
 
 PRESENTED = "SELECT * FROM aip.key_presented($1)"

@@ -7,12 +7,13 @@ nothing. Nobody can make a key that may do more than the maker. Above: entrypoin
 import datetime as dt
 import hmac
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 from ai_platform.domain.clock import Clock
 from ai_platform.domain.decision import Refusal
-from ai_platform.domain.errors import Denied, InvalidCall
+from ai_platform.domain.errors import Denied, InvalidCall, NotFound
 from ai_platform.domain.identifiers import new_id
 from ai_platform.domain.permission import EVERYTHING
 from ai_platform.domain.principal import HOME, Principal, PrincipalKind
@@ -20,7 +21,7 @@ from ai_platform.identity.expiry import parse_expiry
 from ai_platform.identity.key import SELECT, Key, key_of, principal_of, service_handle
 from ai_platform.identity.scopes import Reach, RoleBook, check_names, exceeds, reach_of
 from ai_platform.identity.token import new_token
-from ai_platform.stores.postgres import Database, Duplicate
+from ai_platform.stores.postgres import Database, Duplicate, Gone
 
 DEFAULT_ROLES = ("developer",)
 ADMIN_ROLES = ("admin",)
@@ -115,6 +116,12 @@ class Keys:
         except Duplicate as error:
             message = f"There is a key named '{values['name']}' already. Revoke it first, or choose another name."
             raise InvalidCall(Refusal.INVALID_REQUEST, message) from error
+        except Gone as error:
+            message = (
+                f"'{email or owner}' is suspended or removed, so no key can be made for them."
+                " `ai-platform people resume` lets them back."
+            )
+            raise InvalidCall(Refusal.INVALID_REQUEST, message) from error
         return key_of(row), token.text
 
     async def _principal(self, connection: Any, tenant: str, kind: PrincipalKind, owner: str, email: str | None) -> str:
@@ -145,7 +152,7 @@ class Keys:
         return [key_of(row) for row in rows]
 
     async def get(self, id_or_name: str, *, tenant: str) -> Key:
-        """By id, or by the name of a key that is not revoked. Raises InvalidCall when there is none."""
+        """By id, or by the name of a key that is not revoked. Raises NotFound."""
         row = await self._database.within(tenant).fetchrow(
             f"{SELECT} WHERE k.tenant = $1 AND (k.id = $2 OR (lower(k.name) = lower($2) AND k.revoked_at IS NULL))"
             " ORDER BY k.id = $2 DESC LIMIT 1",
@@ -153,8 +160,7 @@ class Keys:
             id_or_name.replace("\0", ""),
         )
         if row is None:
-            message = f"There is no key '{id_or_name[:60]}'. `ai-platform keys list` shows what there is."
-            raise InvalidCall(Refusal.INVALID_REQUEST, message)
+            raise NotFound(f"There is no key '{id_or_name[:60]}'. `ai-platform keys list` shows what there is.")
         return key_of(row)
 
     async def makers(self, key_id: str, *, tenant: str) -> frozenset[str]:
@@ -189,35 +195,53 @@ class Keys:
         """End a key now: at once in this process, within a second in the others. A revoked key stays revoked.
 
         Raises:
-            InvalidCall: no such key, or it is the last one that may do everything.
+            NotFound: no such key.
+            InvalidCall: it is the last one that may do everything.
 
         """
         key = await self.get(id_or_name, tenant=by.tenant)
         if key.revoked_at is not None:
             return key
-        others = [other for other in await self.list(tenant=by.tenant) if other.id != key.id]
-        if self._is_full(key) and not any(self._is_full(other) for other in others):
-            message = f"'{key.name}' is the last key that may do everything. Make another admin key first."
-            raise InvalidCall(Refusal.INVALID_REQUEST, message)
-        await self._database.within(by.tenant).execute(
-            "UPDATE keys SET revoked_at = now(), revoked_by = $2, changed_at = now()"
-            " WHERE id = $1 AND revoked_at IS NULL",
-            key.id,
-            by.id,
-        )
+        async with self.keeping_an_admin(by.tenant, lambda other: other.id == key.id) as connection:
+            await connection.execute(
+                "UPDATE keys SET revoked_at = now(), revoked_by = $2, changed_at = now()"
+                " WHERE id = $1 AND revoked_at IS NULL",
+                key.id,
+                by.id,
+            )
         self._forget(key.id)
         return await self.get(key.id, tenant=by.tenant)
+
+    @asynccontextmanager
+    async def keeping_an_admin(self, tenant: str, ends: Callable[[Key], bool]) -> AsyncGenerator[Any]:
+        """A transaction within the tenant that may end the keys for which `ends` says so; one at a time, so that two
+        of them cannot take away the last two admin keys.
+
+        Raises:
+            InvalidCall: none would be left that may do everything.
+
+        """
+        async with self._database.within(tenant).transaction() as connection:
+            await connection.execute("SELECT pg_advisory_xact_lock(hashtext($1))", f"ai-platform admins of {tenant}")
+            rows = await connection.fetch(
+                f"{SELECT} WHERE k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > $1)", self._now()
+            )
+            full = [key for row in rows if self._is_full(key := key_of(row))]
+            if full and all(ends(key) for key in full):
+                message = f"'{full[0].name}' is the last key that may do everything. Make another admin key first."
+                raise InvalidCall(Refusal.INVALID_REQUEST, message)
+            yield connection
 
     def status(self, key: Key) -> str:
         """`active`, `expired` or `revoked`, now."""
         return key.status(self._clock.now())
 
-    async def ensure_admin_key(self, *, replace: bool = False) -> str | None:
-        """The text of a new admin key when there is none that may do everything, else None.
+    async def ensure_admin_key(self, *, tenant: str = HOME, replace: bool = False) -> str | None:
+        """The text of a new admin key of this tenant when there is none that may do everything, else None.
 
         replace: make a new one in any case and revoke the one named `admin` (for who lost it and owns the machine).
         """
-        full = [key for key in await self.list(tenant=HOME) if self._is_full(key)]
+        full = [key for key in await self.list(tenant=tenant) if self._is_full(key)]
         if full and not replace:
             return None
         for key in full:
@@ -232,7 +256,7 @@ class Keys:
             "name": ADMIN_NAME,
             "roles": [*ADMIN_ROLES],
             "scopes": [],
-            "tenant": HOME,
+            "tenant": tenant,
             "created_by": PLATFORM,
         }
         try:

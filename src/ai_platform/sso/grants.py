@@ -17,10 +17,10 @@ import msgspec
 from ai_platform.domain.clock import Clock
 from ai_platform.domain.identifiers import new_id
 from ai_platform.sso.devices import Request
-from ai_platform.sso.people import Account
+from ai_platform.sso.people import Account, access_ended
 from ai_platform.sso.rows import moment
 from ai_platform.sso.settings import TokenSettings
-from ai_platform.stores.postgres import Database, SystemDatabase
+from ai_platform.stores.postgres import Database, Gone, SystemDatabase
 from ai_platform.stores.tenancy import Scoped
 
 PREFIX = "aipr_"
@@ -71,24 +71,30 @@ class Grants:
         seconds: float | None = None,
         refreshable: bool = True,
     ) -> Refreshed:
-        """seconds: how long it lasts, None = as configured. refreshable: False = the refresh token is never taken."""
+        """seconds: how long it lasts, None = as configured. refreshable: False = the refresh token is never taken.
+
+        Raises Denied: their access was ended at this moment.
+        """
         now = self._clock.now()
         ends = now + (self._settings.sign_in_seconds if seconds is None else seconds)
         salt = os.urandom(32)
         grant = Grant(id=new_id("grt", now), account=account, provider_token=provider_token, checked_at=now)
-        await self._database.within(account.tenant).execute(
-            "INSERT INTO sso_grants (id, principal_id, account, request, salt, provider_token, created_at, rotated_at,"
-            " checked_at, expires_at, refreshable) VALUES ($1, $2, $3, $4, $5, $6, $7, $7, $7, $8, $9)",
-            grant.id,
-            grant.account.id,
-            msgspec.to_builtins(grant.account),
-            msgspec.to_builtins(request),
-            salt,
-            provider_token,
-            moment(now),
-            moment(min(ends, account.until or ends)),
-            refreshable,
-        )
+        try:
+            await self._database.within(account.tenant).execute(
+                "INSERT INTO sso_grants (id, principal_id, account, request, salt, provider_token, created_at,"
+                " rotated_at, checked_at, expires_at, refreshable) VALUES ($1, $2, $3, $4, $5, $6, $7, $7, $7, $8, $9)",
+                grant.id,
+                grant.account.id,
+                msgspec.to_builtins(grant.account),
+                msgspec.to_builtins(request),
+                salt,
+                provider_token,
+                moment(now),
+                moment(min(ends, account.until or ends)),
+                refreshable,
+            )
+        except Gone as error:
+            raise access_ended() from error
         return Refreshed(grant, self._text(grant.id, 1, salt))
 
     async def look(self, text: str) -> Grant | Ended:

@@ -5,6 +5,8 @@ for that address), but never to somebody else of the same provider: an address c
 Above: signon. Below: stores.
 """
 
+from typing import Any
+
 import msgspec
 
 from ai_platform.domain.clock import Clock
@@ -13,7 +15,7 @@ from ai_platform.domain.errors import Denied
 from ai_platform.domain.identifiers import new_id
 from ai_platform.domain.principal import HOME, PrincipalKind
 from ai_platform.sso.mapping import Person
-from ai_platform.stores.postgres import Database
+from ai_platform.stores.postgres import Database, Gone
 
 
 class Account(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,6 +43,11 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     until: float | None = None
 
 
+def access_ended() -> Denied:
+    """Nothing begins any more for this person, or this organisation."""
+    return Denied(Refusal.PERMISSION_MISSING, "Your access to this platform was ended.", rule="people")
+
+
 class People:
     def __init__(self, database: Database, clock: Clock, *, contact: str) -> None:
         self._database = database
@@ -51,7 +58,8 @@ class People:
         """Made on first sight.
 
         Raises:
-            Denied: the address belongs to another account of the same provider, or the account to another tenant.
+            Denied: the address belongs to another account of the same provider, or the account to another tenant; the
+                tenant is not there, or disabled; the person was suspended or removed.
 
         """
         tenant = person.tenant or HOME
@@ -73,6 +81,7 @@ class People:
                 f"The address {person.email} belongs to another account of this identity provider. {self._contact}"
             )
             raise Denied(Refusal.PERMISSION_MISSING, message, rule="one account an address")
+        team = await self._check(known, person, tenant)
         return Account(
             id=known,
             name=person.name,
@@ -81,14 +90,40 @@ class People:
             email=person.email,
             roles=person.roles,
             groups=person.groups,
-            team=person.team,
+            team=team,
             region=person.region,
             tenant=tenant,
             sid=person.sid,
             until=person.until,
         )
 
+    async def _check(self, principal: str, person: Person, tenant: str) -> str | None:
+        """Their team: the provider's word, which is kept, else the one they were put into. Raises Denied."""
+        row: Any = await self._database.within(tenant).fetchrow(
+            "WITH moved AS ("
+            "  UPDATE principals SET team = $2::text"
+            "  WHERE id = $1 AND $2::text IS NOT NULL AND team IS DISTINCT FROM $2::text)"
+            " SELECT p.state, p.team, t.disabled_at IS NOT NULL AS disabled FROM principals p, tenants t"
+            " WHERE p.id = $1",
+            principal,
+            person.team,
+        )
+        if row["disabled"]:
+            message = f"The organisation '{tenant}' is disabled on this platform. {self._contact}"
+            raise Denied(Refusal.PERMISSION_MISSING, message, rule="tenants")
+        if row["state"] != "active":
+            message = f"Your access to this platform is {row['state']}. {self._contact}"
+            raise Denied(Refusal.PERMISSION_MISSING, message, rule="people")
+        return person.team or row["team"]
+
     async def _join(self, person: Person, tenant: str) -> str | None:
+        try:
+            return await self._joined(person, tenant)
+        except Gone as error:
+            message = f"The organisation '{tenant}' does not exist on this platform. {self._contact}"
+            raise Denied(Refusal.PERMISSION_MISSING, message, rule="tenants") from error
+
+    async def _joined(self, person: Person, tenant: str) -> str | None:
         handle = person.email or f"oidc:{person.provider}:{person.subject}"
         async with self._database.within(tenant).transaction() as connection:
             await connection.execute(

@@ -10,10 +10,10 @@ from typing import Any
 import msgspec
 
 from ai_platform.domain.clock import Clock
-from ai_platform.sso.people import Account
+from ai_platform.sso.people import Account, access_ended
 from ai_platform.sso.rows import moment
 from ai_platform.sso.settings import SessionSettings
-from ai_platform.stores.postgres import Database, SystemDatabase
+from ai_platform.stores.postgres import Database, Gone, SystemDatabase
 from ai_platform.stores.tenancy import Scoped
 
 SEEN_EVERY = 60.0
@@ -44,21 +44,24 @@ class Sessions:
     async def begin(self, account: Account, *, replaces: str | None = None, provider_token: str | None = None) -> str:
         """The cookie's value, new with every sign-in. replaces: the one the browser had, which ends.
 
-        provider_token: the provider's refresh token, sealed.
+        provider_token: the provider's refresh token, sealed. Raises Denied: their access was ended at this moment.
         """
         if replaces:
             await self.end(replaces)
         cookie = secrets.token_urlsafe(32)
         now = self._clock.now()
-        await self._database.within(account.tenant).execute(
-            "INSERT INTO sso_sessions (id_hash, principal_id, account, created_at, seen_at, provider_token)"
-            " VALUES ($1, $2, $3, $4, $4, $5)",
-            self._hash(cookie),
-            account.id,
-            msgspec.to_builtins(account),
-            moment(now),
-            provider_token,
-        )
+        try:
+            await self._database.within(account.tenant).execute(
+                "INSERT INTO sso_sessions (id_hash, principal_id, account, created_at, seen_at, provider_token)"
+                " VALUES ($1, $2, $3, $4, $4, $5)",
+                self._hash(cookie),
+                account.id,
+                msgspec.to_builtins(account),
+                moment(now),
+                provider_token,
+            )
+        except Gone as error:
+            raise access_ended() from error
         return cookie
 
     async def get(self, cookie: str) -> Session | None:

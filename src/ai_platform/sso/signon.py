@@ -170,7 +170,10 @@ class SignOn:
         outcome = await self.devices.poll(device_code)
         if not isinstance(outcome, Approved):
             return outcome
-        begun = await self.grants.begin(outcome.account, outcome.request, provider_token=outcome.provider_token)
+        try:
+            begun = await self.grants.begin(outcome.account, outcome.request, provider_token=outcome.provider_token)
+        except Denied:
+            return Poll.DENIED
         return self._tokens(begun)
 
     async def refresh(self, text: str) -> Tokens | Ended:

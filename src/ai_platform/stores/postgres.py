@@ -25,6 +25,9 @@ from ai_platform.stores.tenancy import PRESENTED, TENANT, Scoped
 Duplicate = asyncpg.UniqueViolationError
 """A row with this key exists already."""
 
+Gone = asyncpg.ForeignKeyViolationError
+"""What a row is about does not exist, or not any more."""
+
 _Group = tuple[str, tuple[str, ...]]
 
 

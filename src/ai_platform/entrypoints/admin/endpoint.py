@@ -1,10 +1,12 @@
 """What an admin endpoint is. The router authenticates, checks `permission`, records the action, encodes the result."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
+from ai_platform.domain.decision import Refusal
+from ai_platform.domain.errors import InvalidCall
 from ai_platform.domain.permission import Permission
 from ai_platform.domain.principal import Principal
 
@@ -24,6 +26,24 @@ Handler = Callable[[AdminRequest], Awaitable[Any]]
 """Returns something msgspec can encode as JSON, or an async iterator of bytes (sent as application/jsonl)."""
 
 Lines = AsyncIterator[bytes]
+
+_Body = TypeVar("_Body")
+
+
+def body_as(request: AdminRequest, kind: type[_Body]) -> _Body:
+    """The body as this struct. Raises InvalidCall."""
+    try:
+        return msgspec.convert(request.body, kind)
+    except msgspec.ValidationError as error:
+        raise InvalidCall(Refusal.INVALID_REQUEST, f"The body is not usable: {error}.") from error
+
+
+def flag(params: dict[str, str], name: str) -> bool:
+    """Raises InvalidCall for anything but 0, 1, true, false or nothing."""
+    text = params.get(name, "").lower()
+    if text not in {"", "0", "1", "true", "false"}:
+        raise InvalidCall(Refusal.INVALID_REQUEST, f"Parameter {name}={text[:60]!r} is not 1 or 0.")
+    return text in {"1", "true"}
 
 
 class Endpoint(msgspec.Struct, frozen=True):

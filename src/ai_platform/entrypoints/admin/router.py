@@ -5,7 +5,7 @@ Default deny: an endpoint cannot be declared without a permission, and nothing e
 
 import re
 from collections.abc import AsyncIterator, Sequence
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -17,6 +17,7 @@ from ai_platform.domain.decision import Refusal
 from ai_platform.domain.errors import Denied, InvalidCall, PlatformError, Unauthenticated
 from ai_platform.domain.event import Event, EventType
 from ai_platform.domain.identifiers import new_id
+from ai_platform.domain.permission import Permission
 from ai_platform.domain.principal import Principal
 from ai_platform.entrypoints.admin.endpoint import AdminRequest, Endpoint
 from ai_platform.entrypoints.errors import answer_to
@@ -42,16 +43,39 @@ LONGEST_PARAM = 1000
 _PARAMETER = re.compile(r"\{(\w+)\}")
 
 
-class AdminRouter:
-    """endpoints: every room's; the order does not matter, two endpoints never match the same path."""
+TENANT = b"x-ai-platform-tenant"
+"""Header: who runs the platform works inside this tenant, for one request."""
 
-    def __init__(self, endpoints: Sequence[Endpoint], *, identity: Authenticator, trail: Trail, clock: Clock) -> None:
-        self.endpoints = tuple(endpoints)
+
+class Tenants(Protocol):
+    async def get(self, name: str) -> Any:
+        """Raises NotFound."""
+        ...
+
+
+class AdminRouter:
+    """endpoints: every room's; the order does not matter, two endpoints never match the same path.
+
+    tenants: those that may be entered; None = no other than the caller's.
+    """
+
+    def __init__(
+        self,
+        endpoints: Sequence[Endpoint],
+        *,
+        identity: Authenticator,
+        trail: Trail,
+        clock: Clock,
+        tenants: Tenants | None = None,
+    ) -> None:
+        own = Endpoint("GET", "/admin/routes", Permission.USAGE_READ_OWN, self._routes)
+        self.endpoints = (*endpoints, own)
+        self._tenants = tenants
         self._identity = identity
         self._trail = trail
         self._clock = clock
         self._failures = FailureLimit()
-        self._patterns = [(endpoint, _pattern(endpoint.path)) for endpoint in endpoints]
+        self._patterns = [(endpoint, _pattern(endpoint.path)) for endpoint in self.endpoints]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request_id = new_id("adm", self._clock.now())
@@ -72,6 +96,7 @@ class AdminRouter:
         check_fields(fields)
         check_target(scope, credentials_of(fields))
         caller = await self._caller(fields, client, request_id)
+        caller = await self._inside(caller, fields.get(TENANT).decode("latin-1"))
         found = self._find(scope["method"], scope["path"])
         if found is None:
             await self._missing(scope, send, request_id)
@@ -121,11 +146,44 @@ class AdminRouter:
                 await self._record(EventType.AUTHENTICATION, None, client, request_id, facts)
             raise
 
+    async def _inside(self, caller: Principal, tenant: str) -> Principal:
+        """The caller as of the tenant that they want to enter.
+
+        Raises:
+            Denied: they may not, whether it exists or not.
+            NotFound: it does not exist.
+
+        """
+        if tenant in {"", caller.tenant}:
+            return caller
+        if self._tenants is None or not caller.may(Permission.TENANTS_ENTER):
+            raise Denied(
+                Refusal.PERMISSION_MISSING,
+                f"You may not work inside another tenant: that needs {Permission.TENANTS_ENTER.value!r} in the"
+                " operator's own.",
+                rule=Permission.TENANTS_ENTER.value,
+            )
+        await self._tenants.get(tenant)
+        return msgspec.structs.replace(caller, tenant=tenant)
+
     def _find(self, method: str, path: str) -> tuple[Endpoint, dict[str, str]] | None:
         for endpoint, pattern in self._patterns:
             if endpoint.method == method and (match := pattern.fullmatch(path)):
                 return endpoint, match.groupdict()
         return None
+
+    async def _routes(self, request: AdminRequest) -> list[dict[str, Any]]:
+        """Every endpoint, what it needs, and whether the caller may use it."""
+        return [
+            {
+                "method": endpoint.method,
+                "path": endpoint.path,
+                "permission": endpoint.permission.value,
+                "changes": endpoint.changes,
+                "allowed": request.principal.may(endpoint.permission),
+            }
+            for endpoint in self.endpoints
+        ]
 
     async def _missing(self, scope: Scope, send: Send, request_id: str) -> None:
         error = InvalidCall(
