@@ -11,7 +11,7 @@ import msgspec
 
 from ai_platform.domain.clock import Clock
 from ai_platform.domain.decision import Refusal
-from ai_platform.domain.errors import Denied, InvalidCall
+from ai_platform.domain.errors import Denied
 from ai_platform.domain.identifiers import new_id
 from ai_platform.domain.principal import HOME, PrincipalKind
 from ai_platform.identity.key import service_handle
@@ -85,7 +85,7 @@ class Services:
         ]
 
     async def disable(self, name: str, *, by: str, tenant: str = HOME) -> str:
-        """The principal's id. Raises InvalidCall: there is no such service account."""
+        """The principal's id. Raises NotFound."""
         principal = await self._find(name, tenant)
         await self._database.within(tenant).execute(
             "INSERT INTO sso_disabled_services (principal_id, disabled_at, disabled_by) VALUES ($1, $2, $3)"
@@ -123,8 +123,7 @@ class Services:
             name,
         )
         if principal is None:
-            message = f"There is no service account '{name[:60]}'. `ai-platform service-accounts list` shows them."
-            raise InvalidCall(Refusal.INVALID_REQUEST, message)
+            raise NotFound(f"There is no service account '{name[:60]}'. `ai-platform service-accounts list` shows all.")
         return principal
 
     def _shown(self, row: Any, tenant: str) -> ServiceAccount:
