@@ -11,7 +11,7 @@ import msgspec
 
 from ai_platform.domain.clock import Clock
 from ai_platform.domain.decision import Refusal
-from ai_platform.domain.errors import Denied
+from ai_platform.domain.errors import Denied, NotFound
 from ai_platform.domain.identifiers import new_id
 from ai_platform.domain.principal import HOME, PrincipalKind
 from ai_platform.identity.key import service_handle
