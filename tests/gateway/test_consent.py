@@ -18,6 +18,7 @@ from ai_platform.domain.principal import Credentials, Principal
 from ai_platform.domain.route import Route, Target
 from ai_platform.gateway.consent import Consent
 from ai_platform.gateway.witness import ApprovalWitness
+from ai_platform.identity.ended import Ended
 from ai_platform.stores.postgres import Database
 from ai_platform.testing.eventually import eventually
 
@@ -56,6 +57,7 @@ class Caller:
 
     def __init__(self) -> None:
         self.now: Principal | None = ALICE
+        self.ended = Ended()
 
     async def authenticate(self, credentials: Credentials, client: Client) -> Principal:
         assert client is not credentials

@@ -16,7 +16,7 @@ from ai_platform.approvals.wording import denied, needed, over_the_limit, void
 from ai_platform.domain.approval import Approval, Covers
 from ai_platform.domain.clock import Clock
 from ai_platform.domain.decision import Refusal
-from ai_platform.domain.errors import Denied, InvalidCall
+from ai_platform.domain.errors import Denied, InvalidCall, NotFound
 from ai_platform.domain.identifiers import new_id
 from ai_platform.domain.permission import Permission
 from ai_platform.domain.principal import Principal
@@ -248,6 +248,7 @@ class Approvals:
         return InvalidCall(Refusal.INVALID_REQUEST, f"{request.id} is {state.value} already; it cannot be decided now.")
 
 
-def _unknown(request_id: str) -> InvalidCall:
-    message = f"There is no approval {request_id[:60]!r} that concerns you. `ai-platform approvals list` shows those."
-    return InvalidCall(Refusal.INVALID_REQUEST, message)
+def _unknown(request_id: str) -> NotFound:
+    return NotFound(
+        f"There is no approval {request_id[:60]!r} that concerns you. `ai-platform approvals list` shows those."
+    )
