@@ -9,8 +9,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from ai_platform.domain.decision import Refusal
-from ai_platform.domain.errors import InvalidCall
+from ai_platform.domain.errors import NotFound
 from ai_platform.domain.finding import Severity
 
 
@@ -106,7 +105,7 @@ class Incidents:
         self._database = database
 
     async def list(self, tenant: str, query: IncidentQuery) -> list[Incident]:
-        """Raises InvalidCall when `after` names no incident."""
+        """Raises NotFound when `after` names no incident."""
         if query.after is not None:
             await self.get(tenant, query.after)
         rows = await self._database.within(tenant).fetch(
@@ -125,17 +124,14 @@ class Incidents:
         return [_incident(row) for row in rows]
 
     async def get(self, tenant: str, incident_id: str) -> Incident:
-        """Raises InvalidCall when there is none of this id."""
+        """Raises NotFound."""
         rows = await self._database.within(tenant).fetch(_ONE, tenant, incident_id)
         if not rows:
-            raise InvalidCall(
-                Refusal.INVALID_REQUEST,
-                f"There is no incident {incident_id[:60]!r}. `ai-platform incidents list` shows their ids.",
-            )
+            raise NotFound(f"There is no incident {incident_id[:60]!r}. `ai-platform incidents list` shows their ids.")
         return _incident(rows[0])
 
     async def mark(self, tenant: str, incident_id: str, status: Status) -> Incident:
-        """Raises InvalidCall when there is none of this id."""
+        """Raises NotFound."""
         await self._database.within(tenant).execute(_SET, tenant, incident_id, status.value)
         return await self.get(tenant, incident_id)
 
