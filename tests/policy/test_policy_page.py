@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from ai_platform.documents import load
 from ai_platform.policy import Policy, Roles
+from ai_platform.policy.cases import CasesFile
 from ai_platform.policy.notices import NOT_ENFORCED
 
 pytestmark = pytest.mark.requirement("PO-1")
@@ -21,6 +23,9 @@ EXAMPLES = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
 def test_every_example_of_the_page_loads(number: int):
     assert len(EXAMPLES) >= 5
     text = EXAMPLES[number]
+    if "\ncases:" in text:
+        assert load(text, CasesFile).cases
+        return
     assert Roles.load(text) if text.startswith("roles:") else Policy.load(text)
 
 

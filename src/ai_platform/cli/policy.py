@@ -1,4 +1,4 @@
-"""`ai-platform policy`: check files without a running platform, and show what is in force in a running one."""
+"""`ai-platform policy`: check and test files without a running platform, and show what is in force in a running one."""
 
 import sys
 from pathlib import Path
@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from ai_platform.cli.output import Json, emit_json, emit_table, explained, fail
+from ai_platform.cli.policy_test import run_cases
 from ai_platform.client import AdminClient
 from ai_platform.client.admin import default_data_dir
 from ai_platform.config import Settings
@@ -29,7 +30,9 @@ Files = Annotated[
     ),
 ]
 
-app = typer.Typer(no_args_is_help=True, help="Check policy files, and show the policy in force.")
+app = typer.Typer(no_args_is_help=True, help="Check and test policy files, and show the policy in force.")
+
+app.command("test")(run_cases)
 
 _COLUMNS = ("rule", "effect", "status")
 
