@@ -23,10 +23,12 @@ from ai_platform.protection.rules import (
     secrets_payment,
     secrets_platforms,
     secrets_tools,
+    secrets_webhooks,
     services_ai,
     services_business,
     services_cloud,
     services_dev,
+    services_named,
     services_social,
 )
 
@@ -51,11 +53,13 @@ FAMILIES = (
     secrets_delivery,
     secrets_apps,
     secrets_config,
+    secrets_webhooks,
     services_cloud,
     services_dev,
     services_business,
     services_social,
     services_ai,
+    services_named,
     secrets_generic,
 )
 

@@ -64,7 +64,7 @@ def _grouped(text: str, start: int, end: int) -> Span | None:
         return None
     digits = match.group().replace(" ", "").replace("-", "")
     issuer = _ALONE.get(min(len(digits), 16))
-    if issuer is None or issuer.match(digits) is None or not luhn(digits):
+    if issuer is None or issuer.match(digits) is None or not luhn(digits) or _is_other_number(text, start):
         return None
     return match.span()
 
@@ -114,7 +114,12 @@ RULES = (
         finder=_grouped,
         extent=_EXTENT,
         examples=("4111 1111 1111 1111", "5500-0000-0000-0004", "3782 822463 10005"),
-        counter_examples=("4111 1111 1111 1112", "4111 1111-1111 1111", "order 6315-9292-1085-6054"),
+        counter_examples=(
+            "4111 1111 1111 1112",
+            "4111 1111-1111 1111",
+            "order 6315-9292-1085-6054",
+            "order 4919-6376-4734-3509 shipped",
+        ),
     ),
     Rule(
         id="card-track-1",

@@ -129,8 +129,8 @@ RULES = (
         starts=(".webhook.office.com/webhookb2/",),
         glued=True,
         confirm=(
-            r"\.webhook\.office\.com/webhookb2/(?P<v>[a-f0-9-]{36}@[a-f0-9-]{36}/IncomingWebhook/[A-Za"
-            r"-z0-9]{32}/[a-f0-9-]{36}(?:/[A-Za-z0-9_-]+)?)"
+            r"\.webhook\.office\.com/webhookb2/(?P<v>[a-z0-9-]{36}@[a-z0-9-]{36}/IncomingWebhook/[A-Za"
+            r"-z0-9]{32}/[a-z0-9-]{36}(?:/[A-Za-z0-9_-]+)?)"
         ),
         examples=(
             (
