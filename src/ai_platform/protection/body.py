@@ -140,26 +140,25 @@ class BodyInspector:
     ) -> Iterator[None]:
         """Add the values that begin in one text block and end in another."""
         shared: list[list[Located]] = []
-        for run in runs(parts):
-            yield None
-            blocks = [result.body[starts[index] : starts[index] + len(parts[index])] for index in run]
-            for value in joined(self.scanner, blocks):
-                if value is None:
-                    yield None
-                    continue
-                index = offset + run[value.sides[0].block]
-                path = Places(result.body, result.starts.plain(), [index], result.trail).path(index)
-                hit = Hit(0, len(value.value), value.rule)
-                finding = self.scanner.finding(value.value, hit, direction, team, path)
-                fixed = Fixed.FREE if result.free else fixed_at(path, blocks[value.sides[0].block])
-                sides: list[Located] = []
-                for side in value.sides:
-                    begin, index = starts[run[side.block]], offset + run[side.block]
-                    place = (begin + side.start, begin + side.end)
-                    sides.append(
-                        Located(finding, *place, value.value, fixed, quoted=True, index=index, rest=bool(sides))
-                    )
-                shared.append(sides)
+        beside = list(runs(parts))
+        yield None
+        blocks = [[result.body[starts[at] : starts[at] + len(parts[at])] for at in run] for run in beside]
+        for found in joined(self.scanner, blocks):
+            if found is None:
+                yield None
+                continue
+            run, value = beside[found[0]], found[1]
+            index = offset + run[value.sides[0].block]
+            path = Places(result.body, result.starts.plain(), [index], result.trail).path(index)
+            hit = Hit(0, len(value.value), value.rule)
+            finding = self.scanner.finding(value.value, hit, direction, team, path)
+            fixed = Fixed.FREE if result.free else fixed_at(path, blocks[found[0]][value.sides[0].block])
+            sides: list[Located] = []
+            for side in value.sides:
+                begin, index = starts[run[side.block]], offset + run[side.block]
+                place = (begin + side.start, begin + side.end)
+                sides.append(Located(finding, *place, value.value, fixed, quoted=True, index=index, rest=bool(sides)))
+            shared.append(sides)
         if shared:
             result.located = with_shared(result.located, shared)
 

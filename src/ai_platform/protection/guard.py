@@ -32,7 +32,13 @@ from ai_platform.protection.stream import StreamGuard
 from ai_platform.protection.texts import inspect_texts
 from ai_platform.protection.thinking import is_redacted, release_thinking, signed_again
 from ai_platform.protection.vault import Scope, Vault, VaultStore
-from ai_platform.protection.wording import blocked_arguments, blocked_input, blocked_output, unfinished
+from ai_platform.protection.wording import (
+    blocked_arguments,
+    blocked_for_good,
+    blocked_input,
+    blocked_output,
+    unfinished,
+)
 
 _MOST_PLANS = 64
 
@@ -275,18 +281,29 @@ class Guard:
         place that must not be: a replay could not be redacted there.
         """
         new = {finding.value_hash for finding in news.incidents}
+        stuck = [item.finding for item in result.located if _is_stuck(item, inspector.scanner.plan)]
         blocking = [
             item.finding
             for item in result.located
-            if (item.finding.action is Action.BLOCK and item.finding.value_hash in new)
-            or (item.fixed is Fixed.NAME and item.finding.action in REWRITING)
+            if item.finding.action is Action.BLOCK and item.finding.value_hash in new
         ]
+        if stuck:
+            raise _blocked(blocked_for_good(stuck, inspector.scanner.label), stuck, result, news)
         if blocking:
             raise _blocked(blocked_input(blocking, inspector.scanner.label), blocking, result, news)
 
 
 def _scope(principal: Principal, session: str | None) -> Scope:
     return Scope(principal.tenant, principal.id, session or "")
+
+
+def _is_stuck(item: Located, plan: ProtectionPlan) -> bool:
+    """Does a value that must not leave stand where it cannot be taken out? Thinking of an answer that was inspected
+    holds none, so what it holds now was put there.
+    """
+    if item.finding.action not in REWRITING or item.fixed is Fixed.FREE:
+        return False
+    return item.fixed is Fixed.NAME or (plan.scan_output and item.finding.path.endswith(".thinking"))
 
 
 def _blocked(message: str, findings: Sequence[Finding], result: Inspected, news: _News) -> Blocked:

@@ -1,21 +1,25 @@
 """Values split over neighbouring text blocks of one message: `536-22-` at the end of one, `8491` at the start of the next.
 
-Of each block its beginning and its end are read, a short one whole, all of them as one text; so any number of blocks
-may share a value. Above: body.py. Below: scanner, literals.
+Of each block its beginning and its end are read, a short one whole: all of them as one text, and each few of them
+alone where a block's edge may be the value's own (`is` `536-22-` `8491` `and`). Any number of blocks may share a value.
+Above: body.py. Below: scanner, literals.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 from ai_platform.protection.literals import byte_offsets, decode
 from ai_platform.protection.rule import Hit, Rule
-from ai_platform.protection.scanner import Scanner
+from ai_platform.protection.scanner import Scanner, TooManyValues
 
 REACH = 64
 """How much of each end of a block is joined, in bytes."""
 
 _JOINING = frozenset(b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_+/. %;")
 _LONGEST_ESCAPE = 12
+_MOST_BLOCKS = 40
+_MOST_WINDOWS = 50_000
 _GAP = "\0"
 
 
@@ -34,21 +38,31 @@ class Joined(NamedTuple):
 
 
 class _Part(NamedTuple):
-    """A part of a block in the joined text: text[begin:end] is raw[start:...] of the block. cut: not where it ends."""
+    """A part of a block: text is raw decoded, which begins at byte `start` of the block."""
 
-    begin: int
-    end: int
     block: int
     start: int
     raw: bytes
-    cut: bool
+    text: str
+
+
+class _Ends(NamedTuple):
+    """What is read of a block: its beginning and its end, the same when it is short."""
+
+    head: _Part
+    tail: _Part
+
+    @property
+    def whole(self) -> bool:
+        return self.head is self.tail
 
 
 def runs(parts: Sequence[bytes]) -> Iterator[list[int]]:
     """Segments of the texts of neighbouring blocks that could join to a value, two or more of them."""
     run: list[int] = []
-    for index in range(3, len(parts), 2):
-        if parts[index - 2] != b"text" or parts[index - 1].strip() != b":":
+    for key, part in enumerate(parts):
+        index = key + 2
+        if part != b"text" or not key & 1 or index >= len(parts) or parts[key + 1].strip() != b":":
             continue
         if run and not _neighbours(parts, run[-1], index):
             if len(run) > 1:
@@ -59,48 +73,104 @@ def runs(parts: Sequence[bytes]) -> Iterator[list[int]]:
         yield run
 
 
-def joined(scanner: Scanner, blocks: Sequence[bytes]) -> Iterator[Joined | None]:
-    """What none of the raw texts holds alone; None where others may run. Raises TooManyValues."""
-    text, parts = _as_one(blocks)
-    hits: list[Hit] = []
-    for slot, found in scanner.sweep([text], len(text)):
+def joined(scanner: Scanner, runs: Sequence[Sequence[bytes]]) -> Iterator[tuple[int, Joined] | None]:
+    """(run, value) of what none of the raw texts of a run holds alone, not overlapping; None where others may run.
+
+    Raises TooManyValues.
+    """
+    texts: list[list[_Part]] = []
+    owners: list[int] = []
+    for number, blocks in enumerate(runs):
+        ends = [_ends(place, raw) for place, raw in enumerate(blocks)]
+        for parts in (_everything(ends), *_windows(ends)):
+            texts.append(parts)
+            owners.append(number)
         yield None
-        if slot >= 0:
-            hits += found
-    for hit in hits:
-        touched = [part for part in parts if part.begin < hit.end and hit.start < part.end]
-        if hit.encoded or len({part.block for part in touched}) < max(2, len(touched)):
+        if len(texts) > _MOST_WINDOWS:
+            raise TooManyValues("There are more short texts beside one another than can be inspected.")
+    size = sum(len(part.text) for parts in texts for part in parts)
+    values: dict[int, dict[tuple[Side, Side], Joined]] = {}
+    for slot, hits in scanner.sweep(("".join([part.text for part in parts]) for parts in texts), size):
+        if slot < 0:
+            yield None
             continue
-        if touched[-1].cut and touched[-1].end == hit.end:
-            continue  # where the text was cut, a longer one may look like a value
-        yield Joined(hit.rule, text[hit.start : hit.end], tuple(_side(part, hit) for part in touched))
+        for hit in hits:
+            value = None if hit.encoded else _shared(texts[slot], hit)
+            if value is not None:
+                values.setdefault(owners[slot], {}).setdefault((value.sides[0], value.sides[-1]), value)
+    for number, found in values.items():
+        for value in _apart(found.values()):
+            yield number, value
 
 
-def _side(part: _Part, hit: Hit) -> Side:
-    wanted = [max(hit.start, part.begin) - part.begin, min(hit.end, part.end) - part.begin]
-    start, end = byte_offsets(part.raw, wanted)
-    return Side(part.block, part.start + start, part.start + end)
+def _apart(values: Iterable[Joined]) -> Iterator[Joined]:
+    """Of values that overlap the longest."""
+    taken: set[tuple[int, int]] = set()
+    for value in sorted(values, key=lambda value: (-len(value.value), value.sides)):
+        places = {(side.block, place) for side in value.sides for place in range(side.start, side.end)}
+        if taken.isdisjoint(places):
+            taken |= places
+            yield value
 
 
-def _as_one(blocks: Sequence[bytes]) -> tuple[str, list[_Part]]:
-    pieces: list[str] = []
+def _shared(parts: Sequence[_Part], hit: Hit) -> Joined | None:
+    """The hit as parts of two or more blocks."""
+    sides: list[Side] = []
+    begin = 0
+    value = ""
+    for number, part in enumerate(parts):
+        end = begin + len(part.text)
+        if begin < hit.end and hit.start < end:
+            wanted = [max(hit.start, begin) - begin, min(hit.end, end) - begin]
+            value += part.text[wanted[0] : wanted[1]]
+            start, stop = byte_offsets(part.raw, wanted)
+            sides.append(Side(part.block, part.start + start, part.start + stop))
+            is_cut = number + 1 < len(parts) and parts[number + 1].text == _GAP
+            if part.text == _GAP or (is_cut and hit.end == end):
+                return None  # where a text was cut, a longer one may look like a value
+        begin = end
+    return Joined(hit.rule, value, tuple(sides)) if len({side.block for side in sides}) > 1 else None
+
+
+def _everything(ends: Sequence[_Ends]) -> list[_Part]:
     parts: list[_Part] = []
-    size = 0
-    for number, raw in enumerate(blocks):
-        whole = len(raw) <= 2 * REACH
-        head, tail = (len(raw), 0) if whole else (_plain_place(raw, REACH), _plain_place(raw, len(raw) - REACH))
-        slices = [(0, raw[:head])] if whole or head >= tail else [(0, raw[:head]), (tail, raw[tail:])]
-        if head >= tail and not whole:
-            slices = [(0, raw)]
-        for place, (start, part) in enumerate(slices):
-            if place:
-                pieces.append(_GAP)
-                size += len(_GAP)
-            shown = decode(part)
-            pieces.append(shown)
-            parts.append(_Part(size, size + len(shown), number, start, part, cut=len(slices) > 1 and not place))
-            size += len(shown)
-    return "".join(pieces), parts
+    for each in ends:
+        parts += [each.head] if each.whole else [each.head, _Part(each.head.block, 0, b"", _GAP), each.tail]
+    return parts
+
+
+def _windows(ends: Sequence[_Ends]) -> Iterator[list[_Part]]:
+    """Every few blocks whose first or last edge would otherwise be hidden by the neighbour's."""
+    hidden = [False, *(_hides(one.tail.text, two.head.text) for one, two in pairwise(ends)), False]
+    count = 0
+    for first in range(len(ends) - 1):
+        size = 0
+        parts = [ends[first].tail]
+        for last in range(first + 1, min(first + _MOST_BLOCKS, len(ends))):
+            parts.append(ends[last].head)
+            size += len(ends[last].head.text)
+            if hidden[first] or hidden[last + 1]:
+                count += 1
+                if count > _MOST_WINDOWS:
+                    return  # as many are refused
+                yield parts.copy()
+            if size > REACH or not ends[last].whole:
+                break
+
+
+def _hides(before: str, after: str) -> bool:
+    """Do the two make one word, so that nothing ends or begins between them?"""
+    return before[-1:].isalnum() and after[:1].isalnum() and not (before[-1:].isdigit() and after[:1].isdigit())
+
+
+def _ends(number: int, raw: bytes) -> _Ends:
+    if len(raw) > 2 * REACH:
+        head, tail = _plain_place(raw, REACH), _plain_place(raw, len(raw) - REACH)
+        if head < tail < len(raw):
+            begin, end = raw[:head], raw[tail:]
+            return _Ends(_Part(number, 0, begin, decode(begin)), _Part(number, tail, end, decode(end)))
+    whole = _Part(number, 0, raw, decode(raw))
+    return _Ends(whole, whole)
 
 
 def _plain_place(raw: bytes, near: int) -> int:
@@ -115,10 +185,9 @@ def _neighbours(parts: Sequence[bytes], first: int, second: int) -> bool:
     before, after = parts[first], parts[second]
     if not before or not after:
         return False
-    if not (
-        (before[-1] in _JOINING or before[-1] >= 0x80)
-        and (after[0] in _JOINING or after[0] in b"\\\1" or after[0] >= 0x80)
-    ):
+    if before[-1] not in _JOINING and before[-1] < 0x80:
+        return False
+    if after[0] not in _JOINING and after[0] not in b"\\\1" and after[0] < 0x80:
         return False
     outside = b"".join(parts[first + 1 : second : 2])
     return b"]" not in outside and b"[" not in outside

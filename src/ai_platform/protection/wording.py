@@ -29,6 +29,16 @@ def blocked_input(findings: Sequence[Finding], label: Callable[[str], str]) -> s
     )
 
 
+def blocked_for_good(findings: Sequence[Finding], label: Callable[[str], str]) -> str:
+    """For a value in a place that must not be changed, such as an identifier or signed thinking."""
+    kinds = listing([label(finding.rule) for finding in findings])
+    return (
+        f"Blocked by the data-protection policy: your request holds {kinds}{place(findings)}, where it cannot be"
+        " replaced without breaking the call. Nothing was sent. Use another identifier there; if it stands in the"
+        " conversation so far, start a new session."
+    )
+
+
 def blocked_arguments(findings: Sequence[Finding], label: Callable[[str], str]) -> str:
     kinds = listing([label(finding.rule) for finding in findings])
     return (
