@@ -18,14 +18,19 @@ server.listen(0, '127.0.0.1', () => {
     clients: [
       {
         client_id: 'platform', client_secret: 'a-secret-of-the-tests', redirect_uris: redirects.split(','),
+        post_logout_redirect_uris: redirects.split(',').map((to) => new URL('/auth/signed-out', to).href),
+        backchannel_logout_uri: new URL('/auth/backchannel/corp', redirects.split(',')[0]).href,
+        backchannel_logout_session_required: true,
         grant_types: ['authorization_code', 'refresh_token'], response_types: ['code'],
       },
     ],
     claims: { openid: ['sub'], email: ['email', 'email_verified'], profile: ['name'], groups: ['groups'] },
     scopes: ['openid', 'email', 'profile', 'groups', 'offline_access'],
     conformIdTokenClaims: false,
+    // Everything of a test is on this machine, which the provider would not call otherwise.
+    fetch: (url, { dispatcher, ...options }) => globalThis.fetch(url, options),
     pkce: { required: () => true },
-    features: { devInteractions: { enabled: true } },
+    features: { devInteractions: { enabled: true }, backchannelLogout: { enabled: true } },
     findAccount: (context, id) => people[id] && {
       accountId: id,
       claims: () => ({ sub: id, name: id, email: `${id}@example.com`, email_verified: true, groups: people[id] }),

@@ -51,6 +51,7 @@ sso:
       groups:
         - {{group: engineering, roles: [developer], team: blue, region: eu}}
         - {{group: owners, roles: [admin]}}
+{provider_lines}
 {more}
 """
 
@@ -211,16 +212,20 @@ def site(
     *,
     more: str = "",
     sso: str = "",
+    provider_lines: str = "",
     scopes: str = "[openid, email, profile, groups]",
     options: tuple[str, ...] = (),
 ) -> Iterator[Site]:
-    """more: further sections of the configuration. sso: further lines of the section."""
+    """more: further sections of the configuration. sso, provider_lines: further lines of the section, the provider."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     with provider(f"{url}/auth/callback/corp") as found:
         folder.mkdir(parents=True, exist_ok=True)
         file = folder / "platform.yaml"
-        file.write_text(CONFIGURATION.format(issuer=found.issuer, more=more, sso=sso, scopes=scopes))
+        text = CONFIGURATION.format(
+            issuer=found.issuer, more=more, sso=sso, scopes=scopes, provider_lines=provider_lines
+        )
+        file.write_text(text)
         arguments = ("--config", str(file), "--port", str(port), *options)
         with running(folder / "data", *arguments, environ={"CORP_SECRET": SECRET}) as platform:
             assert urlsplit(platform.url).port == port

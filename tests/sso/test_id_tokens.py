@@ -77,7 +77,7 @@ async def test_a_providers_clock_may_differ_by_a_minute(
     if accepted:
         assert await client.checked(token, "n")
     else:
-        with pytest.raises(Unauthenticated, match="clocks"):
+        with pytest.raises(Unauthenticated, match="clock"):
             await client.checked(token, "n")
 
 

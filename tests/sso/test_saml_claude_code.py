@@ -34,7 +34,7 @@ def test_login_works_on_top_of_saml_and_ends_with_the_sign_in(tmp_path: Path):
             until(lambda: calls() >= 1, within=60)
             with there.browser() as browser:
                 page = browser.sign_in("ann")
-                assert "You are signed out" in browser.submit(page, everywhere="1").text
+                assert "You are signed out everywhere" in browser.submit(page, way="everywhere").text
             terminal.type("Are you still there? [[scenario:text]]")
             terminal.wait_for("/login", within=60)
         finally:

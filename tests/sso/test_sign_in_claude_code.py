@@ -65,7 +65,7 @@ def test_login_works_without_a_key_survives_a_refresh_and_ends_with_the_sign_in(
 
             with here.browser() as browser:
                 page = browser.sign_in("ann")
-                assert "You are signed out" in browser.submit(page, everywhere="1").text
+                assert "You are signed out everywhere" in browser.submit(page, way="everywhere").text
             terminal.type("Are you still there? [[scenario:text]]")
             terminal.wait_for("/login", within=60)
             refused = terminal.run("-p", "Say hello [[scenario:text]]")

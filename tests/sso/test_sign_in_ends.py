@@ -12,6 +12,7 @@ import pytest
 from sso_site import requires_provider, site
 
 from ai_platform.domain.errors import Denied, StoreUnavailable, Unauthenticated, UpstreamUnreachable
+from ai_platform.entrypoints.signin.account import AccountPage
 from ai_platform.entrypoints.signin.browser import Browser
 from ai_platform.entrypoints.signin.record import Recorder
 from ai_platform.entrypoints.signin.web import Page, Visit
@@ -196,7 +197,7 @@ async def test_over_https_the_cookie_cannot_be_set_by_a_sibling_host(
     room = Room(SsoSettings(), database, keys=KEYS, url="https://p.example", roles=Book(), clock=clock, environ={})  # type: ignore[arg-type]
     browser = Browser(room, Recorder(MemoryTrail(), clock), clock)
     scope = {"query_string": b"", "headers": [], "path": "/auth/logout"}
-    answer = await browser.logout(Visit(scope, b""))
+    answer = await AccountPage(room, browser, Recorder(MemoryTrail(), clock), clock).logout(Visit(scope, b""))
     assert isinstance(answer, Page)
     cookie = answer.headers[0][1].decode()
     assert cookie.startswith("__Host-aip-session=;")

@@ -54,14 +54,20 @@ def whoami(*, as_json: Json = False) -> None:
     console.print(Text(f"roles {', '.join(caller['roles']) or 'none'}, team {caller['team'] or 'none'}"))
 
 
-def logout(*, as_json: Json = False) -> None:
-    """End the sign-in of this machine, there and here."""
+def logout(
+    *,
+    everywhere: Annotated[
+        bool, typer.Option("--everywhere", help="End every browser session and program that is signed in as you, too.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """End the sign-in of this machine, there and here. Platform keys of yours go on working."""
     with explained():
-        url = SignIn().logout()
+        url = SignIn().logout(everywhere=everywhere)
     if as_json:
-        emit_json({"url": url})
+        emit_json({"url": url, "everywhere": everywhere})
     else:
-        Console(soft_wrap=True).print(Text(f"Signed out at {url}."))
+        Console(soft_wrap=True).print(Text(f"Signed out {'everywhere ' if everywhere else ''}at {url}."))
 
 
 def token(

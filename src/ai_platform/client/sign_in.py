@@ -87,14 +87,33 @@ class SignIn:
             )
         return {**answer.json(), "url": url}
 
-    def logout(self) -> str:
-        """End the sign-in there and forget it here, also when nothing answers there. The platform's address."""
+    def logout(self, *, everywhere: bool = False) -> str:
+        """End the sign-in there and forget it here, also when nothing answers there. The platform's address.
+
+        everywhere: every session and program of the person ends; then it must answer.
+
+        Raises:
+            ClientError: you are not signed in; or, with everywhere, nothing answers or the sign-in has ended already.
+
+        """
         with locked(self._file):
             kept = self._read()
+            if everywhere:
+                kept = self._end_everywhere(kept)
             self._file.unlink()
         with contextlib.suppress(ClientError):
             self._ask("POST", f"{kept['url']}/oauth/revoke", data={"token": kept["refresh_token"]})
         return str(kept["url"])
+
+    def _end_everywhere(self, kept: dict[str, Any]) -> dict[str, Any]:
+        """With a refresh token that is good now: the answer to a dead one would not tell."""
+        form = {"grant_type": "refresh_token", "refresh_token": kept["refresh_token"]}
+        answer = self._post(f"{kept['url']}/oauth/token", form)
+        if "access_token" not in answer:
+            raise ClientError(f"The sign-in at {kept['url']} has ended. Run `ai-platform login`, then this again.")
+        kept = self._keep(kept["url"], answer)
+        self._ask("POST", f"{kept['url']}/oauth/revoke", data={"token": kept["refresh_token"], "everywhere": "true"})
+        return kept
 
     def _post(self, url: str, form: dict[str, str]) -> dict[str, Any]:
         answer = self._ask("POST", url, data=form)

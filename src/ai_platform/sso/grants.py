@@ -19,6 +19,7 @@ from ai_platform.domain.identifiers import new_id
 from ai_platform.sso.devices import Request
 from ai_platform.sso.people import Account, access_ended
 from ai_platform.sso.rows import moment
+from ai_platform.sso.sessions import sid_hash
 from ai_platform.sso.settings import TokenSettings
 from ai_platform.stores.postgres import Database, Gone, SystemDatabase
 from ai_platform.stores.tenancy import Scoped
@@ -82,7 +83,8 @@ class Grants:
         try:
             await self._database.within(account.tenant).execute(
                 "INSERT INTO sso_grants (id, principal_id, account, request, salt, provider_token, created_at,"
-                " rotated_at, checked_at, expires_at, refreshable) VALUES ($1, $2, $3, $4, $5, $6, $7, $7, $7, $8, $9)",
+                " rotated_at, checked_at, expires_at, refreshable, sid_hash)"
+                " VALUES ($1, $2, $3, $4, $5, $6, $7, $7, $7, $8, $9, $10)",
                 grant.id,
                 grant.account.id,
                 msgspec.to_builtins(grant.account),
@@ -92,6 +94,7 @@ class Grants:
                 moment(now),
                 moment(min(ends, account.until or ends)),
                 refreshable,
+                sid_hash(self._pepper, account.provider, account.sid),
             )
         except Gone as error:
             raise access_ended() from error
@@ -157,16 +160,40 @@ class Grants:
         )
         return tag == "UPDATE 1"
 
-    async def revoke_all(self, principal: str, why: str, *, tenant: str) -> list[str]:
-        """The ids of a person's grants that this ended."""
+    async def revoke_all(self, principal: str, why: str, *, tenant: str, provider: str = "") -> list[str]:
+        """The ids of a person's grants that this ended. provider: only those of a sign-in there, "" = all."""
         rows: list[Any] = await self._database.within(tenant).fetch(
             "UPDATE sso_grants SET revoked_at = $2, revoked_why = $3, provider_token = NULL"
-            " WHERE principal_id = $1 AND revoked_at IS NULL RETURNING id",
+            " WHERE principal_id = $1 AND revoked_at IS NULL AND ($4 = '' OR account->>'provider' = $4) RETURNING id",
             principal,
             moment(self._clock.now()),
             why,
+            provider,
         )
         return [row["id"] for row in rows]
+
+    async def revoke_sign_in(self, provider: str, sid: str, subject: str | None, why: str) -> list[str]:
+        """The ids of the grants that came of one sign-in at the provider. subject: as for sessions."""
+        sign_in = sid_hash(self._pepper, provider, sid) or b""
+        rows: list[Any] = await self._database.presenting(sign_in).fetch(
+            "UPDATE sso_grants SET revoked_at = $2, revoked_why = $3, provider_token = NULL"
+            " WHERE sid_hash = $1 AND revoked_at IS NULL AND ($4::text IS NULL OR account->>'subject' = $4)"
+            " RETURNING id",
+            sign_in,
+            moment(self._clock.now()),
+            why,
+            subject,
+        )
+        return [row["id"] for row in rows]
+
+    async def open_of(self, principal: str, *, tenant: str) -> list[Any]:
+        """Rows {id, request, created_at, rotated_at} of a person's grants that go on, newest first."""
+        return await self._database.within(tenant).fetch(
+            "SELECT id, request, created_at, rotated_at FROM sso_grants WHERE principal_id = $1 AND revoked_at IS NULL"
+            " AND expires_at > $2 ORDER BY created_at DESC LIMIT 100",
+            principal,
+            moment(self._clock.now()),
+        )
 
     async def revoked_since(self, system: SystemDatabase, seconds: float) -> list[Any]:
         """Rows {id, revoked_at} of the grants that ended in so many last seconds."""

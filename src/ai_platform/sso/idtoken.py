@@ -94,7 +94,7 @@ def verified(token: str, head: Head, key: PublicKey, expected: Expected, *, now:
     claims = signed_claims(token, head, key)
     if claims.get("iss") != expected.issuer:
         raise refused("another issuer made it")
-    _check_audience(claims, expected)
+    check_audience(claims, expected)
     check_times(claims, now, skew)
     if expected.nonce is not None and moment_in(claims, "iat") + OLDEST + skew < now:
         raise refused(f"it is too old. {CLOCKS}")
@@ -121,7 +121,8 @@ def subject_of(claims: dict[str, Any]) -> str:
     return subject
 
 
-def _check_audience(claims: dict[str, Any], expected: Expected) -> None:
+def check_audience(claims: dict[str, Any], expected: Expected) -> None:
+    """Raises Unauthenticated: for another application, or issued to one."""
     audience = claims.get("aud")
     audiences = audience if isinstance(audience, list) else [audience]
     if expected.client_id not in audiences:
@@ -137,7 +138,13 @@ def check_times(claims: dict[str, Any], now: float, skew: float) -> None:
     if expires + skew <= now:
         raise refused(f"it has expired. {CLOCKS}")
     if issued - skew > now or starts - skew > now:
-        raise refused(f"it is from the future. {CLOCKS}")
+        raise refused(f"it is from the future: {apart(max(issued, starts) - now, 'ahead of')}")
+
+
+def apart(seconds: float, way: str) -> str:
+    """How far two clocks are apart, and what to do."""
+    much = f"{seconds / 60:.0f} minutes" if seconds >= 120 else f"{seconds:.0f} seconds"
+    return f"the provider's clock seems to be {much} {way} the clock of this machine. Set the one that is wrong"
 
 
 def moment_in(claims: dict[str, Any], name: str) -> float:

@@ -32,11 +32,12 @@ class Started(NamedTuple):
 
 
 class Returned(NamedTuple):
-    """refresh_token: of the provider, None without one."""
+    """refresh_token, id_token: of the provider, None without one."""
 
     person: Person
     return_to: str
     refresh_token: str | None
+    id_token: str | None
 
 
 class _Login(msgspec.Struct, frozen=True):
@@ -122,7 +123,11 @@ class OidcFlow:
             verifier=login.verifier,
             issuer=query.get("iss"),
         )
-        return Returned(await self.person(provider, told), login.return_to, told.refresh_token)
+        person = await self.person(provider, told)
+        sid = told.claims.get("sid")
+        if isinstance(sid, str) and 0 < len(sid) <= 255:
+            person = msgspec.structs.replace(person, sid=sid)
+        return Returned(person, login.return_to, told.refresh_token, told.id_token)
 
     async def person(self, provider: str, told: Told) -> Person:
         """Raises Denied."""

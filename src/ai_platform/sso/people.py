@@ -63,19 +63,14 @@ class People:
 
         """
         tenant = person.tenant or HOME
-        # Found by what the provider calls them, before it is known whose they are here.
-        row = await self._database.presenting(f"{person.provider} {person.subject}").fetchrow(
-            "SELECT principal_id, tenant FROM sso_identities WHERE provider = $1 AND subject = $2",
-            person.provider,
-            person.subject,
-        )
-        if row is not None and row["tenant"] != tenant:
+        found = await self.find(person.provider, person.subject)
+        if found is not None and found[1] != tenant:
             message = (
-                f"Your account belongs to the organisation '{row['tenant']}' here, and the identity provider now says"
+                f"Your account belongs to the organisation '{found[1]}' here, and the identity provider now says"
                 f" '{tenant}'. {self._contact}"
             )
             raise Denied(Refusal.PERMISSION_MISSING, message, rule="one organisation an account")
-        known = row["principal_id"] if row else await self._join(person, tenant)
+        known = found[0] if found else await self._join(person, tenant)
         if known is None:
             message = (
                 f"The address {person.email} belongs to another account of this identity provider. {self._contact}"
@@ -115,6 +110,13 @@ class People:
             message = f"Your access to this platform is {row['state']}. {self._contact}"
             raise Denied(Refusal.PERMISSION_MISSING, message, rule="people")
         return person.team or row["team"]
+
+    async def find(self, provider: str, subject: str) -> tuple[str, str] | None:
+        """(principal, tenant) of whom the provider calls so, before it is known whose they are here."""
+        row: Any = await self._database.presenting(f"{provider} {subject}").fetchrow(
+            "SELECT principal_id, tenant FROM sso_identities WHERE provider = $1 AND subject = $2", provider, subject
+        )
+        return (row["principal_id"], row["tenant"]) if row else None
 
     async def _join(self, person: Person, tenant: str) -> str | None:
         try:

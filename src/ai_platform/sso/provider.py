@@ -15,16 +15,18 @@ from ai_platform.domain.errors import ConfigError, UpstreamBroken, UpstreamError
 from ai_platform.sso.fetch import Answered, Fetcher
 from ai_platform.sso.idtoken import Expected, head_of, refused, verified
 from ai_platform.sso.keyring import KeyRing
+from ai_platform.sso.logout_token import logout_claims
 from ai_platform.sso.settings import ProviderSettings
 
 METADATA_SECONDS = 3600.0
 
 
 class Told(NamedTuple):
-    """claims: verified. refresh_token: of the provider, None when it gave none."""
+    """claims: verified. refresh_token, id_token: as the provider gave them, None when it gave none."""
 
     claims: dict[str, Any]
     refresh_token: str | None
+    id_token: str | None = None
 
 
 class _Metadata(msgspec.Struct):
@@ -33,6 +35,7 @@ class _Metadata(msgspec.Struct):
     token_endpoint: str
     jwks_uri: str
     userinfo_endpoint: str | None = None
+    end_session_endpoint: str | None = None
     token_endpoint_auth_methods_supported: tuple[str, ...] = ("client_secret_basic",)
     authorization_response_iss_parameter_supported: bool = False
 
@@ -150,7 +153,29 @@ class Provider:
                 claims = {**told.body, **claims}
         if not isinstance(claims.get("sub"), str):
             raise refused("it names nobody")
-        return Told(claims, new_refresh)
+        return Told(claims, new_refresh, token if isinstance(token, str) else None)
+
+    async def sign_out_url(self, id_token: str | None, *, back: str) -> str | None:
+        """Where the browser signs out there too (OpenID Connect RP-Initiated Logout 1.0). None: it offers no such page.
+
+        back: the address it may lead back to, registered there.
+        """
+        metadata = await self._described()
+        if metadata.end_session_endpoint is None:
+            return None
+        self._fetcher.check(metadata.end_session_endpoint)
+        query = {"client_id": self.settings.client_id, "post_logout_redirect_uri": back}
+        if id_token is not None:
+            query["id_token_hint"] = id_token
+        joint = "&" if "?" in metadata.end_session_endpoint else "?"
+        return metadata.end_session_endpoint + joint + urlencode(query)
+
+    async def checked_logout(self, token: str) -> dict[str, Any]:
+        """The claims of a logout token of this provider for this platform. Raises Unauthenticated."""
+        expected = Expected(self.settings.issuer, self.settings.client_id, None, self.settings.algorithms)
+        head = head_of(token, expected)
+        key = await self._keys.key(head)
+        return logout_claims(token, head, key, expected, now=self._clock.now(), skew=self._skew)
 
     async def checked(self, token: str, nonce: str | None) -> dict[str, Any]:
         """The claims of an ID token of this provider for this platform. Raises Unauthenticated."""

@@ -41,10 +41,17 @@ class Sessions:
         self._clock = clock
         self._settings = settings
 
-    async def begin(self, account: Account, *, replaces: str | None = None, provider_token: str | None = None) -> str:
+    async def begin(
+        self,
+        account: Account,
+        *,
+        replaces: str | None = None,
+        provider_token: str | None = None,
+        id_token: str | None = None,
+    ) -> str:
         """The cookie's value, new with every sign-in. replaces: the one the browser had, which ends.
 
-        provider_token: the provider's refresh token, sealed. Raises Denied: their access was ended at this moment.
+        provider_token, id_token: of the provider, sealed. Raises Denied: their access was ended at this moment.
         """
         if replaces:
             await self.end(replaces)
@@ -52,13 +59,15 @@ class Sessions:
         now = self._clock.now()
         try:
             await self._database.within(account.tenant).execute(
-                "INSERT INTO sso_sessions (id_hash, principal_id, account, created_at, seen_at, provider_token)"
-                " VALUES ($1, $2, $3, $4, $4, $5)",
+                "INSERT INTO sso_sessions (id_hash, principal_id, account, created_at, seen_at, provider_token,"
+                " id_token, sid_hash) VALUES ($1, $2, $3, $4, $4, $5, $6, $7)",
                 self._hash(cookie),
                 account.id,
                 msgspec.to_builtins(account),
                 moment(now),
                 provider_token,
+                id_token,
+                sid_hash(self._pepper, account.provider, account.sid),
             )
         except Gone as error:
             raise access_ended() from error
@@ -102,11 +111,46 @@ class Sessions:
             moment(self._clock.now()),
         )
 
-    async def end_all(self, principal: str, *, tenant: str) -> None:
-        await self._database.within(tenant).execute(
-            "UPDATE sso_sessions SET ended_at = $2 WHERE principal_id = $1 AND ended_at IS NULL",
+    async def id_token(self, cookie: str) -> str | None:
+        """The provider's, sealed, of a session that goes on. None: it gave none."""
+        return await self._of(cookie).fetchval(
+            "SELECT id_token FROM sso_sessions WHERE id_hash = $1 AND ended_at IS NULL", self._hash(cookie)
+        )
+
+    async def end_all(self, principal: str, *, tenant: str, provider: str = "") -> int:
+        """How many. provider: only those that began there, "" = all."""
+        return _count(
+            await self._database.within(tenant).execute(
+                "UPDATE sso_sessions SET ended_at = $2"
+                " WHERE principal_id = $1 AND ended_at IS NULL AND ($3 = '' OR account->>'provider' = $3)",
+                principal,
+                moment(self._clock.now()),
+                provider,
+            )
+        )
+
+    async def end_sign_in(self, provider: str, sid: str, subject: str | None) -> int:
+        """Those of one sign-in at the provider. subject: whose it must be, None = whoever's it is."""
+        sign_in = sid_hash(self._pepper, provider, sid) or b""
+        return _count(
+            await self._database.presenting(sign_in).execute(
+                "UPDATE sso_sessions SET ended_at = $2 WHERE sid_hash = $1 AND ended_at IS NULL"
+                " AND ($3::text IS NULL OR account->>'subject' = $3)",
+                sign_in,
+                moment(self._clock.now()),
+                subject,
+            )
+        )
+
+    async def open_of(self, principal: str, *, tenant: str) -> list[Any]:
+        """Rows {created_at, seen_at} of a person's sessions that go on, newest first."""
+        now = self._clock.now()
+        return await self._database.within(tenant).fetch(
+            "SELECT created_at, seen_at FROM sso_sessions WHERE principal_id = $1 AND ended_at IS NULL"
+            " AND created_at > $2 AND seen_at > $3 ORDER BY created_at DESC LIMIT 100",
             principal,
-            moment(self._clock.now()),
+            moment(now - self._settings.absolute_seconds),
+            moment(now - self._settings.idle_seconds),
         )
 
     async def sweep(self, system: SystemDatabase) -> None:
@@ -121,3 +165,15 @@ class Sessions:
 
     def _hash(self, cookie: str) -> bytes:
         return hmac.digest(self._pepper, b"session:" + cookie.encode("latin-1", "replace"), "sha256")
+
+
+def sid_hash(pepper: bytes, provider: str, sid: str | None) -> bytes | None:
+    """What is kept of the provider's name of a sign-in, and found again by it."""
+    if sid is None:
+        return None
+    return hmac.digest(pepper, f"sid:{provider}\n{sid}".encode("utf-8", "replace"), "sha256")
+
+
+def _count(tag: str) -> int:
+    """Of the command tag `UPDATE 3`."""
+    return int(tag.rpartition(" ")[2])

@@ -137,7 +137,8 @@ class ProviderSettings(IdentityProvider, frozen=True, kw_only=True):
     development. client_id: as registered there. client_secret_env, client_secret_file: where its secret is; neither =
     a public client. scopes: what is asked for; with offline_access every refresh asks the provider whether the person
     is still there. hosts: other hosts that its endpoints may lie on (Google's do). algorithms: signatures that are
-    accepted. claims: which claims say what.
+    accepted. claims: which claims say what. sign_out: offer to sign out at the provider too, when it has a page for
+    that; /auth/signed-out must be registered there as the address to come back to.
     """
 
     issuer: str
@@ -148,6 +149,7 @@ class ProviderSettings(IdentityProvider, frozen=True, kw_only=True):
     hosts: tuple[str, ...] = ()
     algorithms: tuple[str, ...] = ALGORITHMS
     claims: ClaimNames = ClaimNames()
+    sign_out: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -17,6 +17,7 @@ from ai_platform.identity.scopes import RoleBook
 from ai_platform.sso.devices import Approved, Devices, Poll
 from ai_platform.sso.federation import Federation
 from ai_platform.sso.grants import Ended, Grant, Grants, Refreshed, id_in
+from ai_platform.sso.logout import Logouts
 from ai_platform.sso.mapping import Person, Said, person_of
 from ai_platform.sso.oidc import OidcFlow, Started
 from ai_platform.sso.people import Account, People
@@ -35,6 +36,9 @@ from ai_platform.stores.postgres import Database, SystemDatabase
 WATCH_SECONDS = 1.0
 SWEEP_SECONDS = 300.0
 PROVIDER_TOKEN = "provider refresh token"
+ID_TOKEN = "provider id token"
+SIGNED_OUT = "/auth/signed-out"
+"""Where a provider may lead back to after signing out there."""
 
 
 class Keys(NamedTuple):
@@ -111,6 +115,15 @@ class SignOn:
         self.federation = Federation(
             settings, database, grants=self.grants, tokens=self.tokens, url=self.url, roles=roles, clock=clock
         )
+        self.logouts = Logouts(
+            self.oidc.providers,
+            database,
+            people=self.people,
+            sessions=self.sessions,
+            grants=self.grants,
+            tokens=self.tokens,
+            clock=clock,
+        )
         self._named = tuple({group for each in settings.managed for group in each.groups})
         self.watch_failures = 0
 
@@ -159,7 +172,13 @@ class SignOn:
 
         """
         done = await self.oidc.finish(provider, query, cookie)
-        return await self._enter(done.person, done.return_to, before, provider_token=self._sealed(done.refresh_token))
+        return await self._enter(
+            done.person,
+            done.return_to,
+            before,
+            provider_token=self._sealed(done.refresh_token),
+            id_token=self._seal.close(done.id_token.encode(), ID_TOKEN) if done.id_token else None,
+        )
 
     async def finish_saml(self, cookie: str | None, ticket: str, *, before: str | None) -> SignedIn:
         """The second half of a sign-in by SAML; `saml.arrive` is the first. Raises Unauthenticated, Denied."""
@@ -207,16 +226,39 @@ class SignOn:
             self.tokens.revoke(grant)
         return len(ended)
 
-    async def hand_in(self, text: str) -> str | None:
-        """A program signs out with its access or refresh token (RFC 7009). The principal, None = nothing ended."""
+    async def sign_out_url(self, provider: str, cookie: str) -> str | None:
+        """Where this session's person signs out at the provider too; asked before the session ends.
+
+        None: the provider has no such page, is not set to be signed out of, or does not answer.
+        """
+        one = self.oidc.providers.get(provider)
+        if one is None or not one.settings.sign_out:
+            return None
+        sealed = await self.sessions.id_token(cookie)
+        opened = self._seal.open(sealed, ID_TOKEN) if sealed else None
+        try:
+            return await one.sign_out_url(opened.decode() if opened else None, back=self.url + SIGNED_OUT)
+        except UpstreamError:
+            return None
+
+    async def hand_in(self, text: str, *, everywhere: bool = False) -> Account | None:
+        """A program signs out with its access or refresh token (RFC 7009). Whose it was, None = nothing ended.
+
+        everywhere: with a refresh token that is still good, everything of this person ends.
+        """
         grant = await self.grants.look(text)
         if isinstance(grant, Grant):
-            return grant.account.id if await self.end(grant.id, "signed out") else None
+            if everywhere:
+                await self.end_all(grant.account.id, "signed out everywhere", tenant=grant.account.tenant)
+                return grant.account
+            return grant.account if await self.end(grant.id, "signed out") else None
         try:
             claims = self.tokens.verify(text)
         except Unauthenticated:
             return None
-        return claims.sub if await self.end(claims.gid, "signed out") else None
+        if not await self.end(claims.gid, "signed out"):
+            return None
+        return Account(id=claims.sub, name=claims.name, provider="", subject="", tenant=claims.tenant)
 
     async def _still_there(self, grant: Grant) -> bool:
         """Fails open while the provider is away for less than `outage_seconds`, closed after that."""
@@ -248,12 +290,10 @@ class SignOn:
             await self.grants.checked(grant, account, fresh)
         return True
 
-    async def _enter(
-        self, person: Person, return_to: str, before: str | None, provider_token: str | None = None
-    ) -> SignedIn:
+    async def _enter(self, person: Person, return_to: str, before: str | None, **kept: str | None) -> SignedIn:
+        """kept: tokens of the provider, sealed, for the session."""
         account = await self.people.account_of(person)
-        session = await self.sessions.begin(account, replaces=before, provider_token=provider_token)
-        return SignedIn(account, session, return_to)
+        return SignedIn(account, await self.sessions.begin(account, replaces=before, **kept), return_to)
 
     async def _person(self, provider: IdentityProvider, said: Said) -> Person:
         rules = await self.rules.of(provider)

@@ -3,6 +3,7 @@
 from ai_platform.audit import Trail
 from ai_platform.domain.clock import Clock
 from ai_platform.entrypoints.http import Handler
+from ai_platform.entrypoints.signin.account import AccountPage
 from ai_platform.entrypoints.signin.browser import Browser
 from ai_platform.entrypoints.signin.claude_code import ClaudeCode
 from ai_platform.entrypoints.signin.device import DevicePage
@@ -34,6 +35,7 @@ def sign_in_handlers(
 def _signing_in(signon: SignOn, trail: Trail, meter: Meter, clock: Clock) -> dict[tuple[str, str], Handler]:
     record = Recorder(trail, clock)
     browser = Browser(signon, record, clock)
+    account = AccountPage(signon, browser, record, clock)
     saml = SamlDoor(signon, browser, record)
     device = DevicePage(signon, browser, record, clock)
     exchange = Exchange(signon.federation, record, signon.settings, clock)
@@ -54,6 +56,8 @@ def _signing_in(signon: SignOn, trail: Trail, meter: Meter, clock: Clock) -> dic
             ("service_token_refused",): exchange.refused,
             ("service_token_replayed",): signon.federation.replayed,
             ("saml_replayed",): saml.replayed,
+            ("ended_by_provider",): account.ended,
+            ("logout_refused",): account.refused,
         },
         labels=("result",),
     )
@@ -62,5 +66,9 @@ def _signing_in(signon: SignOn, trail: Trail, meter: Meter, clock: Clock) -> dic
         "Looks for ended sign-ins that PostgreSQL did not answer.",
         lambda: signon.watch_failures,
     )
-    pages = {**browser.handlers(), **saml.handlers(), **device.handlers()} if signon.takes_people else {}
+    pages = (
+        {**browser.handlers(), **account.handlers(), **saml.handlers(), **device.handlers()}
+        if signon.takes_people
+        else {}
+    )
     return {**pages, **oauth.handlers()}

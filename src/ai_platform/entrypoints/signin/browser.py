@@ -1,6 +1,6 @@
-"""The pages for people: choosing a provider, coming back, seeing who one is, signing out.
+"""Signing in with a browser: choosing a provider, leaving for it, coming back; what other pages ask of a session.
 
-GET /auth/login  GET /auth/callback/NAME  GET /auth/session  POST /auth/logout
+GET /auth/login  GET /auth/callback/NAME
 """
 
 import hmac
@@ -19,8 +19,6 @@ from ai_platform.entrypoints.signin.web import (
     Leave,
     Page,
     Visit,
-    facts,
-    form,
     onward,
     page_handler,
     set_cookie,
@@ -56,8 +54,6 @@ class Browser:
     def handlers(self) -> dict[tuple[str, str], Handler]:
         pages = {
             ("GET", "/auth/login"): page_handler(self.login),
-            ("GET", HOME): page_handler(self.home),
-            ("POST", "/auth/logout"): page_handler(self.logout),
         }
         for name in self._signon.oidc.providers:
             pages["GET", f"/auth/callback/{name}"] = page_handler(partial(self.callback, name))
@@ -69,6 +65,10 @@ class Browser:
 
     def session_cookie(self, visit: Visit) -> str:
         return visit.cookie(self._cookie) or ""
+
+    def gone(self) -> tuple[bytes, bytes]:
+        """Takes the session's cookie from the browser."""
+        return self.cookie(self._cookie, "", 0)
 
     def cookie(self, name: str, value: str, seconds: int) -> tuple[bytes, bytes]:
         """seconds: 0 deletes it."""
@@ -159,49 +159,6 @@ class Browser:
         self.signed_in += 1
         seconds = int(self._signon.settings.sessions.absolute_seconds)
         return Leave(done.return_to, [self.cookie(self._cookie, done.cookie, seconds), *headers])
-
-    async def home(self, visit: Visit) -> Answer:
-        session = await self.session(visit)
-        if session is None:
-            return self.to_login(visit)
-        account = session.account
-        rows = [
-            ("Signed in as", f"{account.name} ({account.email or account.subject})"),
-            ("Roles", ", ".join(account.roles)),
-            ("Team", account.team or "none"),
-        ]
-        buttons = (
-            '<button class="main" name="everywhere" value="">Sign out</button>'
-            '<button name="everywhere" value="1">Sign out everywhere, Claude Code included</button>'
-        )
-        return Page("You are signed in", facts(rows) + form("/auth/logout", {"csrf": session.csrf}, buttons))
-
-    async def logout(self, visit: Visit) -> Answer:
-        gone = self.cookie(self._cookie, "", 0)
-        session = await self.session(visit)
-        if session is None:
-            return Page("Signed out", "<p>You are signed out.</p>", 200, [gone])
-        if not self.is_own_form(visit, session):
-            return forged()
-        everywhere = bool(visit.form.get("everywhere"))
-        account = session.account
-        await self._record(
-            "sign_out",
-            visit,
-            subject=account.id,
-            email=account.email,
-            everywhere=everywhere,
-            tenant=account.tenant,
-        )
-        await self._signon.sessions.end(self.session_cookie(visit))
-        if everywhere:
-            await self._signon.end_all(account.id, "signed out everywhere", tenant=account.tenant)
-        return Page(
-            "Signed out",
-            f"<p>You are signed out here. You may still be signed in at your identity provider.</p>{AGAIN}",
-            200,
-            [gone],
-        )
 
     def _wish(self, visit: Visit) -> Wish:
         wanted = visit.query.get("return_to", HOME)

@@ -136,10 +136,22 @@ class OAuth:
         return oauth_error("invalid_grant", "This sign-in has ended. Sign in again.", status=401)
 
     async def revoke(self, visit: Visit) -> Answer:
-        """Always 200: who asks learns nothing about tokens that are not theirs (RFC 7009 section 2.2)."""
-        principal = await self._signon.hand_in(visit.form.get("token", ""))
-        if principal is not None:
-            await self._record("sign_out", visit, subject=principal, result="revoked")
+        """Always 200: who asks learns nothing about tokens that are not theirs (RFC 7009 section 2.2).
+
+        everywhere=true, ours: with a good refresh token everything of this person ends.
+        """
+        everywhere = visit.form.get("everywhere", "") == "true"
+        account = await self._signon.hand_in(visit.form.get("token", ""), everywhere=everywhere)
+        if account is not None:
+            await self._record(
+                "sign_out",
+                visit,
+                subject=account.id,
+                email=account.email,
+                result="revoked",
+                everywhere=everywhere,
+                tenant=account.tenant,
+            )
         return Data(None)
 
 

@@ -36,7 +36,10 @@ POLICY = b"default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; fr
 
 
 class Page(msgspec.Struct, frozen=True):
-    """title, body and head are HTML already (see `text`). script: runs on this page and no other, "" = none."""
+    """title, body and head are HTML already (see `text`). script: runs on this page and no other, "" = none.
+
+    framed_by: the site that may show it in a frame, "" = nobody.
+    """
 
     title: str
     body: str
@@ -44,6 +47,7 @@ class Page(msgspec.Struct, frozen=True):
     headers: Headers = []
     head: str = ""
     script: str = ""
+    framed_by: str = ""
 
 
 class Leave(msgspec.Struct, frozen=True):
@@ -153,7 +157,9 @@ async def _send(answer: Answer, send: Send) -> None:
         own = [(b"content-type", b"application/json")] if content else []
         status = answer.status
     extra = [] if isinstance(answer, Download) else answer.headers
-    headers = [*own, *SAFE, (b"content-length", str(len(content)).encode()), *extra]
+    framed = isinstance(answer, Page) and answer.framed_by
+    safe = [field for field in SAFE if not (framed and field[0] == b"x-frame-options")]
+    headers = [*own, *safe, (b"content-length", str(len(content)).encode()), *extra]
     await send_whole(send, status, headers, content)
 
 
@@ -163,6 +169,8 @@ def _html(page: Page) -> tuple[bytes, Headers]:
         digest = base64.b64encode(hashlib.sha256(page.script.encode()).digest())
         policy += b"; script-src 'sha256-" + digest + b"'"
         body += f"<script>{page.script}</script>"
+    if page.framed_by:
+        policy = policy.replace(b"frame-ancestors 'none'", b"frame-ancestors " + page.framed_by.encode())
     content = PAGE.format(title=page.title, body=body, head=page.head, style=STYLE).encode()
     return content, [(b"content-type", b"text/html; charset=utf-8"), (b"content-security-policy", policy)]
 

@@ -7,7 +7,7 @@ import datetime as dt
 import re
 from typing import Any
 
-from ai_platform.sso.idtoken import OLDEST, refused
+from ai_platform.sso.idtoken import OLDEST, apart, refused
 from ai_platform.sso.saml.document import SAML, SAMLP, only, text_of
 from ai_platform.sso.saml.messages import Demand, Facts
 from ai_platform.sso.saml.shape import ASSERTION, is_signed
@@ -28,9 +28,9 @@ def check_age(root: Any, *, now: float, skew: float) -> None:
     if issued is None:
         raise refused("it does not say when it was made")
     if issued - skew > now:
-        raise refused(f"it is from the future: {_clocks(issued - now, 'ahead of')}")
+        raise refused(f"it is from the future: {apart(issued - now, 'ahead of')}")
     if issued + OLDEST + skew < now:
-        raise refused(f"it is too old, or {_clocks(now - issued, 'behind')}")
+        raise refused(f"it is too old, or {apart(now - issued, 'behind')}")
 
 
 def check_status(root: Any) -> None:
@@ -147,7 +147,7 @@ def _check_window(starts: float | None, ends: float, demand: Demand) -> None:
     if ends + demand.skew <= demand.now:
         raise refused("it has expired. Compare the clocks of this machine and of the provider")
     if starts is not None and starts - demand.skew > demand.now:
-        raise refused(f"it is not valid yet: {_clocks(starts - demand.now, 'ahead of')}")
+        raise refused(f"it is not valid yet: {apart(starts - demand.now, 'ahead of')}")
 
 
 def _moment(element: Any, name: str) -> float | None:
@@ -161,8 +161,3 @@ def _moment(element: Any, name: str) -> float | None:
         return dt.datetime.fromisoformat(text).timestamp()
     except ValueError as error:
         raise refused("it does not say when it is valid") from error
-
-
-def _clocks(seconds: float, way: str) -> str:
-    apart = f"{seconds / 60:.0f} minutes" if seconds >= 120 else f"{seconds:.0f} seconds"
-    return f"the provider's clock seems to be {apart} {way} the clock of this machine. Set the one that is wrong"
