@@ -128,6 +128,8 @@ async def test_a_tool_call_waits_is_shown_and_goes_on_after_consent(site: Site) 
         assert kinds == ["approval_requested", "approval_decided", "mcp_tool_call", "mcp_tool_result"]
         assert len({event.get("digest") or event["approval_digest"] for event in story}) == 1
         assert "thirty" not in str(events)
+        told = await asyncio.to_thread(platform.json, "audit", "story", request["id"])
+        assert {event["event_type"] for event in told} >= set(kinds)
         assert "approved" not in await asyncio.to_thread(site.approvals, platform, "list")
         assert "used" in await asyncio.to_thread(site.approvals, platform, "list", "--all")
 
@@ -161,6 +163,12 @@ async def test_what_waits_survives_a_kill_and_passes_once_after_it(site: Site) -
             for _ in range(2)
         ]
         assert codes == [200, 451]
+        story = await asyncio.to_thread(platform.json, "audit", "story", request["id"])
+        kinds = [event["event_type"] for event in story]
+        assert (
+            kinds.index("approval_decided") < kinds.index("claude_chat_request") < kinds.index("claude_chat_response")
+        )
+        assert kinds.count("call_refused") == 1, "the first attempt, under another call's id"
         other = await asyncio.to_thread(lambda: ask(platform, "hello!", key=site.keys["dev"], **opus))
         assert other.status_code == 451
 

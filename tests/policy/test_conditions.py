@@ -251,6 +251,16 @@ def test_an_allow_rule_that_cannot_be_decided_allows_nothing_and_is_counted(pers
     assert failed == ["rules.r"]
 
 
+def test_arguments_that_no_rule_reads_need_not_be_readable(person: People):
+    made = policy(rule("call.tool == 'other'"))
+    for body in (
+        b'{"arguments": [1]}',
+        b'{"arguments": "text"}',
+        b'{"arguments": {"a": ' + b"[" * 99 + b"]" * 99 + b"}}",
+    ):
+        assert made.decide(person("admin"), tool_call("db", "run").with_body(body))
+
+
 def test_arguments_nested_without_end_deny(person: People):
     made = policy(rule("call.arguments.a == 1"))
     body = b'{"arguments": {"a": ' + b"[" * 200 + b"]" * 200 + b"}}"

@@ -46,7 +46,8 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
 
     tenant: whose events; None = everybody's, for who runs the platform. who: a subject's id or an e-mail address.
     what: event types. since (inclusive), until (exclusive): seconds since the epoch. after: continue behind this event
-    id, in the chosen order. story: a call's or a tool_use's id: everything of the calls that belong together by it.
+    id, in the chosen order. story: the id of a call, a tool_use or an approval: everything of the calls that belong
+    together by it.
     """
 
     tenant: str | None

@@ -92,7 +92,10 @@ def search(
 
 @app.command()
 def story(
-    identifier: Annotated[str, typer.Argument(metavar="ID", help="A call's id, call_..., or a tool_use's, toolu_...")],
+    identifier: Annotated[
+        str,
+        typer.Argument(metavar="ID", help="A call's id, call_..., a tool_use's, toolu_..., or an approval's, apr_..."),
+    ],
     data: Data = None,
     *,
     as_json: Json = False,

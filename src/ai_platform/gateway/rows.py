@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from ai_platform.budget import Estimate, Ledger
 from ai_platform.domain.finding import Direction, Finding
 from ai_platform.domain.money import Micros
+from ai_platform.domain.principal import Principal
 from ai_platform.gateway.charge import Charge
 from ai_platform.gateway.record import Record
 from ai_platform.gateway.sensitive import incidents
@@ -50,16 +51,20 @@ TOOL_USES = ("tenant", "principal", "tool_use_id", "call_id")
 
 
 def tool_use_rows(record: Record) -> tuple[Insert, ...]:
-    """What joins a model's answer with the tool calls it asked for: both sides name the `tool_use`."""
+    """What joins a model's answer with the tool calls it asked for: both sides name the `tool_use`; and a call with
+    the request for consent that it used.
+    """
     named = dict.fromkeys(tool_use_id for tool_use_id, _ in record.tools)
     if record.call.head.tool_use_id:
         named[record.call.head.tool_use_id] = None
-    caller = record.known_caller
-    return tuple(
-        Insert("aip.tool_uses", TOOL_USES, (caller.tenant, caller.id, tool_use_id, record.call.id))
-        for tool_use_id in named
-        if is_plain(tool_use_id)
-    )
+    if record.approval:
+        named[record.approval.id] = None
+    return tuple(joined(record.known_caller, name, record.call.id) for name in named if is_plain(name))
+
+
+def joined(caller: Principal, identifier: str, call_id: str) -> Insert:
+    """The call belongs to whatever else of the same person has this identifier."""
+    return Insert("aip.tool_uses", TOOL_USES, (caller.tenant, caller.id, identifier, call_id))
 
 
 def is_plain(identifier: str) -> bool:

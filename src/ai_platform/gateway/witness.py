@@ -12,6 +12,8 @@ from ai_platform.domain.clock import Clock
 from ai_platform.domain.event import Event, EventType
 from ai_platform.domain.identifiers import new_id
 from ai_platform.domain.principal import Principal
+from ai_platform.gateway.rows import joined
+from ai_platform.stores.rows import Insert
 from ai_platform.telemetry import Alert, Alerts
 
 
@@ -42,7 +44,8 @@ class ApprovalWitness:
             "team": caller.team,
             "key_id": caller.key_id,
         }
-        await self._write(EventType.APPROVAL_REQUESTED, facts, call_id=call.id, who=caller)
+        join = joined(caller, request_id, call.id)
+        await self._write(EventType.APPROVAL_REQUESTED, facts, call_id=call.id, who=caller, rows=(join,))
 
     def announced(self, request: Request) -> None:
         """Somebody has to look, so it is a warning (within the hour)."""
@@ -81,7 +84,15 @@ class ApprovalWitness:
         facts = _facts(request) | {"result": state.value, "asked_by": request.principal_id}
         await self._write(EventType.APPROVAL_ENDED, facts, call_id=request.call_id, who=None)
 
-    async def _write(self, kind: EventType, facts: dict[str, Any], *, call_id: str, who: Principal | None) -> None:
+    async def _write(
+        self,
+        kind: EventType,
+        facts: dict[str, Any],
+        *,
+        call_id: str,
+        who: Principal | None,
+        rows: tuple[Insert, ...] = (),
+    ) -> None:
         now = self._clock.now()
         personal: dict[str, Any] = {}
         if who is not None:
@@ -95,7 +106,7 @@ class ApprovalWitness:
             personal=personal,
             facts={name: value for name, value in facts.items() if value is not None},
         )
-        await self._trail.append((event,))
+        await self._trail.append((event,), rows)
 
 
 def _facts(request: Request) -> dict[str, Any]:

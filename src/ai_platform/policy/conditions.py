@@ -4,7 +4,7 @@ Fails closed: an error in a condition refuses the call, is counted and stands in
 Below: expressions (CEL), view.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -19,7 +19,7 @@ from ai_platform.policy.place import place_in
 from ai_platform.policy.plan import Catalogue
 from ai_platform.policy.schema import Effect, PolicyFile
 from ai_platform.policy.view import MOST_VALUES, Unreadable, View
-from ai_platform.policy.vocabulary import ARGUMENTS, OF_TOOLS
+from ai_platform.policy.vocabulary import ARGUMENTS, FIELDS, OF_TOOLS
 
 MOST_RULES = 200
 MOST_STEPS = 40_000
@@ -56,6 +56,7 @@ class Condition:
         reads = expression.analysis.reads
         self.about_tools = not OF_TOOLS.isdisjoint(reads)
         self.about_content = expression.analysis.touches("findings")
+        self.reads = reads
         self.types = frozenset(name for kind, name, _ in expression.analysis.names if kind == "types")
         self._expression = expression
         self.reads_arguments = ARGUMENTS in reads
@@ -80,32 +81,50 @@ class Condition:
 
 
 class Contexts:
-    """The variables of one call, handed to CEL once, however many conditions read them."""
+    """The variables of one call, handed to CEL once, however many conditions read them, and only the fields that one
+    of them reads: handing over costs more than deciding.
+    """
 
-    def __init__(self, types: Iterable[str] = ()) -> None:
+    def __init__(self, conditions: "Vocabulary") -> None:
         self._context = Context()
-        self._types = types
+        self._conditions = conditions
         self._ready: set[str] = set()
 
     def ready(self, view: View, roots: Sequence[str], *, arguments: bool) -> Context:
         for root in roots:
             if root == "call" and arguments:
-                self._add("call with arguments", root, lambda: view.variable("call") | {"arguments": view.arguments})
-            elif root == "findings":
-                self._add(root, root, lambda: _with_types(view.variable("findings"), self._types))
+                self._add("call with arguments", root, view, arguments=True)
             elif "call with arguments" not in self._ready or root != "call":
-                self._add(root, root, lambda root=root: view.variable(root))
+                self._add(root, root, view)
         return self._context
 
-    def _add(self, key: str, root: str, value: Callable[[], dict[str, Any]]) -> None:
-        if key not in self._ready:
-            self._context.add(root, value())
-            self._ready.add(key)
+    def _add(self, key: str, root: str, view: View, *, arguments: bool = False) -> None:
+        if key in self._ready:
+            return
+        read = self._conditions.fields[root]
+        values = {name: value for name, value in view.variable(root).items() if name in read}
+        if arguments:
+            values["arguments"] = view.arguments
+        self._context.add(root, _with_types(values, self._conditions.types) if root == "findings" else values)
+        self._ready.add(key)
+
+
+class Vocabulary:
+    """What some conditions read together. fields: of each variable. types: detectors that they name."""
+
+    def __init__(self, conditions: Iterable[Condition]) -> None:
+        made = tuple(conditions)
+        reads = frozenset[str]().union(*(condition.reads for condition in made))
+        self.types = frozenset[str]().union(*(condition.types for condition in made))
+        self.fields = {
+            root: frozenset(name.removeprefix(f"{root}.") for name in reads if name.startswith(f"{root}."))
+            for root in FIELDS
+        }
 
 
 def _with_types(findings: dict[str, Any], types: Iterable[str]) -> dict[str, Any]:
     """Every type that a condition names is there, 0 when nothing of it was found."""
-    return findings | {"types": dict.fromkeys(types, 0) | findings["types"]}
+    return findings | {"types": dict.fromkeys(types, 0) | findings["types"]} if "types" in findings else findings
 
 
 class Rule(msgspec.Struct, frozen=True):
@@ -124,7 +143,7 @@ class Rules:
         self.rules = tuple(rules)
         self._deny = tuple(rule for rule in rules if rule.effect is Effect.DENY)
         self._allow = tuple(rule for rule in rules if rule.effect is Effect.ALLOW)
-        self._types = frozenset[str]().union(*(rule.condition.types for rule in rules))
+        self._vocabulary = Vocabulary(rule.condition for rule in rules)
         self.reads_content = any(rule.condition.about_content for rule in self._deny)
         self.reads_tools = any(rule.condition.about_tools for rule in self._deny)
 
@@ -150,7 +169,7 @@ class Rules:
         ]
         if not asked:
             return None
-        contexts = Contexts(self._types)
+        contexts = Contexts(self._vocabulary)
         return next((rule for rule in asked if rule.condition.holds(view, contexts)), None)
 
 

@@ -12,11 +12,10 @@ from ai_platform.documents import Document
 from ai_platform.documents.errors import Problem
 from ai_platform.domain.approval import ApprovalDemand, Covers
 from ai_platform.domain.call import Call, Operation
-from ai_platform.policy.conditions import Condition, Contexts, condition_of
+from ai_platform.policy.conditions import Condition, Contexts, Vocabulary, condition_of
 from ai_platform.policy.globs import LONGEST_NAME, Globs, plain_model
 from ai_platform.policy.plan import Catalogue
 from ai_platform.policy.schema import NamedPolicy, PolicyFile
-from ai_platform.policy.surfaces import Surfaces
 from ai_platform.policy.view import View
 
 MODEL = "model:"
@@ -58,7 +57,7 @@ class Gate:
         server, tool = view.target.server.lower(), view.target.tool.lower()
         if any(self._names.match(name) for name in (server, f"{server}/{tool}", tool)):
             return True
-        surfaces = Surfaces(f"{server}/{tool}", view.arguments)
+        surfaces = view.surfaces
         if any(self._names.match(text.strip().lower()) for text in surfaces.texts if len(text) <= LONGEST_NAME):
             return True
         read = (f"{server}/{tool}", *surfaces.database, *surfaces.commands)
@@ -70,7 +69,7 @@ class Gates:
 
     def __init__(self, gates: Sequence[Gate]) -> None:
         self.gates = tuple(gates)
-        self._types = frozenset[str]().union(*(gate.condition.types for gate in gates if gate.condition))
+        self._vocabulary = Vocabulary(gate.condition for gate in gates if gate.condition)
 
     def __bool__(self) -> bool:
         return bool(self.gates)
@@ -79,7 +78,7 @@ class Gates:
         """Raises Undecided, Unreadable: it cannot be known (fails closed)."""
         if call.operation not in GATED:
             return None
-        contexts = Contexts(self._types)
+        contexts = Contexts(self._vocabulary)
         return next((gate.demand for gate in self.gates if gate.stops(call, view, contexts)), None)
 
 

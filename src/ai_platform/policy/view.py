@@ -17,6 +17,7 @@ from ai_platform.domain.call import Call
 from ai_platform.domain.finding import DataClass, Finding, Severity
 from ai_platform.domain.money import MICROS_PER_USD
 from ai_platform.domain.principal import Principal
+from ai_platform.policy.surfaces import Surfaces
 
 PROPOSED = "tools.propose"
 """The operation of a tool call that the model asks for in its answer."""
@@ -114,7 +115,7 @@ class View:
         return self._surroundings.now()
 
     def variable(self, root: str) -> dict[str, Any]:
-        """Raises Unreadable when the arguments of a tool call cannot be looked at."""
+        """Everything but the arguments of a tool call."""
         return {
             "caller": self._caller,
             "call": self._of_call,
@@ -147,7 +148,6 @@ class View:
             "model": call.head.model or "",
             "server": target.server,
             "tool": target.tool,
-            "arguments": self.arguments,
             "stream": call.head.stream,
             "max_tokens": call.head.max_tokens or 0,
             "bytes": len(call.body),
@@ -173,6 +173,12 @@ class View:
     def values(self) -> int:
         """How many values the arguments hold. Raises Unreadable when they nest too deep."""
         return _count(self.arguments)
+
+    @cached_property
+    def surfaces(self) -> Surfaces:
+        """What the tool call would do. Raises Unreadable."""
+        target = self.target or Target()
+        return Surfaces(f"{target.server}/{target.tool}", self.arguments)
 
     def _found(self) -> dict[str, Any]:
         found = self._findings
