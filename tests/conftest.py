@@ -1,6 +1,7 @@
 """Fixtures every suite shares. No test may reach an address outside loopback."""
 
 import ipaddress
+import signal
 import socket
 from collections.abc import AsyncIterator, Iterator
 
@@ -52,6 +53,14 @@ async def system(own_database: FreshDatabase) -> AsyncIterator[SystemDatabase]:
     connected = await connect_system(own_database.system_dsn)
     yield connected
     await connected.close()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _signals_as_in_a_terminal() -> None:
+    """In the background of a script these are ignored from birth, and programs that tests start would inherit it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -80,6 +80,7 @@ async def test_an_open_call_of_a_dead_process_is_settled_by_its_estimate(
             model="claude-opus-5-5",
             micros=500,
             tokens=60,
+            upstream="anthropic",
         )
     ]
     row = await system.fetchrow("SELECT * FROM aip.ledger WHERE call_id = $1", lost.id)

@@ -117,7 +117,7 @@ def test_a_policy_refusal_is_not_an_error_but_a_dead_upstream_is(clock: FakeCloc
 
 def test_every_refusal_reason_is_exposed_at_zero_before_it_happens(clock: FakeClock) -> None:
     reasons = {labels for name, labels in scrape(meter_with(clock)) if name == "aip_refusals_total"}
-    assert len(reasons) == len(Refusal)
+    assert len(reasons) == len(Refusal) * len(Door)
 
 
 def test_the_error_rate_forgets_after_five_minutes(clock: FakeClock) -> None:
