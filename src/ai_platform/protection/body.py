@@ -27,6 +27,7 @@ from ai_platform.protection.literals import (
 )
 from ai_platform.protection.located import Inspected, Located, with_shared
 from ai_platform.protection.offsets import Offsets
+from ai_platform.protection.replace import MARK
 from ai_platform.protection.rule import Hit
 from ai_platform.protection.scanner import Scanner
 from ai_platform.protection.seams import joined, runs
@@ -91,6 +92,7 @@ class BodyInspector:
     def region(self, result: Inspected, begin: int, end: int, direction: Direction, team: str | None) -> Iterator[None]:
         """Inspect body[begin:end], which starts and ends outside of strings, and add it to `result`."""
         body = result.body
+        result.marked = result.marked or body.find(MARK, begin, end) >= 0
         parts = yield from cut(body, begin, end)
         yield None
         offset = len(result.starts)
@@ -125,7 +127,7 @@ class BodyInspector:
             for slot, key in enumerate(keys):
                 self._memo.put(key, fresh_hits.get(slot, []))
         if found:
-            yield from self._locate(result, found, direction, team)
+            yield from self._locate(result, found, direction, team, parts, offset)
         if body.find(_TEXT_KEY, body.find(_TEXT_KEY, begin, end) + 1, end) >= begin:
             yield from self._join(result, parts, starts, offset, direction, team)
 
@@ -241,10 +243,12 @@ class BodyInspector:
         found: list[tuple[Leaf, list[Hit]]],
         direction: Direction,
         team: str | None,
+        parts: Sequence[bytes],
+        offset: int,
     ) -> Iterator[None]:
         found.sort(key=lambda pair: pair[0].start)
         places = Places(result.body, result.starts.plain(), (), [])
-        yield from places.find((leaf.index for leaf, _ in found), result.trail)
+        yield from places.find((leaf.index for leaf, _ in found), result.trail, parts, offset)
         for leaf, hits in found:
             path = places.path(leaf.index)
             free = result.free or places.is_key(leaf.index)

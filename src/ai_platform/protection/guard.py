@@ -105,7 +105,7 @@ class Guard:
         edits = edits_of(result, exchange.mint)
         if tokenises(plan):
             await note_tokens(call.body, exchange)
-        if is_redacted(call.body):
+        if is_redacted(result):
             edits = sorted(edits + await signed_again(call.body, exchange))
         return _inspection(result, edits, news, exchange, seconds=self._clock.monotonic() - started)
 

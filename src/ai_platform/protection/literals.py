@@ -170,11 +170,13 @@ class Places:
         self._keys: set[int] = set()
         finished(self.find(wanted, trail))
 
-    def find(self, wanted: Iterable[int], trail: list[tuple[int, Stack]]) -> Steps[None]:
-        """Find the places of further segments."""
+    def find(
+        self, wanted: Iterable[int], trail: list[tuple[int, Stack]], parts: Sequence[bytes] = (), first: int = 0
+    ) -> Steps[None]:
+        """Find the places of further segments. parts: those from number `first` on, where they are at hand."""
         remaining = sorted(set(wanted))
         if remaining:
-            yield from self._walk(remaining, trail)
+            yield from self._walk(remaining, trail, parts, first)
 
     def path(self, index: int) -> str:
         return self._paths.get(index, "")
@@ -186,31 +188,40 @@ class Places:
         last = index + 1 == len(self._starts)
         return self._body[self._starts[index] : len(self._body) if last else self._starts[index + 1] - 1]
 
-    def _walk(self, remaining: list[int], trail: list[tuple[int, Stack]]) -> Steps[None]:
+    def _walk(
+        self, remaining: list[int], trail: list[tuple[int, Stack]], parts: Sequence[bytes], first: int
+    ) -> Steps[None]:
         known = bisect_right(trail, remaining[0], key=_first) - 1
         begin, nesting = trail[known] if known >= 0 else (0, ())
         stack = list(nesting)
         due = trail[-1][0] + _STRIDE if trail else 0
-        body, starts = self._body, self._starts
+        last = first + len(parts)
         queue = iter(remaining)
-        asked = next(queue, None)
-        for index in range(begin, min(remaining[-1] + 2, len(starts)), 2):
-            stop = starts[index + 1] - 1 if index + 1 < len(starts) else len(body)
-            outside = body[starts[index] : stop]
-            is_key, structure = _common(outside) if stop - starts[index] < _SHORT else _structure(outside)
+        asked = next(queue, len(self._starts))
+        for index in range(begin, min(remaining[-1] + 2, len(self._starts)), 2):
+            outside = parts[index - first] if first <= index < last else self._segment(index)
+            is_key, structure = _common(outside) if len(outside) < _SHORT else _structure(outside)
             if is_key and stack and stack[-1] < 0:
                 stack[-1] = -index
-            while asked is not None and asked <= index:
+            while asked <= index:
                 self._paths[asked] = self._join(stack)
                 if asked < index and is_key:
                     self._keys.add(asked)
-                asked = next(queue, None)
+                asked = next(queue, len(self._starts))
             if index >= due:
                 trail.append((index, tuple(stack)))
                 due = index + _STRIDE
                 yield None
-            if structure:
-                _advance(stack, structure)
+            for char in structure:
+                if char == _COMMA:
+                    if stack and stack[-1] >= 0:
+                        stack[-1] += 1
+                elif char == _OBJECT:
+                    stack.append(-1)
+                elif char == _ARRAY:
+                    stack.append(0)
+                elif stack:
+                    stack.pop()
 
     def _join(self, stack: Sequence[int]) -> str:
         text = ""
@@ -227,6 +238,7 @@ def _first(point: tuple[int, Stack]) -> int:
     return point[0]
 
 
+_COMMA, _OBJECT, _ARRAY = b",{["
 _STRIDE = 128
 _SHORT = 64
 _LONGEST_STEP = 200
@@ -240,16 +252,3 @@ def _structure(outside: bytes) -> tuple[bool, bytes]:
 
 _common = lru_cache(maxsize=4096)(_structure)
 """Few texts make up most of what stands outside; only short ones are kept."""
-
-
-def _advance(stack: list[int], structure: bytes) -> None:
-    for char in structure:
-        if char == 0x7B:
-            stack.append(-1)
-        elif char == 0x5B:
-            stack.append(0)
-        elif char in b"}]":
-            if stack:
-                stack.pop()
-        elif stack and stack[-1] >= 0:
-            stack[-1] += 1

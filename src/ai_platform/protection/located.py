@@ -37,7 +37,7 @@ class Inspected:
     """What is known of a body. starts[k]: byte offset of segment k; checked[k]: bytes of strings up to and with it.
 
     unchecked: (segment, bytes) of media, which are not text. trail: where paths have been worked out (see Places).
-    free: it is no body of the Messages API, so nothing in it must stay as it is.
+    free: it is no body of the Messages API, so nothing in it must stay as it is. marked: it may hold what was redacted.
     """
 
     body: bytes
@@ -47,6 +47,7 @@ class Inspected:
     unchecked: list[tuple[int, int]] = field(default_factory=list)
     trail: list[tuple[int, Stack]] = field(default_factory=list)
     free: bool = False
+    marked: bool = False
 
     @property
     def bytes_checked(self) -> int:

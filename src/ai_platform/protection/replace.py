@@ -13,6 +13,9 @@ from ai_platform.domain.finding import Action, Finding
 
 _KEPT = {"CREDIT_CARD": 4, "US_SSN": 4, "PHONE_NUMBER": 2, "IBAN_CODE": 4}
 
+MARK = b"[REDACTED:"
+"""How every text that stands for a redacted value begins."""
+
 Mint = Callable[[str, str], str]
 """(type, value) -> the token that stands for it."""
 
@@ -26,7 +29,7 @@ def replacement(finding: Finding, value: str, mint: Mint | None = None) -> str |
             return mint(finding.type, value)
         case Action.BLOCK | Action.REDACT | Action.TOKENISE:
             told = f":{finding.value_hash[:8]}" if finding.value_hash else ""
-            return f"[REDACTED:{finding.type}{told}]"
+            return f"{MARK.decode()}{finding.type}{told}]"
         case _:
             return None
 

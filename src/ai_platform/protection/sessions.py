@@ -99,6 +99,7 @@ def _continued(
     result = Inspected(body, before.starts.first(head), before.checked.first(head))
     result.located = [item for item in before.located if item.index < head]
     result.unchecked = [item for item in before.unchecked if item[0] < head]
+    result.marked = before.marked
     result.trail = [point for point in before.trail if point[0] <= head]
     yield from inspector.region(result, begin, end, direction, team)
     if tail < len(before.starts):

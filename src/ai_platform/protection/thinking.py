@@ -16,19 +16,17 @@ from ai_platform.protection.exchange import Exchange
 from ai_platform.protection.fixed import Fixed
 from ai_platform.protection.literals import decode, segments
 from ai_platform.protection.located import Inspected
-from ai_platform.protection.replace import as_json
-
-_MARK = b"[REDACTED:"
+from ai_platform.protection.replace import MARK, as_json
 
 
-def is_redacted(body: bytes) -> bool:
+def is_redacted(result: Inspected) -> bool:
     """May the body hold thinking that was redacted?"""
-    return _MARK in body and b'"thinking"' in body
+    return result.marked and b'"thinking"' in result.body
 
 
 async def signed_again(body: bytes, exchange: Exchange) -> list[tuple[int, int, bytes]]:
     """What has to be put where in a request, so that its redacted thinking is as it was signed."""
-    found = [block for block in _blocks(body) if _MARK in body[block[0] : block[1]]]
+    found = [block for block in _blocks(body) if MARK in body[block[0] : block[1]]]
     await exchange.recall_thinking(signature for _, _, signature in found)
     edits: list[tuple[int, int, bytes]] = []
     for start, end, signature in found:
