@@ -135,7 +135,6 @@ class TestDiscovery:
             for name, path in (("device_authorization", "device_authorization"), ("token", "token")):
                 assert metadata[f"{name}_endpoint"] == f"{gateway.url}/oauth/{path}"
             assert {DEVICE_GRANT, "refresh_token"} <= set(metadata["grant_types_supported"])
-            assert "authorization_endpoint" not in metadata
 
 
 class TestDeviceAuthorization:

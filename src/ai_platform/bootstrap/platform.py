@@ -160,11 +160,14 @@ async def running_platform(
             url=url,
             is_public=bool(settings.server.public_url),
         )
-        tool_routes = await tools.tools_door(base, gateway, servers.federation, meter) if tools and servers else {}
+        signon = callers.signon
+        tool_routes = (
+            await tools.tools_door(base, gateway, servers.federation, meter, signon=signon) if tools and servers else {}
+        )
         app = Application(
             door,
             operations,
-            handlers=_sign_in(base, callers, ledger, budget, meter),
+            handlers=_sign_in(base, callers, ledger, budget, meter, mcp=bool(tool_routes)),
             mounts={"/admin/": _admin(base, callers, directory, endpoints), **tool_routes},
         )
         server = Server(app, settings.server)
@@ -216,7 +219,7 @@ def _admin(base: Base, callers: Callers, directory: Directory, endpoints: list[E
 
 
 def _sign_in(
-    base: Base, callers: Callers, ledger: Ledger, budget: Budget, meter: Meter
+    base: Base, callers: Callers, ledger: Ledger, budget: Budget, meter: Meter, *, mcp: bool
 ) -> dict[tuple[str, str], Handler]:
     claude_code = ClaudeCode(
         callers.authenticator,
@@ -227,4 +230,4 @@ def _sign_in(
         clock=base.clock,
     )
     register_sign_in_gauges(meter, callers.signing_in)
-    return sign_in_handlers(callers.signon, claude_code, base.trail, meter, base.clock)
+    return sign_in_handlers(callers.signon, claude_code, base.trail, meter, base.clock, mcp=mcp)

@@ -21,6 +21,7 @@ import msgspec
 from ai_platform.domain.errors import ConfigError, UpstreamBroken, UpstreamUnreachable
 
 MAX_BYTES = 1024 * 1024
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 
 class Answered(msgspec.Struct, frozen=True):
@@ -34,9 +35,22 @@ class Fetcher:
     """One provider's. hosts: allowed beside the issuer's own. refused: addresses that were not asked."""
 
     def __init__(
-        self, issuer: str, hosts: tuple[str, ...], *, seconds: float, name: str, ca_file: Path | None = None
+        self,
+        issuer: str,
+        hosts: tuple[str, ...],
+        *,
+        seconds: float,
+        name: str,
+        ca_file: Path | None = None,
+        public: bool = False,
     ) -> None:
-        """Raises ConfigError: the file of the authority cannot be used."""
+        """public: no private network either, for an address that a stranger named.
+
+        Raises:
+            ConfigError: the file of the authority cannot be used.
+
+        """
+        self._public = public
         parts = urlsplit(issuer)
         self._name = name
         self._seconds = seconds
@@ -113,7 +127,7 @@ class Fetcher:
         found = await asyncio.get_running_loop().getaddrinfo(url.host, port, type=socket.SOCK_STREAM)
         addresses = [str(entry[4][0]) for entry in found]
         for address in addresses:
-            if not _is_allowed(address, loopback=self._scheme == "http"):
+            if not _is_allowed(address, loopback=self._scheme == "http", public=self._public):
                 raise self._refuse(f"{url.host} resolves to {address}, where no identity provider is asked")
         return addresses[0]
 
@@ -132,23 +146,33 @@ class Fetcher:
         return UpstreamBroken(f"The identity provider '{self._name}' is not asked: {why}.", target=self._name)
 
 
-def _is_allowed(text: str, *, loopback: bool) -> bool:
+def _is_allowed(text: str, *, loopback: bool, public: bool = False) -> bool:
     """Private networks are allowed, since providers stand there; the machine itself and cloud metadata are not.
 
-    loopback: development: plain http, and then nothing but this machine.
+    loopback: development: plain http, and then nothing but this machine. public: private networks are not, either.
     """
-    address: ipaddress.IPv4Address | ipaddress.IPv6Address = ipaddress.ip_address(text.partition("%")[0])
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
-        address = address.ipv4_mapped
+    address = ipaddress.ip_address(text.partition("%")[0])
+    every = [address, *_inside(address)] if isinstance(address, ipaddress.IPv6Address) else [address]
     if loopback:
-        return address.is_loopback
-    return not (
-        address.is_loopback
-        or address.is_link_local
-        or address.is_multicast
-        or address.is_unspecified
-        or str(address) in {"fd00:ec2::254", "100.100.100.200"}
+        return every[-1].is_loopback
+    return not any(
+        one.is_loopback
+        or one.is_link_local
+        or one.is_multicast
+        or one.is_unspecified
+        or (public and not one.is_global and one is every[-1])
+        or str(one) in {"fd00:ec2::254", "100.100.100.200"}
+        for one in every
     )
+
+
+def _inside(address: ipaddress.IPv6Address) -> list[ipaddress.IPv4Address]:
+    """The IPv4 address that packets to this one end at: mapped (RFC 4291), 6to4 (3056), Teredo (4380), NAT64 (6052)."""
+    if address in _NAT64:
+        return [ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)]
+    teredo = address.teredo
+    found = (address.ipv4_mapped, address.sixtofour, teredo[1] if teredo else None)
+    return [one for one in found if one is not None]
 
 
 def _object(body: bytes) -> dict[str, Any]:

@@ -31,21 +31,36 @@ _SHAPE = re.compile(r"aipr_(grt_[0-9A-Z]{26})\.(\d{1,9})\.([0-9a-f]{64})")
 
 
 class Ended(StrEnum):
-    """Why a refresh token is not taken. REUSED: it was exchanged before, and its family has been ended by this."""
+    """Why a refresh token is not taken. REUSED: it was exchanged before, and its family has been ended by this.
+    OTHERS: it belongs to another client, or is for another resource.
+    """
 
     UNKNOWN = "unknown"
     EXPIRED = "expired"
     REVOKED = "revoked"
     REUSED = "reused"
+    OTHERS = "others"
+
+
+class ForClient(NamedTuple):
+    """An OAuth client that was given access. resource: the path its tokens are for. scopes: what it asked for."""
+
+    id: str
+    name: str
+    resource: str
+    scopes: tuple[str, ...]
 
 
 class Grant(msgspec.Struct, frozen=True, kw_only=True):
-    """provider_token: sealed. checked_at: when the provider was last asked, epoch seconds."""
+    """provider_token: sealed. checked_at: when the provider was last asked, epoch seconds. client: None for a program
+    that signed in by a code on a screen.
+    """
 
     id: str
     account: Account
     provider_token: str | None
     checked_at: float
+    client: ForClient | None = None
 
 
 class Refreshed(NamedTuple):
@@ -71,6 +86,7 @@ class Grants:
         provider_token: str | None = None,
         seconds: float | None = None,
         refreshable: bool = True,
+        client: ForClient | None = None,
     ) -> Refreshed:
         """seconds: how long it lasts, None = as configured. refreshable: False = the refresh token is never taken.
 
@@ -79,12 +95,14 @@ class Grants:
         now = self._clock.now()
         ends = now + (self._settings.sign_in_seconds if seconds is None else seconds)
         salt = os.urandom(32)
-        grant = Grant(id=new_id("grt", now), account=account, provider_token=provider_token, checked_at=now)
+        grant = Grant(
+            id=new_id("grt", now), account=account, provider_token=provider_token, checked_at=now, client=client
+        )
         try:
             await self._database.within(account.tenant).execute(
                 "INSERT INTO sso_grants (id, principal_id, account, request, salt, provider_token, created_at,"
-                " rotated_at, checked_at, expires_at, refreshable, sid_hash)"
-                " VALUES ($1, $2, $3, $4, $5, $6, $7, $7, $7, $8, $9, $10)",
+                " rotated_at, checked_at, expires_at, refreshable, sid_hash, client_id, client_name, resource, scopes)"
+                " VALUES ($1, $2, $3, $4, $5, $6, $7, $7, $7, $8, $9, $10, $11, $12, $13, $14)",
                 grant.id,
                 grant.account.id,
                 msgspec.to_builtins(grant.account),
@@ -95,6 +113,10 @@ class Grants:
                 moment(min(ends, account.until or ends)),
                 refreshable,
                 sid_hash(self._pepper, account.provider, account.sid),
+                client.id if client else None,
+                client.name if client else None,
+                client.resource if client else "",
+                list(client.scopes) if client else [],
             )
         except Gone as error:
             raise access_ended() from error
@@ -253,4 +275,11 @@ def _grant(row: Any) -> Grant:
         account=msgspec.convert(row["account"], Account),
         provider_token=row["provider_token"],
         checked_at=row["checked_at"].timestamp(),
+        client=_client(row),
     )
+
+
+def _client(row: Any) -> ForClient | None:
+    if row["client_id"] is None:
+        return None
+    return ForClient(row["client_id"], row["client_name"], row["resource"], tuple(row["scopes"]))

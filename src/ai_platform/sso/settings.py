@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from ai_platform.sso.issuers import ALGORITHMS, FederationSettings
+from ai_platform.sso.oauth.settings import OAuthSettings
 
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
@@ -247,7 +248,7 @@ class SsoSettings(msgspec.Struct, frozen=True, kw_only=True):
     device_requests_per_minute: sign-ins that one network address may begin. code_failures: wrong codes from one
     person or address in ten minutes before no more are taken. federation: issuers whose tokens programs may exchange
     for a service account's. exchange_failures: tokens of one address that were refused in a minute before no more are
-    looked at.
+    looked at. oauth: access for MCP clients.
     """
 
     providers: tuple[ProviderSettings, ...] = ()
@@ -265,6 +266,7 @@ class SsoSettings(msgspec.Struct, frozen=True, kw_only=True):
     federation: tuple[FederationSettings, ...] = ()
     exchange_failures: Count = 30
     sign_ins_per_minute: Count = 300
+    oauth: OAuthSettings = OAuthSettings()
 
     def __post_init__(self) -> None:
         names = [provider.name for provider in self.everyone]

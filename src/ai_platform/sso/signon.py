@@ -5,6 +5,7 @@ Above: entrypoints, bootstrap. Below: the other modules of this room, identity, 
 """
 
 import asyncio
+import hmac
 from collections.abc import Mapping
 from typing import NamedTuple, NoReturn
 from urllib.parse import urlsplit
@@ -14,11 +15,14 @@ import msgspec
 from ai_platform.domain.clock import Clock
 from ai_platform.domain.errors import ConfigError, Denied, StoreUnavailable, Unauthenticated, UpstreamError
 from ai_platform.identity.scopes import RoleBook
-from ai_platform.sso.devices import Approved, Devices, Poll
+from ai_platform.sso.devices import Approved, Devices, Poll, Request
 from ai_platform.sso.federation import Federation
-from ai_platform.sso.grants import Ended, Grant, Grants, Refreshed, id_in
+from ai_platform.sso.grants import Ended, ForClient, Grant, Grants, Refreshed, id_in
 from ai_platform.sso.logout import Logouts
 from ai_platform.sso.mapping import Person, Said, person_of
+from ai_platform.sso.oauth.asked import narrowing
+from ai_platform.sso.oauth.codes import Spoilt, Used
+from ai_platform.sso.oauth.server import AuthorizationServer, CodeExchange
 from ai_platform.sso.oidc import OidcFlow, Started
 from ai_platform.sso.people import Account, People
 from ai_platform.sso.rules import Rules
@@ -63,6 +67,7 @@ class Tokens(NamedTuple):
     access_token: str
     refresh_token: str
     expires_in: int
+    client: ForClient | None = None
 
 
 class SignOn:
@@ -124,6 +129,16 @@ class SignOn:
             tokens=self.tokens,
             clock=clock,
         )
+        self.oauth = AuthorizationServer(
+            settings.oauth,
+            database,
+            grants=self.grants,
+            pepper=keys.pepper,
+            seal=self._seal,
+            url=self.url,
+            clock=clock,
+            seconds=settings.fetch_seconds,
+        )
         self._named = tuple({group for each in settings.managed for group in each.groups})
         self.watch_failures = 0
 
@@ -146,7 +161,14 @@ class SignOn:
                 await self.tokens.watch(system)
                 if self._clock.monotonic() - swept_at >= SWEEP_SECONDS:
                     swept_at = self._clock.monotonic()
-                    for store in (self.sessions, self.devices, self.grants, self.saml, self.federation):
+                    for store in (
+                        self.sessions,
+                        self.devices,
+                        self.grants,
+                        self.saml,
+                        self.federation,
+                        self.oauth.codes,
+                    ):
                         await store.sweep(system)
             except StoreUnavailable:
                 self.watch_failures += 1
@@ -195,20 +217,32 @@ class SignOn:
             return Poll.DENIED
         return self._tokens(begun)
 
-    async def refresh(self, text: str) -> Tokens | Ended:
+    async def redeem(self, wanted: CodeExchange, request: Request) -> Tokens | Used | Spoilt:
+        """Exchange an authorisation code. One that comes again ends what it was exchanged for."""
+        outcome = await self.oauth.exchange(wanted, request)
+        if isinstance(outcome, Used) and outcome.grant is not None:
+            await self.end(outcome.grant, "its authorisation code came again")
+        return self._tokens(outcome) if isinstance(outcome, Refreshed) else outcome
+
+    async def refresh(self, text: str, *, client_id: str = "", resource: str | None = None) -> Tokens | Ended:
         """Exchange a refresh token, after asking the provider about the person where it gave a token for that.
+
+        client_id: who says to hold it. resource: the path of what the access token is wanted for, None = nothing said;
+        a client's tokens are for one, a person's own program may have one for each.
 
         Raises:
             UpstreamError: the provider has not answered for too long.
 
         """
         grant = await self.grants.look(text)
+        if isinstance(grant, Grant) and not _is_theirs(grant, client_id, resource):
+            return Ended.OTHERS
         if isinstance(grant, Grant) and not await self._still_there(grant):
             await self.end(grant.id, "the provider does not let them in any more")
             return Ended.REVOKED
         refreshed = await self.grants.rotate(text) if isinstance(grant, Grant) else grant
         if isinstance(refreshed, Refreshed):
-            return self._tokens(refreshed)
+            return self._tokens(refreshed, resource or "")
         if refreshed is Ended.REUSED and (family := id_in(text)):
             self.tokens.revoke(family)
         return refreshed
@@ -302,11 +336,25 @@ class SignOn:
     def _sealed(self, token: str | None) -> str | None:
         return None if token is None else self._seal.close(token.encode(), PROVIDER_TOKEN)
 
-    def _tokens(self, refreshed: Refreshed) -> Tokens:
-        grant = refreshed.grant
-        access = self.tokens.mint(grant.id, grant.account)
-        left = self.tokens.seconds if grant.account.until is None else int(grant.account.until - self._clock.now())
-        return Tokens(grant.account, grant.id, access, refreshed.refresh_token, max(1, min(self.tokens.seconds, left)))
+    def _tokens(self, refreshed: Refreshed, resource: str = "") -> Tokens:
+        grant, account, client = refreshed.grant, refreshed.grant.account, refreshed.grant.client
+        if client is not None:
+            account = msgspec.structs.replace(account, scopes=narrowing(client.scopes))
+            resource = client.resource
+        access = self.tokens.mint(grant.id, account, resource=resource)
+        left = self.tokens.seconds if account.until is None else int(account.until - self._clock.now())
+        seconds = max(1, min(self.tokens.seconds, left))
+        return Tokens(account, grant.id, access, refreshed.refresh_token, seconds, client)
+
+
+def _is_theirs(grant: Grant, client_id: str, resource: str | None) -> bool:
+    """A refresh token is bound to its client (RFC 6749 section 6) and to the resource it was given for (RFC 8707)."""
+    client = grant.client
+    if client is None:
+        return True
+    return hmac.compare_digest(client.id.encode(), client_id.encode("utf-8", "replace")) and (
+        resource is None or resource == client.resource
+    )
 
 
 def login_cookie(mark: str) -> str:

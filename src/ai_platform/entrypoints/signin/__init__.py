@@ -1,11 +1,15 @@
 """The doors of sign-in: pages for browsers, OAuth for programs, and what signed-in Claude Code asks for."""
 
+from typing import TypeGuard
+
 from ai_platform.audit import Trail
 from ai_platform.domain.clock import Clock
 from ai_platform.entrypoints.http import Handler
 from ai_platform.entrypoints.signin.account import AccountPage
+from ai_platform.entrypoints.signin.authorize import Authorize
 from ai_platform.entrypoints.signin.browser import Browser
 from ai_platform.entrypoints.signin.claude_code import ClaudeCode
+from ai_platform.entrypoints.signin.clients import ClientRoutes
 from ai_platform.entrypoints.signin.device import DevicePage
 from ai_platform.entrypoints.signin.exchange import Exchange
 from ai_platform.entrypoints.signin.oauth import OAuth
@@ -14,13 +18,15 @@ from ai_platform.entrypoints.signin.saml import SamlDoor
 from ai_platform.sso import SignOn
 from ai_platform.telemetry import Meter
 
-__all__ = ["sign_in_handlers"]
+__all__ = ["gives_mcp_tokens", "sign_in_handlers"]
 
 
 def sign_in_handlers(
-    signon: SignOn | None, claude_code: ClaudeCode, trail: Trail, meter: Meter, clock: Clock
+    signon: SignOn | None, claude_code: ClaudeCode, trail: Trail, meter: Meter, clock: Clock, *, mcp: bool = False
 ) -> dict[tuple[str, str], Handler]:
-    """Every route of this door. signon: None when nobody can sign in, and then those routes are missing; without a
+    """Every route of this door. mcp: whether the MCP door is open, so that its clients may ask people for access.
+
+    signon: None when nobody can sign in, and then those routes are missing; without a
     provider of people the pages are.
     """
     meter.counter(
@@ -29,17 +35,27 @@ def sign_in_handlers(
         lambda: {(signal,): count for signal, count in claude_code.received.items()},
         labels=("signal",),
     )
-    return claude_code.handlers() | (_signing_in(signon, trail, meter, clock) if signon else {})
+    return claude_code.handlers() | (_signing_in(signon, trail, meter, clock, mcp=mcp) if signon else {})
 
 
-def _signing_in(signon: SignOn, trail: Trail, meter: Meter, clock: Clock) -> dict[tuple[str, str], Handler]:
+def gives_mcp_tokens(signon: SignOn | None) -> TypeGuard[SignOn]:
+    """Whether people can give MCP clients access, as far as sign-in is concerned."""
+    return signon is not None and signon.takes_people and signon.settings.oauth.enabled
+
+
+def _signing_in(
+    signon: SignOn, trail: Trail, meter: Meter, clock: Clock, *, mcp: bool
+) -> dict[tuple[str, str], Handler]:
     record = Recorder(trail, clock)
     browser = Browser(signon, record, clock)
     account = AccountPage(signon, browser, record, clock)
     saml = SamlDoor(signon, browser, record)
     device = DevicePage(signon, browser, record, clock)
-    exchange = Exchange(signon.federation, record, signon.settings, clock)
-    oauth = OAuth(signon, record, exchange, clock)
+    exchange = Exchange(signon, record, clock)
+    mcp = mcp and gives_mcp_tokens(signon)
+    oauth = OAuth(signon, record, exchange, clock, mcp=mcp)
+    authorize = Authorize(signon, browser, record, clock)
+    clients = ClientRoutes(signon, record, clock)
     meter.counter(
         "aip_sign_ins_total",
         "What became of sign-ins, codes and refresh tokens.",
@@ -52,6 +68,11 @@ def _signing_in(signon: SignOn, trail: Trail, meter: Meter, clock: Clock) -> dic
             ("token_issued",): oauth.issued,
             ("token_refreshed",): oauth.refreshed,
             ("refresh_reused",): oauth.reused,
+            ("client_registered",): clients.registered,
+            ("client_refused",): authorize.refused,
+            ("client_approved",): authorize.approved,
+            ("client_denied",): authorize.denied,
+            ("code_reused",): oauth.codes_reused,
             ("service_token_issued",): exchange.issued,
             ("service_token_refused",): exchange.refused,
             ("service_token_replayed",): signon.federation.replayed,
@@ -71,4 +92,5 @@ def _signing_in(signon: SignOn, trail: Trail, meter: Meter, clock: Clock) -> dic
         if signon.takes_people
         else {}
     )
-    return {**pages, **oauth.handlers()}
+    programs = {**authorize.handlers(), **clients.handlers()} if mcp else {}
+    return {**pages, **programs, **oauth.handlers()}

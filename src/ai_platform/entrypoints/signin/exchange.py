@@ -8,10 +8,11 @@ from ai_platform.domain.errors import Denied, Unauthenticated
 from ai_platform.entrypoints.signin.record import Recorder
 from ai_platform.entrypoints.signin.web import Answer, Data, Visit, oauth_error
 from ai_platform.gateway.failures import FailureLimit
+from ai_platform.sso import SignOn
 from ai_platform.sso.devices import Request
-from ai_platform.sso.federation import Exchanged, Federation
+from ai_platform.sso.federation import Exchanged
 from ai_platform.sso.limits import Limiter
-from ai_platform.sso.settings import SsoSettings
+from ai_platform.sso.oauth.asked import resource_in
 
 TOKEN_EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
 JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
@@ -22,8 +23,10 @@ JWT_TYPES = frozenset({"urn:ietf:params:oauth:token-type:jwt", "urn:ietf:params:
 class Exchange:
     """grants: the grant types it takes, none without an issuer. issued, refused: counters."""
 
-    def __init__(self, federation: Federation, record: Recorder, settings: SsoSettings, clock: Clock) -> None:
-        self._federation = federation
+    def __init__(self, signon: SignOn, record: Recorder, clock: Clock) -> None:
+        settings = signon.settings
+        self._federation = signon.federation
+        self._url = signon.url
         self._record = record
         self._clock = clock
         self._wrong = Limiter(clock, limit=settings.exchange_failures, seconds=60.0)
@@ -40,10 +43,16 @@ class Exchange:
             )
         if grant == TOKEN_EXCHANGE and (problem := _problem(visit)):
             return oauth_error("invalid_request", problem)
+        wanted = visit.form.get("resource")
+        resource = resource_in(wanted, self._url) if wanted else None
+        if wanted and resource is None and wanted.rstrip("/") != self._url:
+            return oauth_error(
+                "invalid_target", f"resource must be {self._url}, {self._url}/mcp or {self._url}/mcp/NAME."
+            )
         text = visit.form.get("subject_token" if grant == TOKEN_EXCHANGE else "assertion", "")
         request = Request(surface="federation", user_agent=visit.header(b"user-agent")[:120], ip=visit.ip)
         try:
-            done = await self._federation.exchange(text, request)
+            done = await self._federation.exchange(text, request, resource=resource or "")
         except (Unauthenticated, Denied) as error:
             await self._refuse(visit, error)
             # RFC 8693 section 2.2.2 has its own name for a token that is not taken, RFC 7523 section 3.1 has another.

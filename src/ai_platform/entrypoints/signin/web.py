@@ -77,12 +77,17 @@ Answering = Callable[["Visit"], Awaitable[Answer]]
 
 
 class Visit:
-    """One request. query, form: the first value of each field; what is not known is ignored."""
+    """One request. query, form: the first value of each field; what is not known is ignored. repeated: fields of the
+    query that came more than once.
+    """
 
     def __init__(self, scope: Scope, body: bytes) -> None:
         self.scope = scope
-        self.query = _fields(scope["query_string"])
-        self.form = _fields(body)
+        pairs = _pairs(scope["query_string"])
+        names = [name for name, _ in pairs]
+        self.query = dict(reversed(pairs))  # the first of a name counts
+        self.repeated = frozenset(name for name in names if names.count(name) > 1)
+        self.form = dict(reversed(_pairs(body)))
         self.body = body
         address = scope.get("client")
         self.ip: str = address[0] if address else ""
@@ -215,9 +220,8 @@ def form_get(action: str, fields: Mapping[str, str], inner: str) -> str:
     return form(action, fields, inner).replace('method="post"', 'method="get"', 1)
 
 
-def _fields(content: bytes) -> dict[str, str]:
+def _pairs(content: bytes) -> list[tuple[str, str]]:
     try:
-        pairs = parse_qsl(content.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=MOST_FIELDS)
+        return parse_qsl(content.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=MOST_FIELDS)
     except ValueError:
-        return {}
-    return dict(reversed(pairs))  # the first of a name counts
+        return []
