@@ -40,6 +40,8 @@ PRESENTED = {
     ("sso_grants", "SELECT"): "a refresh token's family, by id",
     ("sso_grants", "UPDATE"): "the same, to rotate and end it",
     ("sso_devices", "ALL"): "see above",
+    ("sso_codes", "SELECT"): "an authorisation code, by hash",
+    ("sso_codes", "UPDATE"): "the same, to use it up",
     ("saml_requests", "ALL"): "see above",
 }
 """Rows that may be found without a tenant, by a secret, and for what."""

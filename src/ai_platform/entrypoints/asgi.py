@@ -12,6 +12,8 @@ GET POST /.well-known/oauth-authorization-server, /oauth/...  tokens         ent
 GET POST /auth/...                               signing in with a browser   entrypoints/signin/browser
 GET POST /saml/...                               signing in by SAML          entrypoints/signin/saml
 GET POST /device                                 approving a program         entrypoints/signin/device
+GET POST /oauth/authorize, /oauth/consent        access for MCP clients      entrypoints/signin/authorize
+GET POST /.well-known/oauth-protected-resource[/mcp[/NAME]], /oauth/register  entrypoints/signin/clients
 GET      /managed/settings /api/oauth/usage      for signed-in Claude Code   entrypoints/signin/claude_code
 POST     /v1/metrics /v1/logs /v1/traces         its telemetry               the same
 GET HEAD /metrics /healthz /readyz               operations, no credential   entrypoints/operations

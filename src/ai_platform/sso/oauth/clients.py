@@ -8,6 +8,7 @@ program holds its secret too, so PKCE does that work. Above: server. Below: docu
 import base64
 import binascii
 import hmac
+import secrets
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
@@ -52,11 +53,14 @@ class Client(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Registration(msgspec.Struct, frozen=True):
-    """What an id of our own says. at: when it was made, epoch seconds."""
+    """What an id of our own says: name, redirect addresses, when it was made (epoch seconds), and a number that no
+    other registration has, so that two programs are never the same client.
+    """
 
     n: str
     r: tuple[str, ...]
     at: int
+    u: str
 
 
 class Clients:
@@ -85,7 +89,7 @@ class Clients:
         """A new client, and when its registration was made (epoch seconds). Raises InvalidCall."""
         name, redirects = _read(document)
         at = int(self._clock.now())
-        body = msgspec.json.encode(_Registration(name, redirects, at))
+        body = msgspec.json.encode(_Registration(name, redirects, at, secrets.token_urlsafe(9)))
         text = PREFIX + _text(body) + "." + _text(self._mac(body))
         if len(text) > LONGEST_ID:
             raise _invalid("These are too many or too long redirect addresses")
