@@ -34,8 +34,8 @@ OFTEN = """  exchange_failures: 10000
 SERVERS = """
 mcp:
   servers:
-    - {{name: echo, command: ["{python}", "{script}"], trusted: true}}
-    - {{name: other, command: ["{python}", "{script}"], trusted: true}}
+    - {{name: echo, command: ["{python}", "{script}"], trusted: true, first_use: true}}
+    - {{name: other, command: ["{python}", "{script}"], trusted: true, first_use: true}}
 {more}
 """
 

@@ -21,7 +21,7 @@ from ai_platform.sso.people import Account
 from ai_platform.stores.postgres import Database, SystemDatabase
 from ai_platform.testing import FakeClock, MemoryTrail
 
-pytestmark = [pytest.mark.anyio, pytest.mark.requirement("MC-2")]
+pytestmark = [pytest.mark.anyio]
 KEY = b"k" * 32
 
 

@@ -26,7 +26,7 @@ from sso_site import requires_provider
 
 from claude_code import BINARY, requires_claude
 
-pytestmark = [requires_provider, pytest.mark.requirement("MC-2")]
+pytestmark = [requires_provider]
 
 
 class ClaudeCode:

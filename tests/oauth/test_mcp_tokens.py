@@ -8,7 +8,7 @@ import pytest
 from mcp_client import CALLBACK, CLAUDE_CODE, Asking, Person, Tools, answer_in
 from sso_site import requires_provider
 
-pytestmark = [requires_provider, pytest.mark.requirement("MC-2")]
+pytestmark = [requires_provider]
 
 
 @pytest.fixture(scope="module")
