@@ -13,6 +13,7 @@ from typing import Any
 
 from ai_platform.domain.call import Headers
 from ai_platform.domain.clock import Clock
+from ai_platform.domain.errors import Denied
 from ai_platform.domain.event import EventType
 from ai_platform.entrypoints.http import Handler
 from ai_platform.entrypoints.signin.clients import REGISTER
@@ -157,7 +158,10 @@ class OAuth:
             sent["code"], sent["client_id"], sent["redirect_uri"], sent["code_verifier"], sent.get("resource")
         )
         request = Request(surface="mcp_client", user_agent=visit.header(b"user-agent")[:120], ip=visit.ip)
-        outcome = await self._signon.redeem(wanted, request)
+        try:
+            outcome = await self._signon.redeem(wanted, request)
+        except Denied as error:
+            return oauth_error("invalid_grant", str(error))
         if not isinstance(outcome, Tokens):
             self._wrong.count(visit.ip)
             if isinstance(outcome, Used):

@@ -16,9 +16,9 @@ import msgspec
 
 from ai_platform.domain.clock import Clock
 from ai_platform.sso.oauth.asked import Asked
-from ai_platform.sso.people import Account
+from ai_platform.sso.people import Account, access_ended
 from ai_platform.sso.rows import moment
-from ai_platform.stores.postgres import Database, SystemDatabase
+from ai_platform.stores.postgres import Database, Gone, SystemDatabase
 
 _VERIFIER = re.compile(r"[A-Za-z0-9._~-]{43,128}")
 
@@ -57,22 +57,27 @@ class Codes:
         self._seconds = seconds
 
     async def make(self, asked: Asked, account: Account, provider_token: str | None) -> str:
+        """Raises Denied: their access was ended at this moment."""
         code = secrets.token_urlsafe(32)
-        await self._database.within(account.tenant).execute(
-            "INSERT INTO sso_codes (code_hash, principal_id, client_id, client_name, redirect_uri, challenge, resource,"
-            " scopes, account, provider_token, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
-            self._hash(code),
-            account.id,
-            asked.client_id,
-            asked.client_name,
-            asked.redirect_uri,
-            asked.challenge,
-            asked.resource,
-            list(asked.scopes),
-            msgspec.to_builtins(account),
-            provider_token,
-            moment(self._clock.now() + self._seconds),
-        )
+        try:
+            await self._database.within(account.tenant).execute(
+                "INSERT INTO sso_codes (code_hash, principal_id, client_id, client_name, redirect_uri, challenge,"
+                " resource, scopes, account, provider_token, expires_at)"
+                " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+                self._hash(code),
+                account.id,
+                asked.client_id,
+                asked.client_name,
+                asked.redirect_uri,
+                asked.challenge,
+                asked.resource,
+                list(asked.scopes),
+                msgspec.to_builtins(account),
+                provider_token,
+                moment(self._clock.now() + self._seconds),
+            )
+        except Gone as error:
+            raise access_ended() from error
         return code
 
     async def redeem(

@@ -21,6 +21,7 @@ CREATE TABLE sso_codes (
 );
 CREATE INDEX sso_codes_expires ON sso_codes (expires_at);
 CALL isolate('sso_codes');
+CREATE TRIGGER begins BEFORE INSERT ON sso_codes FOR EACH ROW EXECUTE FUNCTION begin_for_principal();
 CREATE POLICY presented ON sso_codes FOR SELECT USING (code_hash = aip.presented()::bytea);
 CREATE POLICY presented_change ON sso_codes FOR UPDATE USING (code_hash = aip.presented()::bytea);
 
