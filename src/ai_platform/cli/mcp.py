@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.text import Text
 
 from ai_platform.cli.mcp_approve import approve
+from ai_platform.cli.mcp_new import new
+from ai_platform.cli.mcp_test import try_out
 from ai_platform.cli.output import Json, emit_json, emit_table, explained, fail
 from ai_platform.client import AdminClient
 
@@ -190,6 +192,8 @@ def logs(
 
 
 app.command()(approve)
+app.command()(new)
+app.command("test")(try_out)
 
 
 def _since(before: list[str], after: list[str]) -> list[str]:

@@ -136,6 +136,7 @@ async def _http(server: Server[Any], serving: Serving) -> None:
     )
     if serving.token:
         app = BearerOnly(app, serving.token)
+    app = Trimmed(app)
     config = uvicorn.Config(
         app,
         log_level="warning",
@@ -186,4 +187,16 @@ class BearerOnly:
                 refusal = Response("A bearer token is required.\n", 401, {"www-authenticate": "Bearer"})
                 await refusal(scope, receive, send)
                 return
+        await self._app(scope, receive, send)
+
+
+class Trimmed:
+    """White space around a header's value is no part of it (RFC 9110, 5.5); the HTTP parser leaves some there."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            scope = {**scope, "headers": [(name, value.strip(b" \t")) for name, value in scope["headers"]]}
         await self._app(scope, receive, send)
