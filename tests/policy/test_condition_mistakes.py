@@ -46,7 +46,7 @@ def mistake_of(when: str) -> tuple[int, str]:
         ("caller.roles.map(r, r + r).size() > 3", 13, "'map' cannot be used"),
         ("call.tool.matches(call.server)", 10, "takes its pattern as one text"),
         ("call.tool.matches('a' + 'b')", 10, "takes its pattern as one text"),
-        ("call.tool.matches('(a')", 18, "The pattern cannot be used: unclosed group"),
+        ("call.tool.matches('(a')", 18, "The pattern cannot be used: Missing close parenthesis"),
         ("call.tool.matches('(?=a)b')", 18, "look-ahead"),
         ("call.tool.matches('((a{1000}){1000}){1000}')", 18, "The pattern cannot be used: it is too large"),
         ("caller.roles.exists(call, true)", 20, "'call' is taken"),

@@ -47,15 +47,15 @@ class Token(msgspec.Struct, frozen=True):
 class Analysis(msgspec.Struct, frozen=True):
     """reads: what it looks at, such as `caller.team`. variables: the names that may stand alone in it.
 
-    names: members of findings that it names, as (`types`, `US_SSN`, offset). depth: loops within loops.
-    patterns: literals given to `matches`.
+    names: members of findings that it names, as (`types`, `US_SSN`, offset). depth: loops within loops; what looks at
+    the arguments within a loop counts as one more. patterns: (offset of `matches`, the literal given to it).
     """
 
     reads: frozenset[str]
     variables: frozenset[str]
     names: tuple[tuple[str, str, int], ...]
     depth: int
-    patterns: tuple[Token, ...]
+    patterns: tuple[tuple[int, Token], ...]
 
     def touches(self, root: str) -> bool:
         """Whether it reads anything of this variable."""
@@ -91,7 +91,7 @@ class _Reader:
         self._tokens = tokens
         self._reads: set[str] = set()
         self._names: list[tuple[str, str, int]] = []
-        self._patterns: list[Token] = []
+        self._patterns: list[tuple[int, Token]] = []
         self._bound: set[str] = set()
         self._loops: list[bool] = []
         self._depth = 0
@@ -132,7 +132,7 @@ class _Reader:
         loops = self._text(index - 1) in MACROS and self._text(index - 2) == "."
         self._loops.append(loops)
         self._depth = max(self._depth, sum(self._loops))
-        if self._depth > DEEPEST:
+        if sum(self._loops) > DEEPEST:
             at = self._tokens[index].at
             raise Mistake(f"Loops (exists, all, ...) stand at most {DEEPEST} deep within each other.", at)
 
@@ -159,7 +159,7 @@ class _Reader:
             pattern = self._tokens[index + 2] if index + 3 < len(self._tokens) else token
             if pattern.kind != "text" or self._text(index + 3) != ")":
                 raise Mistake("'matches' takes its pattern as one text, written here.", token.at)
-            self._patterns.append(pattern)
+            self._patterns.append((token.at, pattern))
 
     def _field(self, index: int, token: Token) -> None:
         """`caller.team`: the field must be written with a point, so that it can be known."""
@@ -170,6 +170,8 @@ class _Reader:
             raise Mistake(f"'{token.text}' is no value by itself; name a field of it, such as {example}.", token.at)
         _known(f"field of '{token.text}'", field, fields)
         self._reads.add(f"{token.text}.{field.text}")
+        if (token.text, field.text) == ("call", "arguments") and any(self._loops):
+            self._depth = max(self._depth, sum(self._loops) + 1)
         if token.text == "findings" and field.text != "count":
             self._member(index + 3, field)
 

@@ -22,8 +22,9 @@ from ai_platform.policy.view import MOST_VALUES, Unreadable, View
 from ai_platform.policy.vocabulary import ARGUMENTS, FIELDS, OF_TOOLS
 
 MOST_RULES = 200
-MOST_STEPS = 40_000
-"""How often the loops of one condition may go round, about 10 ms of work."""
+MOST_STEPS = 20_000
+MOST_TEXT = 20_000_000
+"""How often the loops of one condition may go round, and how much text loops within loops may compare: about 10 ms."""
 
 Path = tuple[str | int, ...]
 
@@ -61,7 +62,8 @@ class Condition:
         self._expression = expression
         self.reads_arguments = ARGUMENTS in reads
         self._roots = tuple(dict.fromkeys(name.partition(".")[0] for name in sorted(reads)))
-        self._most_values = min(MOST_VALUES, int(MOST_STEPS ** (1 / max(1, expression.analysis.depth))))
+        self._depth = max(1, expression.analysis.depth)
+        self._most_values = min(MOST_VALUES, int(MOST_STEPS ** (1 / self._depth)))
 
     def applies(self, view: View) -> bool:
         """Whether it is to be decided now, for this kind of call."""
@@ -71,13 +73,25 @@ class Condition:
 
     def holds(self, view: View, contexts: "Contexts") -> bool:
         """Raises Undecided."""
+        why = self._too_much(view) if self.reads_arguments else ""
         try:
-            if self.reads_arguments and view.values > self._most_values:
-                raise Undecided(self.rule, f"the arguments hold more than {self._most_values} values")
-            context = contexts.ready(view, self._roots, arguments=self.reads_arguments)
-            return self._expression.run(context)
-        except (ConditionFailed, Unreadable) as error:
-            raise Undecided(self.rule, str(error)) from None
+            if not why:
+                return self._expression.run(contexts.ready(view, self._roots, arguments=self.reads_arguments))
+            # Without the arguments an answer is one that no arguments could change: `call.tool == "x" && ...` of y.
+            return self._expression.run(contexts.anew().ready(view, self._roots, arguments=False))
+        except ConditionFailed as error:
+            raise Undecided(self.rule, why or str(error)) from None
+
+    def _too_much(self, view: View) -> str:
+        """Why this condition cannot look at the arguments of this call; empty when it can."""
+        try:
+            values = view.values
+        except Unreadable as error:
+            return str(error)
+        if values > self._most_values:
+            return f"the arguments hold more than {self._most_values} values"
+        size = len(view.target.arguments) if view.target else 0
+        return "the arguments hold too much text" if size * values ** (self._depth - 1) > MOST_TEXT else ""
 
 
 class Contexts:
@@ -89,6 +103,10 @@ class Contexts:
         self._context = Context()
         self._conditions = conditions
         self._ready: set[str] = set()
+
+    def anew(self) -> "Contexts":
+        """The same without any variable."""
+        return Contexts(self._conditions)
 
     def ready(self, view: View, roots: Sequence[str], *, arguments: bool) -> Context:
         for root in roots:

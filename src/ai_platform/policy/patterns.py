@@ -69,6 +69,34 @@ class PatternSet:
         return sorted(found, key=lambda match: (match.start, -match.end))
 
 
+class Finder:
+    """One expression of a condition: whether it matches anywhere in a text. Compiled once, a microsecond a text.
+
+    Raises:
+        BadPattern: it cannot be compiled.
+
+    """
+
+    def __init__(self, pattern: str) -> None:
+        if written_out(pattern) > MOST_POSITIONS:
+            raise BadPattern(TOO_LARGE)
+        self._database = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
+        flags = hyperscan.HS_FLAG_UTF8 | hyperscan.HS_FLAG_SINGLEMATCH | hyperscan.HS_FLAG_ALLOWEMPTY
+        try:
+            self._database.compile(expressions=[pattern.encode()], ids=[0], elements=1, flags=[flags])
+        except (hyperscan.error, UnicodeEncodeError) as error:
+            raise BadPattern(_explain(str(error))) from error
+
+    def finds(self, text: str) -> bool:
+        found: list[bool] = []
+
+        def on_match(*_: object) -> None:
+            found.append(True)
+
+        self._database.scan(text.encode("utf-8", "replace"), match_event_handler=on_match)
+        return bool(found)
+
+
 def check_pattern(expression: Expression) -> None:
     """Raises BadPattern when the expression cannot be compiled."""
     _compile([expression])

@@ -22,7 +22,7 @@ from ai_platform.policy.surfaces import Surfaces
 PROPOSED = "tools.propose"
 """The operation of a tool call that the model asks for in its answer."""
 
-MOST_VALUES = 2000
+MOST_VALUES = 10_000
 DEEPEST = 32
 """Of the arguments of a tool call: beyond it, a condition that reads them fails."""
 
