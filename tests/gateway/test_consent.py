@@ -231,7 +231,7 @@ async def test_what_changes_while_a_call_waits_ends_it(house: House):
         (lambda: setattr(house.caller, "now", None), "was revoked"),
         (
             lambda: setattr(house.caller, "now", msgspec.structs.replace(ALICE, permissions=frozenset({"a:b:c"}))),
-            "what you may do has changed",
+            "not allowed for you",
         ),
         (lambda: (house.file.write_text(POLICY + "# changed\n"), house.policies.check_now()), "the policy has changed"),
     ]:

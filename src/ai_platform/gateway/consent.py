@@ -63,16 +63,15 @@ class Consent:
         return await self._approvals.granted(ask, _Carrier(self, ask, decision.plan))
 
     async def check(self, ask: Ask) -> None:
-        """While a call waits its key can be revoked and the policy can change. Raises Refused."""
+        """While a call waits its key can be revoked, its owner can lose rights and the policy can change: it is
+        authenticated and decided anew. Raises Refused.
+        """
         now = await self._identity.authenticate(ask.call.credentials, ask.call.client)
-        if now.id != ask.caller.id or now.permissions != ask.caller.permissions or now.tools != ask.caller.tools:
-            self._changed(ask, "what you may do has changed")
-        if self._policies.version != ask.policy_version:
-            self._changed(ask, "the policy has changed")
-
-    def _changed(self, ask: Ask, why: str) -> None:
-        message = f"While this call waited for consent (policy '{ask.demand.rule}'), {why}. Make it again."
-        raise Denied(Refusal.APPROVAL_DENIED, message, rule=ask.demand.rule)
+        policy = self._policies.current
+        if now.id != ask.caller.id or policy.version != ask.policy_version:
+            message = f"While this call waited for consent (policy '{ask.demand.rule}'), the policy has changed."
+            raise Denied(Refusal.APPROVAL_DENIED, f"{message} Make it again.", rule=ask.demand.rule)
+        policy.decide(now, ask.call)
 
     async def shown(self, ask: Ask, plan: ProtectionPlan) -> bytes:
         """What the approver reads: every finding of every detector is masked, whatever the policy does with it."""

@@ -170,8 +170,15 @@ class _Reader:
             raise Mistake(f"'{token.text}' is no value by itself; name a field of it, such as {example}.", token.at)
         _known(f"field of '{token.text}'", field, fields)
         self._reads.add(f"{token.text}.{field.text}")
-        if (token.text, field.text) == ("call", "arguments") and any(self._loops):
-            self._depth = max(self._depth, sum(self._loops) + 1)
+        if (token.text, field.text) == ("call", "arguments"):
+            opened = 1
+            while self._text(index - opened) == "(":
+                opened += 1
+            closed = all(self._text(index + 2 + number) == ")" for number in range(1, opened))
+            if opened > 1 and closed and self._text(index - opened) == "has":
+                raise Mistake("'call.arguments' is always there; ask for one of them.", field.at)
+            if any(self._loops):
+                self._depth = max(self._depth, sum(self._loops) + 1)
         if token.text == "findings" and field.text != "count":
             self._member(index + 3, field)
 
