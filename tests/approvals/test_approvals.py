@@ -383,3 +383,30 @@ async def test_names_that_a_client_made_up_are_kept_whole_and_harmless(office: O
     assert request.tool.startswith("x\ufffd'); DROP TABLE")
     assert len(request.tool) == 2048
     assert DEMAND.rule == request.rule
+
+
+async def test_decision_expiry_and_use_at_the_same_moment_leave_one_outcome(
+    office: Office, another: Again, system: SystemDatabase
+):
+    """Each round at the very end of a request: whoever is first wins, and nothing passes after the end."""
+    for number in range(6):
+        call = tool_call({"round": number})
+        needed = await asked(office, call=call)
+        office.clock.jump(3599.999 if number % 2 else 3600)
+        rivals = [another(), another()]
+        results = await asyncio.gather(
+            office.decide(needed.id),
+            rivals[0].decide(needed.id, by=CID, agree=False),
+            rivals[1].room._waiting.look(system),  # pyright: ignore[reportPrivateUsage]
+            rivals[0].ask(call),
+            office.ask(call),
+            return_exceptions=True,
+        )
+        (row,) = await system.fetch("SELECT state, uses, decided_by FROM approvals WHERE id = $1", needed.id)
+        used = [result for result in results if isinstance(result, Approval) and result.id == needed.id]
+        assert len(used) == row["uses"] <= 1
+        assert (row["state"] in {"expired", "pending"}) == (row["decided_by"] is None)
+        told = [what for what, request_id in office.witness.seen if request_id == needed.id]
+        assert sum(" by " in what for what in told) == (0 if row["decided_by"] is None else 1)
+        assert told.count("expired") <= 1
+        await system.execute("UPDATE approvals SET state = 'void' WHERE state IN ('pending', 'approved')")

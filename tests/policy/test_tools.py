@@ -179,8 +179,24 @@ def test_a_key_narrowed_by_a_pattern_keeps_what_role_and_scope_both_allow():
 
     reach = reach_of(["r"], ["tools:kb/search:call", "tools:git*:call", "tools:jira/*:call"], Book())
     assert reach.permissions == {"tools:kb/search:call", "tools:github/get_issue:call"}
-    check_names(["r"], ["tools:kb/*:call"], Book())
+    check_names(["r"], ["tools:kb/*:call", "deploy:web:staging"], Book())
     with pytest.raises(InvalidCall):
         check_names(["r"], ["tools:kb:call"], Book())
     assert exceeds(Reach(frozenset({"tools:*:call"}), (), ()), reach) == "the permission tools:*:call"
     assert not exceeds(Reach(frozenset({"tools:kb/search:call"}), (), ()), reach)
+
+
+def test_a_key_for_one_deployment_may_call_the_server_for_it_and_nothing_more():
+    class Everything:
+        version = "1"
+
+        def permissions(self, roles: object) -> frozenset[str]:
+            del roles
+            return frozenset({"*"})
+
+        def role_names(self) -> tuple[str, ...]:
+            return ("admin",)
+
+    reach = reach_of(["admin"], ["deploy:web:staging"], Everything())
+    assert reach.permissions == {"deploy:web:staging", "tools:deployments/*:call"}
+    assert reach.narrowed

@@ -78,6 +78,22 @@ OFFERED = re.compile(
 """A permission of the MCP door, with or without `*`."""
 
 
+DEPLOY = re.compile(r"deploy:[A-Za-z0-9_.*-]+:[A-Za-z0-9_.*-]+")
+"""`deploy:SERVICE:ENVIRONMENT`, which the bundled deployments server asks for."""
+
+DEPLOYMENTS = Offer.TOOL.permission("deployments", "*")
+
+
+def is_by_name(permission: str) -> bool:
+    """A permission that names what it is for, unlike those of `Permission`."""
+    return OFFERED.fullmatch(permission) is not None or DEPLOY.fullmatch(permission) is not None
+
+
+def with_implied(permission: str) -> frozenset[str]:
+    """Who may deploy anything may call the server for it, which holds each call against `deploy:`."""
+    return frozenset({permission, DEPLOYMENTS} if DEPLOY.fullmatch(permission) else {permission})
+
+
 def covers(granted: str, wanted: str) -> bool:
     """Whether one permission includes another; either may hold `*`. `tools:*:call` includes `tools:kb/*:call`."""
     if granted in {wanted, EVERYTHING}:

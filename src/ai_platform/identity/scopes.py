@@ -1,6 +1,7 @@
 """Scopes: what narrows a key below its roles. A key without scopes may do all that its roles allow.
 
-A scope is a permission (`claude:messages:create`), a short name (`read_code`), a role, `model:GLOB` or `tool:GLOB`.
+A scope is a permission (`claude:messages:create`, `tools:kb/*:call`), a short name (`read_code`), a role, `model:GLOB` or
+`tool:GLOB`.
 Permissions of several scopes add up and are then cut down to what the roles allow.
 """
 
@@ -12,7 +13,7 @@ import msgspec
 from ai_platform.documents import suggest
 from ai_platform.domain.decision import Refusal
 from ai_platform.domain.errors import InvalidCall
-from ai_platform.domain.permission import ALIASES, EVERYTHING, OFFERED, Permission, grants
+from ai_platform.domain.permission import ALIASES, EVERYTHING, Permission, grants, is_by_name, with_implied
 
 _PERMISSIONS = frozenset(permission.value for permission in Permission)
 
@@ -71,7 +72,7 @@ def check_names(roles: Iterable[str], scopes: Iterable[str], book: RoleBook) -> 
         if kind in {"model", "tool"} and glob:
             continue
         names = scope in _PERMISSIONS or scope in ALIASES or scope in known or scope == EVERYTHING
-        if not names and not OFFERED.fullmatch(scope):
+        if not names and not is_by_name(scope):
             raise _unknown("scope", scope, (*_PERMISSIONS, *ALIASES, *known))
 
 
@@ -86,8 +87,8 @@ def exceeds(wanted: Reach, own: Reach) -> str:
 
 
 def _meaning(scope: str, book: RoleBook) -> frozenset[str]:
-    if scope in _PERMISSIONS or scope == EVERYTHING or OFFERED.fullmatch(scope):
-        return frozenset({scope})
+    if scope in _PERMISSIONS or scope == EVERYTHING or is_by_name(scope):
+        return with_implied(scope)
     return ALIASES.get(scope) or book.permissions([scope])
 
 

@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 from ai_platform.documents import Document, read, suggest
 from ai_platform.documents.errors import Problem
-from ai_platform.domain.permission import ALIASES, EVERYTHING, OFFERED, Offer, Permission
+from ai_platform.domain.permission import ALIASES, EVERYTHING, Permission, is_by_name, with_implied
 from ai_platform.policy.schema import RolesFile
 
 BUILT_IN: Mapping[str, tuple[str, ...]] = MappingProxyType(
@@ -29,11 +29,6 @@ BUILT_IN: Mapping[str, tuple[str, ...]] = MappingProxyType(
     }
 )
 """The mission's four, and `member` for people who use Claude but touch no code. A file adds to them or replaces one."""
-
-DEPLOY = re.compile(r"deploy:[A-Za-z0-9_.*-]+:[A-Za-z0-9_.*-]+")
-
-DEPLOYMENTS = frozenset({Offer.TOOL.permission("deployments", "*")})
-"""Who may deploy anything may call the bundled deployments server, which holds each call against `deploy:`."""
 
 _ROLE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
 _KNOWN = frozenset({*(permission.value for permission in Permission), *ALIASES, EVERYTHING})
@@ -84,7 +79,7 @@ def _check(document: Document[RolesFile], role: str) -> list[Problem]:
         problems.append(document.problem(sentence, "roles", role, key=True))
     permissions = document.value.roles[role].permissions
     for index, permission in enumerate(_listed(permissions)):
-        if permission in _KNOWN or DEPLOY.fullmatch(permission) or OFFERED.fullmatch(permission):
+        if permission in _KNOWN or is_by_name(permission):
             continue
         near = suggest(permission, _KNOWN)
         names = f" Short names: {', '.join(sorted(ALIASES))}; or scope:resource:action, tools:SERVER/TOOL:call, or '*'."
@@ -95,5 +90,4 @@ def _check(document: Document[RolesFile], role: str) -> list[Problem]:
 
 
 def _expand(permissions: Iterable[str]) -> frozenset[str]:
-    expanded = frozenset[str]().union(*(ALIASES.get(name, frozenset({name})) for name in permissions))
-    return expanded | DEPLOYMENTS if any(name.startswith("deploy:") for name in expanded) else expanded
+    return frozenset[str]().union(*(ALIASES.get(name) or with_implied(name) for name in permissions))
