@@ -1,8 +1,7 @@
 """Scopes: what narrows a key below its roles. A key without scopes may do all that its roles allow.
 
-A scope is a permission (`claude:messages:create`, `tools:kb/*:call`), a short name (`read_code`), a role, `model:GLOB` or
-`tool:GLOB`.
-Permissions of several scopes add up and are then cut down to what the roles allow.
+A scope is a permission (`claude:messages:create`, `tools:kb/*:call`), a short name (`read_code`), a role, `model:GLOB`
+or `tool:GLOB`. Permissions of several scopes add up and are then cut down to what the roles allow.
 """
 
 from collections.abc import Iterable
