@@ -151,6 +151,9 @@ async def test_adding_what_reaches_into_this_machine_needs_the_operators_right(s
     assert refused.status_code == 403
     assert Permission.PLATFORM_OPERATE.value in refused.text
     assert (await site.ask("POST", "", {"server": KB}, key="adder")).status_code == 200
+    assert site.registry.servers["kb"].public_only, "its name may lead somewhere else tomorrow"
+    assert (await site.ask("POST", "", {"server": KB, "replace": True})).status_code == 200
+    assert not site.registry.servers["kb"].public_only
 
 
 async def test_what_cannot_run_here_is_not_added(site: Site):

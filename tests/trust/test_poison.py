@@ -3,6 +3,7 @@
 import base64
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -181,3 +182,8 @@ def test_the_worst_text_is_read_in_time_that_grows_with_its_length(piece: str):
 
     spent(1000)
     assert spent(60_000) < 40 * max(spent(6_000), 0.002)
+
+
+def test_every_rule_is_on_the_page():
+    page = (Path(__file__).parents[2] / "docs" / "mcp.md").read_text(encoding="utf-8")
+    assert [rule.id for rule in RULES if f"`{rule.id}`" not in page] == []

@@ -20,6 +20,7 @@ from ai_platform.mcp.settings import McpServerSettings
 from ai_platform.mcp.trust.pins import Pins
 from ai_platform.sandbox import Folders, Sandbox
 from ai_platform.sandbox import Program as SandboxProgram
+from ai_platform.telemetry import Meter
 from ai_platform.telemetry.scrub import scrub_text
 
 
@@ -28,7 +29,7 @@ class Fleet(msgspec.Struct, frozen=True):
     endpoints: list[Endpoint]
 
 
-async def fleet_of(base: Base) -> Fleet:
+async def fleet_of(base: Base, meter: Meter) -> Fleet:
     """The servers, connected to from now on, and followed as they are added, removed, approved and quarantined.
 
     Raises:
@@ -52,11 +53,28 @@ async def fleet_of(base: Base) -> Fleet:
     )
     base.stack.push_async_callback(federation.close)
     federation.start()
+    _gauges(meter, pins, registry, sandbox)
     news.clear()
     await base.in_background(news.follow(federation, registry, pins), "mcp servers")
     await base.in_background(registry.run(), "mcp registry watch")
     await base.in_background(pins.run(), "mcp trust watch")
     return Fleet(federation, endpoints(registry, pins, _Servers(federation, launcher, sandbox)))
+
+
+def _gauges(meter: Meter, pins: Pins, registry: Registry, sandbox: Sandbox) -> None:
+    meter.gauge(
+        "aip_mcp_definitions_held",
+        "Definitions of the MCP server that wait for approval.",
+        lambda: {(server, kind): count for (server, kind), count in pins.waiting.items() if registry.get(server)},
+        labels=("server", "kind"),
+    )
+    meter.gauge("aip_mcp_servers_quarantined", "MCP servers in quarantine.", pins.quarantines)
+    meter.counter(
+        "aip_mcp_definitions_dropped_total", "Definitions that cannot be reviewed by anybody.", lambda: pins.dropped
+    )
+    meter.counter(
+        "aip_sandbox_unwalled_total", "Untrusted programs started without a sandbox.", lambda: sandbox.unwalled
+    )
 
 
 class News:

@@ -122,7 +122,7 @@ async def running_platform(
             meter, trail=base.trail, book=book, upstream=upstream, policies=base.policies, alerts=base.alerts
         )
         destinations: dict[Door, Destination] = {Door.MESSAGES: Models(router_of(upstreams), upstream)}
-        servers = await fleet.fleet_of(base) if fleet else None
+        servers = await fleet.fleet_of(base, meter) if fleet else None
         if servers is not None:
             destinations[Door.MCP] = servers.federation
         elif settings.mcp.servers:

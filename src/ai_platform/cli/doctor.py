@@ -1,5 +1,6 @@
 """`ai-platform doctor`: look at everything a working platform needs, say what is wrong and how to mend it."""
 
+import asyncio
 import shutil
 import sys
 from collections.abc import Iterator
@@ -15,8 +16,10 @@ from ai_platform.cli.output import Json, emit_json
 from ai_platform.cli.sso import certificate_trouble
 from ai_platform.client import AdminClient, ClientError
 from ai_platform.client.admin import default_data_dir
-from ai_platform.config import load_settings
+from ai_platform.config import Settings, load_settings
+from ai_platform.domain.clock import SystemClock
 from ai_platform.domain.errors import ConfigError
+from ai_platform.sandbox import Sandbox
 from ai_platform.stores.binaries import find_binaries
 
 MIN_FREE_BYTES = 1 << 30
@@ -86,6 +89,7 @@ def _configuration(folder: Path, config: Path | None) -> Iterator[Finding]:
         yield Finding("configuration", "problem", "cannot be read", str(error))
         return
     yield Finding("configuration", "ok", str(settings.source or "defaults"))
+    yield _sandbox(settings, folder)
     for upstream in settings.upstreams:
         yield Finding("upstream", "ok", f"{upstream.name}: {upstream.url}")
     if not settings.upstreams:
@@ -99,6 +103,20 @@ def _configuration(folder: Path, config: Path | None) -> Iterator[Finding]:
             f"{settings.server.host} is reachable from other machines without TLS",
             "Put a TLS-terminating proxy in front, or listen on 127.0.0.1.",
         )
+
+
+def _sandbox(settings: Settings, folder: Path) -> Finding:
+    """Whether MCP servers that are commands can be walled in here."""
+    sandbox = Sandbox(settings.mcp.sandbox, folder, clock=SystemClock())
+    asyncio.run(sandbox.ready())
+    if not sandbox.unavailable:
+        return Finding("sandbox", "ok", "bubblewrap")
+    return Finding(
+        "sandbox",
+        "warning",
+        f"none: {sandbox.unavailable}",
+        "Needed only for MCP servers that are commands and not trusted; see docs/mcp.md.",
+    )
 
 
 def _running(folder: Path) -> Iterator[Finding]:

@@ -60,7 +60,7 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
             more=("--caller-from-meta",),
             settings={"trusted": True, "timeout": 900, "retries": 0, "tell_caller": ["deploy:"]},
         ),
-        "bridge": Recipe(module="bridge", shows=("--output",), variables=()),
+        "bridge": Recipe(module="bridge", settings={"state": True}),
     }
 )
 
@@ -83,8 +83,9 @@ def bundled(kind: str, arguments: Sequence[str], *, folder: str) -> dict[str, An
     settings: dict[str, Any] = {
         **recipe.settings,
         "command": [_interpreter(), "-m", f"ai_platform.mcp_servers.{recipe.module}", *placed, *recipe.more, *rest],
-        "first_use": True,  # what comes along is looked at before a release; suspicious words are held all the same
     }
+    if kind != "bridge":
+        settings["first_use"] = True  # our own words; what a bridge stands before is somebody else's
     if kind == "knowledge-base" and not {"--index", "--dsn-env"} & {option for option, _ in _options(own)}:
         settings["command"] += ["--index", _INDEX]
     if not settings.get("trusted"):

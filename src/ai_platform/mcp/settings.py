@@ -99,6 +99,7 @@ class McpServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     env: environment variables with fixed values; the platform's own environment is not passed on.
     env_from: environment variables taken from the platform's (name there -> name here).
     url: address of the server's MCP endpoint.
+    public_only: it is connected to at public addresses only, whatever its name resolves to.
     headers: sent with every request.
     headers_env: headers with values from environment variables (name of the header -> name of the variable).
     credentials: whose credential the server gets: `server` or `person`.
@@ -137,6 +138,7 @@ class McpServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     env: dict[str, str] = {}
     env_from: dict[str, str] = {}
     url: str = ""
+    public_only: bool = False
     headers: dict[str, str] = {}
     headers_env: dict[str, str] = {}
     credentials: CredentialMode = CredentialMode.SERVER

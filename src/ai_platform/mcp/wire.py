@@ -16,6 +16,7 @@ import msgspec
 
 from ai_platform.domain.errors import Refused
 from ai_platform.domain.principal import Principal
+from ai_platform.mcp.addresses import AddressRefused, transport_for
 from ai_platform.mcp.needs import ServerCredentials
 from ai_platform.mcp.settings import McpServerSettings
 
@@ -69,9 +70,8 @@ class _Wire(httpx2.AsyncBaseTransport):
 
     def __init__(self, server: McpServerSettings, credentials: ServerCredentials, owner: Principal | None) -> None:
         most = server.max_concurrency + server.max_connections + 16
-        self._inner = httpx2.AsyncHTTPTransport(
-            limits=httpx2.Limits(max_connections=most, keepalive_expiry=50), proxy=_proxy_for(server.url)
-        )
+        limits = httpx2.Limits(max_connections=most, keepalive_expiry=50)
+        self._inner = transport_for(server, limits, _proxy_for(server.url))
         self._server = server
         self._credentials = credentials
         self._owner = owner
@@ -87,7 +87,8 @@ class _Wire(httpx2.AsyncBaseTransport):
             exchange.refused = error
             return httpx2.Response(403, request=request)
         except httpx2.HTTPError as error:
-            exchange.failure = type(error).__name__
+            own = isinstance(error.__cause__, AddressRefused)
+            exchange.failure = str(error) if own else type(error).__name__
             exchange.connected = not isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.PoolTimeout)
             return httpx2.Response(503, request=request)
         exchange.status = response.status_code

@@ -51,6 +51,7 @@ class Pins:
     """review, quarantined: see needs.Trust. changed: called with a server's name when a decision about it was taken.
 
     dropped: definitions that cannot be pinned at all (no name, too large, too many). watch_failures: counter.
+    waiting: (server, kind) -> how many definitions were held when they were looked at last.
     """
 
     def __init__(
@@ -68,11 +69,16 @@ class Pins:
         self._known: dict[str, tuple[int, str]] = {}
         self._tools: dict[str, frozenset[str]] = {}
         self._harmless: set[str] = set()
+        self.waiting: dict[tuple[str, str], int] = {}
         self.dropped = 0
         self.watch_failures = 0
 
     def quarantined(self, server: str) -> str:
         return self._known.get(server, (0, ""))[1]
+
+    def quarantines(self) -> int:
+        """How many servers are in quarantine."""
+        return sum(bool(why) for _, why in self._known.values())
 
     async def run(self) -> NoReturn:
         """Notice decisions that were taken on other replicas, until cancelled."""
@@ -115,6 +121,7 @@ class Pins:
         if sightings or back or not seen:
             await self._record(server, kind, held, trusted, back)
         shown = [named[name] for name in approved] + [one.item for one in trusted]
+        self.waiting[server, kind.value] = len(named) - len(shown)
         if settings.changed is Changed.KEEP:
             changed = [name for name in named if (pin := pins.get(name)) and pin.approved not in {None, digests[name]}]
             shown += await self._kept(server, kind, {name: named[name] for name in changed})
@@ -156,6 +163,8 @@ class Pins:
         """Another server of this name begins anew; a quarantine stays, it is a decision about the name."""
         await self.ledger.forget(server)
         self._tools.pop(server, None)
+        for key in [key for key in self.waiting if key[0] == server]:
+            del self.waiting[key]
         await self.watch()
 
     def _named(self, kind: Kind, items: Sequence[Item]) -> dict[str, Item]:
