@@ -9,7 +9,7 @@ from ai_platform.protection.rules.numbers import keyword_number, word_before
 
 _SSA = "Social Security Administration, POMS RM 10201.030 (structure), 2011 randomisation rules"
 
-_SSN = re.compile(r"\d{3}-\d{2}-\d{4}(?![\w/%@]|[-.,:]\w)")
+_SSN = re.compile(r"\d{3}-\d{2}-\d{4}(?![\w/%@]|[-.:]\w|,\d)")
 _SAID = re.compile(r"(?i)(?<![a-z])(?:ssn|social|security)(?![a-z])")
 _OTHER_NUMBERS = frozenset(
     "part sku model ticket ref reference serial isbn issn iso order invoice case item version ean upc ext build bug issue"
@@ -22,7 +22,7 @@ def _ssn(text: str, start: int, end: int) -> Span | None:
     if match is None or not us_ssn(match.group()):
         return None
     before = text[start - 1] if start else " "
-    if before.isalnum() or before in "_-/+.,@%$&~" or word_before(text, start) in _OTHER_NUMBERS:
+    if before.isalnum() or before in "_-/+.@%$&~" or word_before(text, start) in _OTHER_NUMBERS:
         return None
     if before in ":#" and start > 1 and text[start - 2].isalnum() and not _SAID.search(text, max(0, start - 30), start):
         return None
@@ -50,7 +50,7 @@ RULES = (
         triggers=(r"\b\d{3}-\d{2}-\d{4}",),
         finder=_ssn,
         extent=r"[\d-]{0,13}",
-        examples=("My SSN is 536-22-8491.", "123-45-6789", "ssn=219-09-1234", "\n536-22-8491\n", "ssn:536-22-8491"),
+        examples=("My SSN is 536-22-8491.", "123-45-6789", "ssn=219-09-1234", "\n536-22-8491\n", "ssn:536-22-8491", "17,Ann,536-22-8491,x"),
         counter_examples=(
             "078-05-1120",
             "000-12-3456",
