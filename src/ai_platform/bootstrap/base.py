@@ -9,13 +9,12 @@ from typing import Any
 import msgspec
 
 from ai_platform.audit.trail import PostgresTrail, open_trail
+from ai_platform.bootstrap.detectors import catalogue
 from ai_platform.config import Settings
 from ai_platform.domain.clock import Clock
 from ai_platform.domain.errors import ConfigError
 from ai_platform.gateway.happenings import Happenings
 from ai_platform.policy import PolicyStore
-from ai_platform.policy.plan import Catalogue
-from ai_platform.protection.rules import ALL
 from ai_platform.secret import Secret, load_secret
 from ai_platform.stores.embedded import embedded_postgres
 from ai_platform.stores.migrate import migrate
@@ -63,7 +62,7 @@ async def base_of(
         settings.policy,
         settings.data,
         clock=clock,
-        catalogue=Catalogue(types=frozenset(rule.type for rule in ALL), rules=frozenset(rule.id for rule in ALL)),
+        catalogue=catalogue(),
         on_change=happenings.policy_changed,
     )
     await in_background(stack, policies.run(), "policy watch")

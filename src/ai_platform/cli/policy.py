@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from ai_platform.bootstrap.detectors import catalogue
 from ai_platform.cli.output import Json, emit_json, emit_table, explained, fail
 from ai_platform.cli.policy_test import run_cases
 from ai_platform.client import AdminClient
@@ -16,9 +17,7 @@ from ai_platform.config import Settings
 from ai_platform.documents import DocumentError, load, read_text
 from ai_platform.domain.errors import ConfigError
 from ai_platform.policy import Policy, Roles
-from ai_platform.policy.plan import Catalogue
 from ai_platform.policy.schema import PolicyFile
-from ai_platform.protection.rules import ALL
 
 Data = Annotated[Path | None, typer.Option(help="Data folder of the platform.", show_default=False)]
 Files = Annotated[
@@ -97,7 +96,7 @@ def _checked(path: Path) -> dict[str, Any]:
             load(text, Settings, name=name)
         else:
             source = text if str(path) == "-" else path
-            policy = Policy.load(source, name=name, catalogue=_catalogue())
+            policy = Policy.load(source, name=name, catalogue=catalogue())
             result |= {"version": policy.version, "rules": policy.summary()}
     except DocumentError as error:
         pairs = zip(error.problems, error.excerpts, strict=True)
@@ -129,10 +128,6 @@ def _kind(text: str) -> str:
         return "roles"
     ours, theirs = (len(keys.intersection(shape.__struct_fields__)) for shape in (PolicyFile, Settings))
     return "configuration" if theirs > ours else "policy"
-
-
-def _catalogue() -> Catalogue:
-    return Catalogue(types=frozenset(rule.type for rule in ALL), rules=frozenset(rule.id for rule in ALL))
 
 
 def _show_result(result: dict[str, Any]) -> None:

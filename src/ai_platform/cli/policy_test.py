@@ -10,13 +10,13 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from ai_platform.bootstrap.detectors import catalogue
 from ai_platform.cli.output import Json, emit_json, emit_table, fail
 from ai_platform.documents import DocumentError, read
 from ai_platform.domain.errors import ConfigError
 from ai_platform.domain.finding import Action, Finding
 from ai_platform.policy import Policy
 from ai_platform.policy.cases import CasesFile, Tester, problems_of
-from ai_platform.policy.plan import Catalogue
 from ai_platform.policy.view import Surroundings
 from ai_platform.protection.rules import ALL
 
@@ -64,8 +64,7 @@ def _run(path: Path, policy: Path | None) -> dict[str, Any]:
 
 
 def _load(path: Path, surroundings: Surroundings) -> Policy:
-    types, rules = frozenset(rule.type for rule in ALL), frozenset(rule.id for rule in ALL)
-    return Policy.load(path, catalogue=Catalogue(types=types, rules=rules), surroundings=surroundings)
+    return Policy.load(path, catalogue=catalogue(), surroundings=surroundings)
 
 
 def _finding_of(kind: str) -> Finding | None:

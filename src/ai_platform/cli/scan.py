@@ -16,16 +16,16 @@ from rich.console import Console
 from rich.progress import Progress
 from typer.core import TyperCommand
 
+from ai_platform.bootstrap.detectors import catalogue
 from ai_platform.cli.output import Json, emit_json, fail
 from ai_platform.cli.scan_report import Row, brief, emit_rows, row, sarif, shown_name
 from ai_platform.cli.scan_sources import Source, Unread, changes, files_of, read
 from ai_platform.domain.errors import PlatformError
 from ai_platform.domain.finding import Action, Finding, ProtectionPlan, Severity
 from ai_platform.policy import Policy
-from ai_platform.policy.plan import Catalogue
 from ai_platform.protection import Scanner
+from ai_platform.protection.actions import plan_for
 from ai_platform.protection.explain import explain
-from ai_platform.protection.rules import ALL
 
 ALLOW = "ai-platform: allow"
 """Findings on a line of a file that says this are left out."""
@@ -51,6 +51,9 @@ PolicyFile = Annotated[
     typer.Option("--policy", help="Own detectors, allow list and actions of this policy file.", show_default=False),
 ]
 Team = Annotated[str | None, typer.Option("--team", help="Actions for this team.", show_default=False)]
+Upstream = Annotated[
+    str, typer.Option("--upstream", help="Actions for what goes to this upstream.", show_default=False)
+]
 FailOn = Annotated[
     Severity, typer.Option("--fail-on", help="The least severity of a finding that makes the exit code 1.")
 ]
@@ -80,6 +83,7 @@ def scan(
     with_explanation: Explain = False,
     policy: PolicyFile = None,
     team: Team = None,
+    upstream: Upstream = "",
     fail_on: FailOn = Severity.INFO,
 ) -> None:
     """Look for personal data, payment data and secrets. Exit code 0: nothing found, 1: findings, 2: used wrongly."""
@@ -87,7 +91,9 @@ def scan(
         fail("--jsonl, --json and --sarif exclude one another.", code=2)
     if diff is not None and staged:
         fail("--diff and --staged exclude one another.", code=2)
-    scanner = Scanner(_plan(policy))
+    if not paths and diff is None and not staged and sys.stdin.isatty():
+        fail("Nothing to scan: name files or folders (`ai-platform scan .`), or pipe a text into it.", code=2)
+    scanner = Scanner(plan_for(_plan(policy), (upstream,)))
     if jsonl:
         raise typer.Exit(_jsonl(scanner, paths or ["-"], team, fail_on))
     names: Sequence[str] = ()
@@ -115,7 +121,7 @@ def scan(
     elif as_sarif:
         emit_json(sarif(rows, [scanner.rule(each) for each in {each.finding.rule for each in rows}]))
     else:
-        emit_rows(rows, files=len(seen))
+        emit_rows(rows, files=len(seen), allow=ALLOW)
     raise typer.Exit(2 if unread else int(any(_counts(each.finding, fail_on) for each in rows)))
 
 
@@ -124,9 +130,8 @@ def _plan(policy: Path | None) -> ProtectionPlan:
         return ProtectionPlan()
     if not policy.is_file():
         fail(f"{policy} does not exist.", code=2)
-    known = Catalogue(types=frozenset(rule.type for rule in ALL), rules=frozenset(rule.id for rule in ALL))
     try:
-        plan = Policy.load(policy, catalogue=known).plan
+        plan = Policy.load(policy, catalogue=catalogue()).plan
     except PlatformError as error:
         fail(str(error), code=2)
     if not plan.enabled:

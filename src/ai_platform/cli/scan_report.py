@@ -25,7 +25,7 @@ _LEVELS = {Severity.CRITICAL: "error", Severity.HIGH: "error", Severity.WARNING:
 _SCORES = {Severity.CRITICAL: "9.0", Severity.HIGH: "7.0", Severity.WARNING: "4.0", Severity.INFO: "1.0"}
 """What code-scanning pages rank by (`security-severity`)."""
 
-_COLUMNS = ("file", "line", "type", "rule", "severity", "action", "value")
+_COLUMNS = ("place", "type", "severity", "action", "value")
 
 
 class Row(msgspec.Struct):
@@ -84,21 +84,47 @@ def row(source: Source, finding: Finding, explanation: Sequence[tuple[str, str]]
     )
 
 
-def emit_rows(rows: Sequence[Row], *, files: int) -> None:
-    """The table, or one paragraph per finding when they are explained."""
-    what = f"{len(rows)} finding{'s' if len(rows) != 1 else ''} in {len({each.file for each in rows})} of {files} files"
+def emit_rows(rows: Sequence[Row], *, files: int, allow: str) -> None:
+    """The table, or one paragraph per finding when they are explained. allow: what leaves a line of a file out."""
+    what = _summary(rows, files)
     if not any(each.explanation for each in rows):
-        shown = [{**each.json(), "file": shown_name(each.file), "value": escape(each.mask)} for each in rows]
-        emit_table(what, _COLUMNS, shown, empty=f"Nothing found in {files} files.", right=("line",))
+        shown = [
+            {
+                "place": shown_name(_place(each)),
+                "type": each.finding.type,
+                "severity": each.finding.severity.value,
+                "action": each.finding.action.value,
+                "value": escape(each.mask),
+            }
+            for each in rows
+        ]
+        emit_table(what, _COLUMNS, shown, empty=f"Nothing found in {_counted(files, 'file')}.")
+        if rows:
+            Console(stderr=True, soft_wrap=True).print(
+                f"--explain says why. A line that holds `{allow}` is left out.", style="dim", highlight=False
+            )
         return
-    console = Console(soft_wrap=True)
+    console = Console(soft_wrap=True, highlight=False)
     for each in rows:
-        finding = each.finding
-        place = f"{_plain(each.file)}:{each.line}:{each.column}"
-        console.print(Text.assemble((place, "bold"), f" {finding.type} {each.mask}"))
+        console.print(Text.assemble((_plain(_place(each)), "bold"), f" {each.finding.type} {each.mask}"))
         for name, how in each.explanation:
             console.print(Text(f"  {name:14} {_plain(how)}"))
     console.print(what)
+
+
+def _place(row: Row) -> str:
+    return f"{'stdin' if row.file == '-' else row.file}:{row.line}:{row.column}"
+
+
+def _summary(rows: Sequence[Row], files: int) -> str:
+    counts = Counter(each.finding.severity for each in rows)
+    severities = ", ".join(f"{counts[severity]} {severity.value}" for severity in Severity if counts[severity])
+    found = _counted(len(rows), "finding") + (f" ({severities})" if rows else "")
+    return f"{found} in {len({each.file for each in rows})} of {_counted(files, 'file')}"
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'s' if count != 1 else ''}"
 
 
 def shown_name(name: str) -> str:

@@ -4,7 +4,7 @@ The full form (`security.pii_detection`) and the short form (`policies`) may sta
 a contradiction is an error, never a silent winner.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from fnmatch import fnmatchcase
 
 import msgspec
@@ -21,10 +21,14 @@ Path = tuple[str | int, ...]
 
 
 class Catalogue(msgspec.Struct, frozen=True):
-    """The detectors that exist, to tell a mistyped name from a real one. Empty = not known here: names pass."""
+    """The detectors that exist, to tell a mistyped name from a real one. Empty = not known here: names pass.
+
+    unusable: what is wrong with an organisation's own detector, in the words of who would carry it out.
+    """
 
     types: frozenset[str] = frozenset()
     rules: frozenset[str] = frozenset()
+    unusable: Callable[[CustomRule], Iterable[str]] = lambda _: ()
 
     @property
     def names(self) -> frozenset[str]:
@@ -39,7 +43,7 @@ def plan_of(document: Document[PolicyFile], version: str, catalogue: Catalogue) 
     settings = _settings(document, problems)
     problems += _check_names(document, catalogue)
     for index, rule in enumerate(written.custom):
-        problems += _check_custom(document, index, rule)
+        problems += _check_custom(document, index, rule, catalogue)
     plan = ProtectionPlan(
         patterns=None if detection.patterns is None else frozenset(detection.patterns),
         actions=written.actions,
@@ -110,7 +114,9 @@ def _check_names(document: Document[PolicyFile], catalogue: Catalogue) -> Iterat
                 yield document.problem(f"No detector has a {key} like '{glob[:60]}'.", *path, key, suggestion=near)
 
 
-def _check_custom(document: Document[PolicyFile], index: int, rule: CustomRule) -> Iterator[Problem]:
+def _check_custom(
+    document: Document[PolicyFile], index: int, rule: CustomRule, catalogue: Catalogue
+) -> Iterator[Problem]:
     path: Path = ("protection", "custom", index)
     names = [each.name for each in document.value.protection.custom]
     if rule.name in SHORT_NAMES or rule.name in names[:index]:
@@ -130,3 +136,6 @@ def _check_custom(document: Document[PolicyFile], index: int, rule: CustomRule) 
             if bool(matcher.find(text)) != wanted:
                 says = "does not match this example" if wanted else "matches this counter-example"
                 yield document.problem(f"The pattern of '{rule.name[:60]}' {says}.", *path, key, number)
+                return
+    for says in catalogue.unusable(rule):
+        yield document.problem(f"The detector '{rule.name[:60]}' is of no use: {says}.", *path, "pattern")

@@ -52,6 +52,8 @@ def _said(
         yield "shape", rule.confirm
     if rule.check is not None:
         yield "validated by", _check(rule.check)
+    elif rule.finder is not None and rule.finder.__doc__:
+        yield "validated by", rule.finder.__doc__.strip().split("\n")[0]
     judged = secrets_generic.judged(rule.id, text, finding.start, finding.end)
     if judged is not None:
         name, score = judged

@@ -42,11 +42,13 @@ def _cut(text: str, start: int, end: int) -> Span | None:
 
 
 def _iban(text: str, start: int, _end: int) -> Span | None:
+    """Length of its country, and the check digits (ISO 7064, mod 97)."""
     match = _IBAN.match(text, start)
     return _cut(text, *match.span()) if match else None
 
 
 def _iban_any_case(text: str, _start: int, end: int) -> Span | None:
+    """Length of its country, and the check digits (ISO 7064, mod 97)."""
     match = _LOWER_IBAN.match(text, end)
     return _cut(text, *match.span("v")) if match else None
 

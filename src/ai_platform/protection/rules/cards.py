@@ -59,6 +59,7 @@ def _is_other_number(text: str, start: int) -> bool:
 
 
 def _grouped(text: str, start: int, end: int) -> Span | None:
+    """Length and beginning of a known issuer, and the Luhn check digit."""
     match = _GROUPED.match(text, start)
     if match is None or not _isolated(text, *match.span()):
         return None

@@ -58,6 +58,7 @@ def _digit_count(value: str) -> int:
 
 
 def _after_keyword(text: str, _start: int, end: int) -> Span | None:
+    """The length of a number, beside a word that says what it is."""
     match = _BESIDE_PHONE.match(text, end - 1)
     if match is None:
         return None
@@ -117,6 +118,7 @@ def _formatted(text: str, start: int, _end: int) -> Span | None:
 
 
 def _international(text: str, start: int, _end: int) -> Span | None:
+    """A country's calling code and the length of its numbers."""
     match = _INTERNATIONAL.match(text, start)
     if match is None or not 8 <= _digit_count(match.group()) <= 15:
         return None

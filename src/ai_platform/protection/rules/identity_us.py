@@ -18,6 +18,7 @@ _OTHER_NUMBERS = frozenset(
 
 
 def _ssn(text: str, start: int, end: int) -> Span | None:
+    """Area, group and serial that are issued, not one of the published samples."""
     match = _SSN.match(text, start)
     if match is None or not us_ssn(match.group()):
         return None
@@ -50,7 +51,14 @@ RULES = (
         triggers=(r"\b\d{3}-\d{2}-\d{4}",),
         finder=_ssn,
         extent=r"[\d-]{0,13}",
-        examples=("My SSN is 536-22-8491.", "123-45-6789", "ssn=219-09-1234", "\n536-22-8491\n", "ssn:536-22-8491", "17,Ann,536-22-8491,x"),
+        examples=(
+            "My SSN is 536-22-8491.",
+            "123-45-6789",
+            "ssn=219-09-1234",
+            "\n536-22-8491\n",
+            "ssn:536-22-8491",
+            "17,Ann,536-22-8491,x",
+        ),
         counter_examples=(
             "078-05-1120",
             "000-12-3456",

@@ -1,0 +1,20 @@
+"""What the policy room is told about the detectors, so that a policy that loads is one that can be carried out."""
+
+from collections.abc import Iterator
+
+from ai_platform.domain.finding import CustomRule
+from ai_platform.policy.plan import Catalogue
+from ai_platform.protection.custom import problems
+from ai_platform.protection.rules import ALL
+
+
+def catalogue() -> Catalogue:
+    """The names of all detectors, and whether an organisation's own one can be used."""
+    return Catalogue(
+        types=frozenset(rule.type for rule in ALL), rules=frozenset(rule.id for rule in ALL), unusable=_unusable
+    )
+
+
+def _unusable(rule: CustomRule) -> Iterator[str]:
+    for _, problem in problems([rule]):
+        yield problem
