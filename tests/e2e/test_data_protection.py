@@ -128,7 +128,7 @@ WAYS_IN = {
 }
 
 
-@pytest.mark.requirement("DP-2", "DP-5")
+@pytest.mark.requirement("DP-8", "DP-2", "DP-5")
 @pytest.mark.parametrize("name", WAYS_IN)
 def test_every_control_fires_on_every_way_in(name: str, inward: Site):
     path, options = WAYS_IN[name]
@@ -208,7 +208,7 @@ WAYS_OUT: dict[str, Callable[[Site, str, str], httpx2.Response]] = {
 }
 
 
-@pytest.mark.requirement("DP-2", "DP-5")
+@pytest.mark.requirement("DP-8", "DP-2", "DP-5")
 @pytest.mark.parametrize("name", WAYS_OUT)
 def test_every_control_fires_on_every_way_out(name: str, outward: Site):
     key = outward.key(f"out {name}")
@@ -237,6 +237,7 @@ def test_every_control_fires_on_every_way_out(name: str, outward: Site):
     assert [(each["sent"], each["action"]) for each in found] == [(False, "block")]
 
 
+@pytest.mark.requirement("DP-8")
 def test_a_stream_that_breaks_off_and_is_resumed_leaves_a_record_of_both_calls(outward: Site):
     key = outward.key("resumed")
     outward.upstream.fault(kind="cut", after_events=6, match={"path": "/v1/messages"})
