@@ -72,7 +72,7 @@ class Site(NamedTuple):
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("tools")
     (folder / "policy.yaml").write_text(POLICY)
-    command = [sys.executable, str(Path(__file__).with_name("echo_server.py")), str(folder / "told.jsonl")]
+    command = [sys.executable, str(Path(__file__).with_name("repeating_server.py")), str(folder / "told.jsonl")]
     server = {"name": "echo", "command": command, "trusted": True, "first_use": True, "env": {"SAYS": SAYS}}
     with webhook() as (address, alerts):
         config = {"alerts": {"webhooks": [{"name": "security", "url": address}]}, "mcp": {"servers": [server]}}
