@@ -91,6 +91,7 @@ def test_every_part_of_what_was_asked_counts():
         digest(tool_call(server="prod-api")),
         digest(tool_call(tool="execute")),
         digest(tool_call({"sql": "select 2"})),
+        digest(msgspec.structs.replace(tool_call(), head=msgspec.structs.replace(tool_call().head, request_state="s"))),
         digest(caller=BOB),
         digest(caller=msgspec.structs.replace(ANN, tenant="other")),
         digest(version="2+def"),

@@ -41,7 +41,8 @@ def digest_of(caller: Principal, call: Call, demand: ApprovalDemand, policy_vers
     if demand.covers is Covers.SESSION and call.client.session_id:
         facts += ["session", call.client.session_id, sorted(call.head.models or (call.head.model or "",))]
     elif call.door is Door.MCP:
-        facts += ["arguments", call.head.server or "", call.head.tool or "", canonical(call.body or b"{}")]
+        head = call.head
+        facts += ["arguments", head.server or "", head.tool or "", head.request_state, canonical(call.body or b"{}")]
     else:
         facts += ["body", call.method, call.path, hashlib.sha256(call.body).hexdigest()]
     return hashlib.sha256(json.dumps(facts, separators=(",", ":")).encode()).digest()
