@@ -3,9 +3,12 @@
 import msgspec
 
 from ai_platform.bootstrap.base import Base
+from ai_platform.domain.errors import ConfigError
 from ai_platform.sso import SignOn
+from ai_platform.sso.breakglass import BreakGlass, Factors
 from ai_platform.sso.health import Health
 from ai_platform.sso.saml import Reading
+from ai_platform.sso.seal import Seal
 from ai_platform.sso.signon import Keys
 from ai_platform.telemetry import Meter
 
@@ -13,6 +16,11 @@ try:
     from ai_platform.sso.saml import reading as saml_reading
 except ImportError:  # without the extra `saml`
     saml_reading = None
+
+try:
+    from ai_platform.sso.breakglass import factors as second_factors
+except ImportError:  # without the extra `mfa`
+    second_factors = None
 
 
 class SigningIn(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,22 +31,24 @@ class SigningIn(msgspec.Struct, frozen=True, kw_only=True):
 async def signing_in_of(base: Base) -> SigningIn | None:
     """It knows the ended sign-ins before the first call comes. Raises ConfigError."""
     settings, secret = base.settings.sso, base.secret
-    if not settings.everyone and not settings.federation:
+    if not settings.everyone and not settings.federation and not settings.break_glass.enabled:
         return None
     reading: Reading | None = saml_reading
+    keys = Keys(
+        pepper=secret.derive("sign-in hashes"),
+        seal=secret.derive("sign-in seal"),
+        sign=secret.derive("access tokens"),
+    )
     signon = SignOn(
         settings,
         base.database,
-        keys=Keys(
-            pepper=secret.derive("sign-in hashes"),
-            seal=secret.derive("sign-in seal"),
-            sign=secret.derive("access tokens"),
-        ),
+        keys=keys,
         url=base.url,
         roles=base.policies,
         clock=base.clock,
         environ=base.environ,
         reading=reading,
+        emergency=_emergency(base, keys),
     )
     base.stack.push_async_callback(signon.close)
     if settings.saml:
@@ -50,10 +60,40 @@ async def signing_in_of(base: Base) -> SigningIn | None:
     return SigningIn(signon=signon, health=health)
 
 
+def _emergency(base: Base, keys: Keys) -> BreakGlass | None:
+    settings = base.settings.sso.break_glass
+    if not settings.enabled:
+        return None
+    if second_factors is None:
+        raise ConfigError('Local administrators (`sso.break_glass`) need an extra: pip install "ai-platform[mfa]".')
+    factors: Factors = second_factors
+    return BreakGlass(
+        settings,
+        base.database,
+        factors=factors,
+        seal=Seal(keys.seal),
+        pepper=keys.pepper,
+        clock=base.clock,
+        alerts=base.alerts,
+        url=base.url,
+    )
+
+
 def register_sign_in_gauges(meter: Meter, signing_in: SigningIn | None) -> None:
     if signing_in is None:
         return
-    health = signing_in.health
+    health, emergency = signing_in.health, signing_in.signon.emergency
+    if emergency is not None:
+        meter.counter(
+            "aip_break_glass_total",
+            "Sign-ins of local administrators.",
+            lambda: {
+                ("signed_in",): emergency.opened,
+                ("failed",): emergency.failed,
+                ("turned_away",): emergency.closed,
+            },
+            labels=("result",),
+        )
     meter.gauge(
         "aip_sign_in_provider_up",
         "1 while nothing is known to be wrong with the identity provider.",

@@ -8,6 +8,7 @@ from rich.console import Console
 from ai_platform import __version__
 from ai_platform.cli.approvals import app as approvals
 from ai_platform.cli.audit import app as audit
+from ai_platform.cli.break_glass import app as break_glass
 from ai_platform.cli.conformance import conformance
 from ai_platform.cli.connect import app as connect
 from ai_platform.cli.doctor import doctor
@@ -60,6 +61,7 @@ app.add_typer(keys, name="keys")
 app.add_typer(service_accounts, name="service-accounts")
 app.add_typer(mcp, name="mcp")
 app.add_typer(sso, name="sso")
+app.add_typer(break_glass, name="break-glass")
 app.add_typer(people, name="people")
 app.add_typer(teams, name="teams")
 app.add_typer(projects, name="projects")

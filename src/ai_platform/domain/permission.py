@@ -37,6 +37,7 @@ class Permission(StrEnum):
     INCIDENTS_WRITE = "security:incidents:write"
     SIGN_IN_READ = "identity:sign_in:read"
     SIGN_IN_WRITE = "identity:sign_in:write"
+    BREAK_GLASS_WRITE = "identity:break_glass:write"
     PEOPLE_READ = "identity:people:read"
     PEOPLE_WRITE = "identity:people:write"
     TEAMS_READ = "identity:teams:read"

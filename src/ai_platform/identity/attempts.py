@@ -34,7 +34,7 @@ class Attempts:
 
     def failed(self, ip: str) -> None:
         self.failures += 1
-        key = _network(ip)
+        key = network(ip)
         now = self._clock.monotonic()
         began, count = self._counts.pop(key, (now, 0))
         self._counts[key] = (now, 1) if now - began >= WINDOW else (began, count + 1)
@@ -42,7 +42,7 @@ class Attempts:
             self._counts.popitem(last=False)
 
     def over_limit(self, ip: str) -> bool:
-        began, count = self._counts.get(_network(ip), (0.0, 0))
+        began, count = self._counts.get(network(ip), (0.0, 0))
         return count >= self._limit and self._clock.monotonic() - began < WINDOW
 
     @asynccontextmanager
@@ -63,7 +63,7 @@ class Attempts:
             self._waiting -= 1
 
 
-def _network(ip: str) -> str:
+def network(ip: str) -> str:
     """An IPv6 caller owns a /64, so that is what is counted."""
     if ":" not in ip:
         return ip

@@ -236,12 +236,27 @@ class ManagedSettings(msgspec.Struct, frozen=True, kw_only=True):
     teams: tuple[str, ...] = ()
 
 
+class BreakGlassSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Local administrators for when every identity provider is down; needs the extra `mfa`.
+
+    enabled: whether there is such a page. session_seconds: how long their sign-in and what comes of it lasts.
+    failures_per_address: sign-ins of one network address that may fail in a quarter of an hour before no more are
+    taken. failures_per_name: the same of one name in an hour, from anywhere; a link made on the machine passes both.
+    """
+
+    enabled: bool = False
+    session_seconds: Seconds = 1800.0
+    failures_per_address: Count = 5
+    failures_per_name: Count = 20
+
+
 class SsoSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Sign-in. Without a provider there is none, and platform keys are the only credentials.
 
     providers: OpenID providers, in the order of the sign-in page. saml: SAML providers, after them. mapping_file: a
     YAML file with rules that hold at every provider after its own; read again when it changes. contact: whom a person
     who is refused should ask, a sentence. sign_ins_per_minute: sign-ins that one address may begin in a browser.
+    break_glass: local administrators.
     clock_skew_seconds: how far the provider's clock may differ. fetch_seconds: how long the provider may take to
     answer. sessions: browsers. tokens: programs. login_notice: shown by Claude Code beside the code, at most 500
     characters. managed: settings sent to signed-in Claude Code; the first entry that fits counts.
@@ -266,6 +281,7 @@ class SsoSettings(msgspec.Struct, frozen=True, kw_only=True):
     federation: tuple[FederationSettings, ...] = ()
     exchange_failures: Count = 30
     sign_ins_per_minute: Count = 300
+    break_glass: BreakGlassSettings = BreakGlassSettings()
     oauth: OAuthSettings = OAuthSettings()
 
     def __post_init__(self) -> None:

@@ -7,7 +7,7 @@ Above: entrypoints, bootstrap. Below: the other modules of this room, identity, 
 import asyncio
 import hmac
 from collections.abc import Mapping
-from typing import NamedTuple, NoReturn
+from typing import NamedTuple, NoReturn, Protocol
 from urllib.parse import urlsplit
 
 import msgspec
@@ -15,6 +15,8 @@ import msgspec
 from ai_platform.domain.clock import Clock
 from ai_platform.domain.errors import ConfigError, Denied, StoreUnavailable, Unauthenticated, UpstreamError
 from ai_platform.identity.scopes import RoleBook
+from ai_platform.sso.breakglass import BreakGlass
+from ai_platform.sso.breakglass.emergency import PROVIDER
 from ai_platform.sso.devices import Approved, Devices, Poll, Request
 from ai_platform.sso.federation import Federation
 from ai_platform.sso.grants import Ended, ForClient, Grant, Grants, Refreshed, id_in
@@ -70,6 +72,12 @@ class Tokens(NamedTuple):
     client: ForClient | None = None
 
 
+class Swept(Protocol):
+    """Forgets what is long over."""
+
+    async def sweep(self, system: SystemDatabase) -> None: ...
+
+
 class SignOn:
     """url: the platform's own address. watch_failures: looks for revocations that PostgreSQL did not answer."""
 
@@ -84,8 +92,9 @@ class SignOn:
         clock: Clock,
         environ: Mapping[str, str],
         reading: Reading | None = None,
+        emergency: BreakGlass | None = None,
     ) -> None:
-        """reading: of SAML messages, None without the extra.
+        """reading: of SAML messages, None without the extra. emergency: local administrators, None = switched off.
 
         Raises ConfigError: a provider's secret or that extra is not there, or a group gives a role that does not exist.
         """
@@ -140,12 +149,17 @@ class SignOn:
             seconds=settings.fetch_seconds,
         )
         self._named = tuple({group for each in settings.managed for group in each.groups})
+        self.emergency = emergency
+        self._swept: tuple[Swept, ...] = (
+            *(self.sessions, self.devices, self.grants, self.saml, self.federation, self.oauth.codes),
+            *((emergency,) if emergency else ()),
+        )
         self.watch_failures = 0
 
     @property
     def takes_people(self) -> bool:
         """Whether there is somewhere to sign in with a browser; else it is for service accounts only."""
-        return bool(self.settings.everyone)
+        return bool(self.settings.everyone) or self.emergency is not None
 
     async def close(self) -> None:
         await self.oidc.close()
@@ -161,14 +175,7 @@ class SignOn:
                 await self.tokens.watch(system)
                 if self._clock.monotonic() - swept_at >= SWEEP_SECONDS:
                     swept_at = self._clock.monotonic()
-                    for store in (
-                        self.sessions,
-                        self.devices,
-                        self.grants,
-                        self.saml,
-                        self.federation,
-                        self.oauth.codes,
-                    ):
+                    for store in self._swept:
                         await store.sweep(system)
             except StoreUnavailable:
                 self.watch_failures += 1
@@ -298,6 +305,8 @@ class SignOn:
         """Fails open while the provider is away for less than `outage_seconds`, closed after that."""
         opened = self._seal.open(grant.provider_token, PROVIDER_TOKEN) if grant.provider_token else None
         name = grant.account.provider
+        if name == PROVIDER and self.emergency is not None:
+            return await self.emergency.is_there(grant.account.subject)
         if name in self.saml.providers:
             return True  # SAML has no way to ask; the sign-in ends at its time
         provider = self.oidc.providers.get(name)
@@ -323,6 +332,10 @@ class SignOn:
         finally:
             await self.grants.checked(grant, account, fresh)
         return True
+
+    async def enter_local(self, account: Account, return_to: str, *, before: str | None) -> SignedIn:
+        """A local administrator, whom `emergency` has let in."""
+        return SignedIn(account, await self.sessions.begin(account, replaces=before), return_to)
 
     async def _enter(self, person: Person, return_to: str, before: str | None, **kept: str | None) -> SignedIn:
         """kept: tokens of the provider, sealed, for the session."""

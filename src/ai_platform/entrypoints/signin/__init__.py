@@ -7,6 +7,7 @@ from ai_platform.domain.clock import Clock
 from ai_platform.entrypoints.http import Handler
 from ai_platform.entrypoints.signin.account import AccountPage
 from ai_platform.entrypoints.signin.authorize import Authorize
+from ai_platform.entrypoints.signin.break_glass import BreakGlassPages
 from ai_platform.entrypoints.signin.browser import Browser
 from ai_platform.entrypoints.signin.claude_code import ClaudeCode
 from ai_platform.entrypoints.signin.clients import ClientRoutes
@@ -87,10 +88,10 @@ def _signing_in(
         "Looks for ended sign-ins that PostgreSQL did not answer.",
         lambda: signon.watch_failures,
     )
-    pages = (
-        {**browser.handlers(), **account.handlers(), **saml.handlers(), **device.handlers()}
-        if signon.takes_people
-        else {}
-    )
+    pages: dict[tuple[str, str], Handler] = {}
+    if signon.takes_people:
+        pages = {**browser.handlers(), **account.handlers(), **saml.handlers(), **device.handlers()}
+    if signon.emergency is not None:
+        pages |= BreakGlassPages(signon, signon.emergency, browser, record).handlers()
     programs = {**authorize.handlers(), **clients.handlers()} if mcp else {}
     return {**pages, **programs, **oauth.handlers()}

@@ -71,6 +71,8 @@ class AccountPage:
             ("Roles", ", ".join(account.roles)),
             ("Team", account.team or "none"),
         ]
+        if account.until is not None:
+            rows.append(("Ends at", f"{dt.datetime.fromtimestamp(account.until, dt.UTC):%Y-%m-%d %H:%M} UTC"))
         sessions = await self._signon.sessions.open_of(account.id, tenant=account.tenant)
         programs = await self._signon.grants.open_of(account.id, tenant=account.tenant)
         body = facts(rows) + self._going_on(len(sessions), programs) + self._ways_out(session)

@@ -5,7 +5,9 @@ GET /auth/login  GET /auth/callback/NAME
 
 import hmac
 import re
+from collections.abc import Mapping
 from functools import partial
+from urllib.parse import urlencode
 
 from ai_platform.domain.call import Headers
 from ai_platform.domain.clock import Clock
@@ -24,6 +26,7 @@ from ai_platform.entrypoints.signin.web import (
     set_cookie,
     text,
 )
+from ai_platform.identity.attempts import network
 from ai_platform.sso import SignOn
 from ai_platform.sso.idtoken import BadTokenError
 from ai_platform.sso.limits import Limiter
@@ -94,7 +97,7 @@ class Browser:
         if any(one.name == name for one in self._providers):
             return await self.begin(name, visit)
         if not wish.email:
-            return chooser(shown, wish)
+            return chooser(shown, wish, emergency=self._emergency(wish))
         fitting = for_address(shown, wish.email)
         if len(fitting) == 1:
             begun = await self.begin(fitting[0].name, visit)
@@ -103,15 +106,15 @@ class Browser:
             return onward(begun.url, fitting[0].shown, f"You are led to {fitting[0].shown}.", begun.headers)
         sentence = f"Nobody here signs in with {wish.email}. Choose below. {self._signon.settings.contact}"
         note = f'<p class="warn" role="alert">{text(sentence)}</p>'
-        return chooser(fitting or shown, wish, note="" if fitting else note)
+        return chooser(fitting or shown, wish, emergency=self._emergency(wish), note="" if fitting else note)
 
     async def begin(self, name: str, visit: Visit) -> Answer:
         """To this provider, or to a page that says that it is down and what else there is."""
         wish = self._wish(visit)
-        if wait := self._begun.wait(visit.ip):
+        if wait := self._begun.wait(network(visit.ip)):
             message = "Too many sign-ins were begun from your network address. Try again in a minute."
             raise RateLimited(Refusal.RATE_LIMIT, message, retry_after=wait)
-        self._begun.count(visit.ip)
+        self._begun.count(network(visit.ip))
         try:
             started = await self._signon.begin(name, wish.return_to, hint=wish.email)
         except UpstreamError as error:
@@ -160,13 +163,23 @@ class Browser:
         seconds = int(self._signon.settings.sessions.absolute_seconds)
         return Leave(done.return_to, [self.cookie(self._cookie, done.cookie, seconds), *headers])
 
+    def return_to(self, fields: Mapping[str, str]) -> str:
+        """Where a sign-in leads: what the address or the form says, if it is one of our pages."""
+        wanted = fields.get("return_to", HOME)
+        return wanted if _RETURN.fullmatch(wanted) else HOME
+
     def _wish(self, visit: Visit) -> Wish:
-        wanted = visit.query.get("return_to", HOME)
         return Wish(
-            return_to=wanted if _RETURN.fullmatch(wanted) else HOME,
+            return_to=self.return_to(visit.query),
             tenant=visit.query.get("tenant", "")[:64],
             email=visit.query.get("email", "").strip()[:254],
         )
+
+    def _emergency(self, wish: Wish) -> str:
+        """The address of the break-glass page, "" when it is switched off."""
+        if self._signon.emergency is None:
+            return ""
+        return f"/auth/break-glass?{urlencode({'return_to': wish.return_to})}"
 
     def _down(self, name: str, wish: Wish, error: UpstreamError) -> Page:
         others = [one for one in offered(self._providers, wish) if one.name != name]
@@ -175,7 +188,7 @@ class Browser:
         again = login_link({"provider": name, "return_to": wish.return_to})
         note = f'<p class="warn" role="alert">{text(sentence.strip())}</p>'
         retry = f'<a class="button main" href="{text(again)}">Try {text(shown)} again</a>'
-        page = chooser(others, wish, note=note + retry, status=502)
+        page = chooser(others, wish, emergency=self._emergency(wish), note=note + retry, status=502)
         return Page(f"{text(shown)} is down", page.body, page.status)
 
 
