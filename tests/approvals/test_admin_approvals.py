@@ -107,7 +107,7 @@ async def test_each_sees_what_concerns_them_and_an_auditor_everything(desk: Desk
     assert "none of those" in (await desk.call("ann", "GET", f"/{request_id}"))[1]["why_not"]
     assert "none of those" in (await desk.call("aud", "GET", f"/{request_id}"))[1]["why_not"]
     status, error = await desk.call("eve", "GET", f"/{request_id}")
-    assert (status, "no approval" in error["error"]["message"]) == (400, True)
+    assert (status, "no approval" in error["error"]["message"]) == (404, True)
 
 
 async def test_a_decision_is_recorded_before_it_is_made_and_its_outcome_after(desk: Desk):
