@@ -89,6 +89,7 @@ async def room(database: Database, clock: FakeClock) -> Room:
     return Room(database, clock)
 
 
+@pytest.mark.requirement("ID-1")
 async def test_password_and_code_let_a_local_administrator_in_for_a_short_while_and_everybody_is_told(room: Room):
     admin = await room.admin()
     account = await room.glass.with_code(room.attempt(), room.code())
@@ -308,6 +309,7 @@ async def with_key(room: Room, name: str = "night", **options: Any) -> SoftKey:
     return key
 
 
+@pytest.mark.requirement("ID-1")
 async def test_password_and_security_key_let_a_local_administrator_in(room: Room):
     key = await with_key(room)
     for _ in range(2):

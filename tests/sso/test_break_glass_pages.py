@@ -67,6 +67,7 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Here]:
             yield Here(platform, got, folder)
 
 
+@pytest.mark.requirement("ID-1")
 def test_a_local_administrator_signs_in_approves_a_program_and_is_told_of(here: Here):
     secret = here.enrol("night")
     with Browser(here.url) as browser:

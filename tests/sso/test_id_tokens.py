@@ -35,6 +35,7 @@ async def client(idp: ScriptedProvider, clock: FakeClock) -> AsyncIterator[Provi
     await provider.close()
 
 
+@pytest.mark.requirement("ID-1")
 async def test_a_good_token_is_taken(idp: ScriptedProvider, client: Provider, clock: FakeClock):
     claims = await client.checked(idp.token(idp.claims(clock.now())), "n")
     assert claims["sub"] == "ann"
@@ -221,6 +222,7 @@ def _person(claims: dict[str, Any]) -> Person:
     return person_of(said_by_claims(claims, CORP.claims), CORP, CORP.groups, contact="Ask Bo.")
 
 
+@pytest.mark.requirement("ID-1")
 def test_groups_add_up_and_the_first_team_counts():
     person = _person(GOOD)
     assert (person.roles, person.team, person.region) == (("developer", "security_auditor"), "web", "eu")

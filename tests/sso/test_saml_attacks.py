@@ -37,6 +37,7 @@ from ai_platform.sso.saml import reading
 DS, SAML, SAMLP = (f"{{{PREFIXES[name]}}}" for name in ("ds", "saml", "samlp"))
 
 
+@pytest.mark.requirement("ID-1")
 @pytest.mark.parametrize("what", ["assertion", "response", "both"])
 def test_a_good_answer_is_taken(what: str):
     facts = taken(posted(signed(IDP, what=what)))
@@ -139,6 +140,7 @@ def _xsw8() -> Any:
     return root
 
 
+@pytest.mark.requirement("ID-1")
 @pytest.mark.parametrize("attack", [_xsw1, _xsw2, _xsw3, _xsw4, _xsw5, _xsw6, _xsw7, _xsw8])
 def test_signature_wrapping_is_refused(attack: Callable[[], Any]):
     wrapped = attack()
@@ -341,6 +343,7 @@ def test_what_must_be_signed_can_be_demanded(demanded: str, what: str, *, accept
 # --- for whom, by whom, when, for which request ----------------------------------------------------------------------
 
 
+@pytest.mark.requirement("ID-1")
 @pytest.mark.parametrize(
     ("changes", "why"),
     [

@@ -12,6 +12,7 @@ from platform_process import until
 pytestmark = [requires_claude, requires_samlp, requires_terminal]
 
 
+@pytest.mark.requirement("ID-1")
 @pytest.mark.timeout(300)
 def test_login_works_on_top_of_saml_and_ends_with_the_sign_in(tmp_path: Path):
     with saml_site(tmp_path / "site", sso="  tokens: {access_seconds: 15}") as there:

@@ -37,6 +37,7 @@ DS, SAML = (f"{{{PREFIXES[name]}}}" for name in ("ds", "saml"))
 LAUGHS = "".join(f'<!ENTITY l{n} "{f"&l{n - 1};" * 10}">' for n in range(1, 10))
 
 
+@pytest.mark.requirement("ID-1")
 @pytest.mark.parametrize(
     "doctype",
     [

@@ -27,6 +27,7 @@ def _usual(there: SamlSite) -> None:
     there.idp.set(how="", key=there.idp.pair.key, cert=there.idp.pair.certificate)
 
 
+@pytest.mark.requirement("ID-1")
 @pytest.mark.parametrize("how", ["", "response", "both", "encrypted", "cbc"])
 def test_a_person_signs_in_and_attributes_become_roles_team_and_region(there: SamlSite, how: str):
     shown = there.metadata()
@@ -45,6 +46,7 @@ def test_a_person_signs_in_and_attributes_become_roles_team_and_region(there: Sa
     assert there.events("sign_in")[-1]["provider"] == "corp"
 
 
+@pytest.mark.requirement("ID-1")
 def test_a_program_is_approved_behind_a_saml_sign_in(there: SamlSite):
     tokens = there.sign_in("ben")
     caller = there.get("/admin/whoami", tokens["access_token"]).json()
@@ -74,6 +76,7 @@ def test_who_is_in_no_group_reads_whom_to_ask(there: SamlSite):
         assert browser.session_cookie() is None
 
 
+@pytest.mark.requirement("ID-1")
 def test_an_answer_is_taken_once(there: SamlSite):
     with there.browser() as browser, there.browser() as thief:
         address, form = there.answer("ann", browser)
@@ -86,6 +89,7 @@ def test_an_answer_is_taken_once(there: SamlSite):
         assert thief.session_cookie() is None
 
 
+@pytest.mark.requirement("ID-1")
 def test_somebody_elses_answer_does_not_sign_a_browser_in(there: SamlSite):
     """Login CSRF: a page posts the attacker's answer with the victim's browser."""
     with there.browser() as attacker, there.browser() as victim:
@@ -96,6 +100,7 @@ def test_somebody_elses_answer_does_not_sign_a_browser_in(there: SamlSite):
         assert victim.session_cookie() is None
 
 
+@pytest.mark.requirement("ID-1")
 def test_who_began_a_sign_in_for_somebody_else_does_not_get_it(there: SamlSite):
     """The victim is led to the provider with the attacker's request; the attacker then comes with the cookie alone."""
     with there.browser() as attacker, there.browser() as victim:
@@ -178,6 +183,7 @@ def test_the_request_says_where_the_answer_goes_and_is_in_the_address(there: Sam
     assert "SameSite=Lax" in cookie
 
 
+@pytest.mark.requirement("ID-1")
 def test_idp_initiated_sign_in_asks_the_person_first(tmp_path: Path):
     with saml_site(tmp_path / "site", saml="      idp_initiated: true\n      sign_requests: true") as there:
         with there.browser() as browser:

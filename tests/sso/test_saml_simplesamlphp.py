@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import httpx2
+import pytest
 from saml_kit import Pair
 from simplesamlphp_site import SspBrowser, requires_simplesamlphp, simplesamlphp
 from sso_site import free_port
@@ -24,6 +25,7 @@ sso:
 """
 
 
+@pytest.mark.requirement("ID-1")
 def test_another_implementations_answers_are_taken_signed_and_encrypted_and_it_takes_our_signed_requests(
     tmp_path: Path,
 ):

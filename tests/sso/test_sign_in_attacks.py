@@ -91,6 +91,7 @@ def test_a_link_cannot_lead_elsewhere_after_sign_in(here: Site, target: str):
         assert str(page.url) == f"{here.url}/auth/session"
 
 
+@pytest.mark.requirement("ID-1")
 def test_a_session_id_from_before_is_never_kept(here: Site):
     with here.browser() as browser:
         browser.cookies.set("aip-session", "planted-by-somebody", domain="127.0.0.1")
@@ -117,6 +118,7 @@ def test_the_session_cookie_is_out_of_reach_of_scripts_and_other_sites(here: Sit
     assert "Domain" not in session
 
 
+@pytest.mark.requirement("ID-1")
 @pytest.mark.parametrize("token", ["", "0" * 64, None])
 def test_a_form_without_this_sessions_token_does_nothing(here: Site, token: str | None):
     started = here.begin()

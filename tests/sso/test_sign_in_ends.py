@@ -73,6 +73,7 @@ async def ann(room: Room) -> Account:
     return await room.people.account_of(ANN)
 
 
+@pytest.mark.requirement("ID-1")
 async def test_a_session_ends_when_idle_and_in_any_case(database: Database, clock: FakeClock, ann: Account):
     limits = SessionSettings(idle_seconds=600, absolute_seconds=3600)
     room = _room(database, clock, SsoSettings(sessions=limits))

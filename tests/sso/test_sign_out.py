@@ -192,6 +192,7 @@ def there(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         yield found
 
 
+@pytest.mark.requirement("ID-1")
 @requires_provider
 def test_signing_out_at_the_provider_too_leads_there_and_back_and_its_word_ends_the_programs(there: Site):
     with there.browser() as browser:
@@ -239,6 +240,7 @@ def test_the_doors_of_both_channels_answer_as_the_standards_say(there: Site):
         assert client.get(f"{there.url}/auth/frontchannel/corp").status_code == 400
 
 
+@pytest.mark.requirement("ID-1")
 @requires_provider
 def test_signing_out_everywhere_from_the_page_and_from_the_command(there: Site, tmp_path: Path):
     environ = clean_environ() | {"XDG_CONFIG_HOME": str(tmp_path / "config")}
