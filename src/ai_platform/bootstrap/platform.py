@@ -120,7 +120,13 @@ async def running_platform(
         cashier = Cashier(prices, Estimator(), clock)
         book = _book(base, cashier, ledger, meter, log)
         register_gauges(
-            meter, trail=base.trail, book=book, upstream=upstream, policies=base.policies, alerts=base.alerts
+            meter,
+            trail=base.trail,
+            book=book,
+            upstream=upstream,
+            policies=base.policies,
+            alerts=base.alerts,
+            guard=guard,
         )
         destinations: dict[Door, Destination] = {Door.MESSAGES: Models(router_of(upstreams), upstream)}
         servers = await fleet.fleet_of(base, meter) if fleet else None

@@ -100,7 +100,7 @@ def mark(
     *,
     as_json: Json = False,
 ) -> None:
-    """Say that an incident is being looked after, or done with. It opens again when the value is met anew."""
+    """Say that an incident is being looked after, or done with."""
     with explained(), AdminClient(data) as client:
         found = client.post(f"/admin/incidents/{quote(incident_id, safe='')}/status", {"status": status})
     if as_json:

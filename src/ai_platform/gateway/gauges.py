@@ -3,12 +3,20 @@
 from ai_platform.audit.trail import PostgresTrail
 from ai_platform.gateway.book import Book
 from ai_platform.policy import PolicyStore
+from ai_platform.protection import Guard
 from ai_platform.telemetry import Alerts, Meter
 from ai_platform.upstream import Upstream
 
 
 def register_gauges(
-    meter: Meter, *, trail: PostgresTrail, book: Book, upstream: Upstream, policies: PolicyStore, alerts: Alerts
+    meter: Meter,
+    *,
+    trail: PostgresTrail,
+    book: Book,
+    upstream: Upstream,
+    policies: PolicyStore,
+    alerts: Alerts,
+    guard: Guard,
 ) -> None:
     meter.gauge("aip_calls_in_flight", "Calls between authentication and their record.", lambda: book.in_flight)
     meter.gauge("aip_late_outcomes", "Outcomes that wait for a trail that is down.", lambda: len(book.late_outcomes))
@@ -43,3 +51,10 @@ def register_gauges(
         lambda: {(one.name,): one.open_connections for one in upstream.health()},
         labels=("upstream",),
     )
+    meter.counter(
+        "aip_inspection_refused_total",
+        "Calls refused because they could not be inspected within their bounds.",
+        lambda: guard.refused_unfinished,
+    )
+    meter.gauge("aip_vault_entries", "Values that can be put back for tokens.", lambda: guard.vault.size)
+    meter.counter("aip_vault_unread_total", "Looks into the vault's table that failed.", lambda: guard.vault.unread)

@@ -67,7 +67,7 @@ class IncidentRoutes:
         return await self._incidents.get(request.principal.tenant, request.params["id"])
 
     async def mark(self, request: AdminRequest) -> Any:
-        """Body {status}: `open`, `ack` or `closed`. A closed one opens again when the value is met anew."""
+        """Body {status}: `open`, `ack` or `closed`."""
         status = _choice(Status, "status", request.body.get("status"))
         if status is None:
             raise _invalid('The body must be {"status": "open"}, "ack" or "closed".')
