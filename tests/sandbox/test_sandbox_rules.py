@@ -48,6 +48,17 @@ async def test_the_platforms_own_folder_is_refused_from_above_within_and_through
             sandbox.check(python("", folders=Folders(read=(str(path),))))
 
 
+async def test_homes_and_places_of_keys_are_refused(tmp_path: Path):
+    sandbox = await ready(tmp_path / "data", mode=Mode.PREFERRED)
+    keys = tmp_path / "home" / ".ssh"
+    keys.mkdir(parents=True)
+    (tmp_path / "home" / "work").mkdir()
+    for path in (keys, keys.parent):
+        with pytest.raises(ConfigError, match=r"holds keys \(\.ssh\)"):
+            sandbox.check(python("", folders=Folders(read=(str(path),))))
+    sandbox.check(python("", folders=Folders(read=(str(keys.parent / "work"),))))
+
+
 @pytest.mark.parametrize("name", ["LD_PRELOAD", "DYLD_INSERT_LIBRARIES", "AI_PLATFORM_ADMIN_KEY", "A=B", "", "A\0B"])
 async def test_variables_that_reach_outside_the_walls_are_refused(tmp_path: Path, name: str):
     sandbox = await ready(tmp_path / "data", mode=Mode.PREFERRED)

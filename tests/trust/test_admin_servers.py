@@ -65,7 +65,10 @@ class Site:
         self.trail = MemoryTrail()
         self.standing = Standing()
         self.registry = Registry(
-            [McpServerSettings(name="wiki", command=("wiki",))], system, changed=lambda _names: None
+            [McpServerSettings(name="wiki", command=("wiki",))],
+            system,
+            changed=lambda _names: None,
+            notices=self.told,
         )
         self.pins = Pins(system, settings_of=self.registry.get, notices=self.told, changed=lambda _server: None)
         routes = endpoints(self.registry, self.pins, self.standing)

@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from trusting import ADMIN
+from trusting import ADMIN, Told
 
 from ai_platform.domain.errors import InvalidCall
 from ai_platform.mcp.registry import Registry, read_server, to_stored
@@ -18,7 +18,10 @@ CONFIGURED = McpServerSettings(name="wiki", url="https://wiki.example/mcp")
 class Replica:
     def __init__(self, system: SystemDatabase) -> None:
         self.news: list[set[str]] = []
-        self.registry = Registry([CONFIGURED], system, changed=lambda names: self.news.append(set(names)))
+        self.told = Told()
+        self.registry = Registry(
+            [CONFIGURED], system, changed=lambda names: self.news.append(set(names)), notices=self.told
+        )
 
 
 async def test_a_server_is_added_and_removed_on_every_replica(system: SystemDatabase):
@@ -87,3 +90,37 @@ def test_only_what_differs_from_the_defaults_is_stored():
     off = McpServerSettings(name="kb", url="https://localhost", enabled=False, retries=0)
     assert read_server(to_stored(off)) == off
     assert read_server(to_stored(server)) == server
+
+
+async def test_every_change_is_told_without_the_values_of_variables(system: SystemDatabase):
+    replica = Replica(system)
+    server = {"name": "kb", "command": ["kb"], "env": {"COLOUR": "blue"}}
+    await replica.registry.add(server, by=ADMIN)
+    await replica.registry.add(server | {"command": ["kb2"]}, by=ADMIN, replace=True)
+    await replica.registry.remove("kb", by=ADMIN)
+    first, second = (
+        {"name": "kb", "command": ["kb"], "env": ["COLOUR"]},
+        {"name": "kb", "command": ["kb2"], "env": ["COLOUR"]},
+    )
+    assert replica.told.servers == [("kb", {}, first), ("kb", first, second), ("kb", second, {})]
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        {"command": ["kb"], "env": {"API_KEY": "x"}},
+        {"command": ["kb"], "env": {"GITHUB_TOKEN": "x"}},
+        {"command": ["kb"], "env": {"db-password": "x"}},
+        {"url": "https://kb.example/mcp", "headers": {"authorization": "Bearer x"}},
+        {"url": "https://kb.example/mcp", "headers": {"x-api-key": "x"}},
+    ],
+)
+async def test_what_looks_like_a_secret_is_not_stored(system: SystemDatabase, field: dict[str, object]):
+    with pytest.raises(InvalidCall, match=r"not usable|looks like a secret"):
+        await Replica(system).registry.add({"name": "kb"} | field, by=ADMIN)
+    assert await system.fetch("SELECT 1 FROM mcp_servers") == []
+
+
+async def test_a_word_that_only_sounds_like_one_is_stored(system: SystemDatabase):
+    settings = {"name": "kb", "command": ["kb"], "env": {"KEYBOARD": "x", "MONKEY": "y"}}
+    await Replica(system).registry.add(settings, by=ADMIN)

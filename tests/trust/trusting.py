@@ -23,6 +23,7 @@ class Told:
     def __init__(self) -> None:
         self.held: list[tuple[str, list[str], list[str]]] = []
         self.decided: list[tuple[str, str, str]] = []
+        self.servers: list[tuple[str, dict[str, Any], dict[str, Any]]] = []
 
     def definitions_held(self, server: str, held: Sequence[Sighting], *, changed: Sequence[str]) -> None:
         self.held.append((server, sorted(one.name for one in held), list(changed)))
@@ -30,6 +31,10 @@ class Told:
     def trust_decided(self, server: str, what: str, *, by: str, before: str, after: str) -> None:
         del before, after
         self.decided.append((server, what, by))
+
+    def server_changed(self, name: str, *, by: str, before: dict[str, Any], after: dict[str, Any]) -> None:
+        del by
+        self.servers.append((name, before, after))
 
 
 class Replica:

@@ -38,7 +38,7 @@ async def fleet_of(base: Base, meter: Meter) -> Fleet:
     """
     settings = base.settings.mcp
     news = News()
-    registry = Registry(settings.servers, base.system, changed=news.servers)
+    registry = Registry(settings.servers, base.system, changed=news.servers, notices=base.happenings)
     pins = Pins(base.system, settings_of=registry.get, notices=base.happenings, changed=news.trust)
     await registry.watch()
     await pins.watch()

@@ -108,6 +108,11 @@ class Happenings:
             )
         )
 
+    def server_changed(self, name: str, *, by: str, before: dict[str, Any], after: dict[str, Any]) -> None:
+        """Somebody added, replaced or removed an MCP server."""
+        facts = {"what": "mcp_server", "server": name, "decided_by": by, "before": before, "after": after}
+        self._record(EventType.CONFIGURATION_CHANGE, facts)
+
     def trust_decided(self, server: str, what: str, *, by: str, before: str, after: str) -> None:
         """Somebody approved a definition of an MCP server, or put the server into quarantine or out of it."""
         facts = {

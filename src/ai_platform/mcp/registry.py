@@ -5,8 +5,9 @@ second. Needs no MCP SDK. Above: federation, the admin API. Below: stores.
 """
 
 import asyncio
+import re
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Protocol
 
 import msgspec
 
@@ -18,6 +19,17 @@ from ai_platform.stores.postgres import SystemDatabase
 
 WATCH_SECONDS = 0.5
 MOST_SERVERS = 500
+_SECRET = re.compile(r"(?i)(?:^|[_-])(?:key|token|secret|password|passwd|credentials?|authorization|cookie)(?:$|[_-])")
+
+
+class Notices(Protocol):
+    """Who is told; it neither waits nor raises."""
+
+    def server_changed(self, name: str, *, by: str, before: dict[str, Any], after: dict[str, Any]) -> None:
+        """Somebody added, replaced or removed a server. before, after: settings without values of variables and
+        headers, {} when there was or is none.
+        """
+        ...
 
 
 class Registry:
@@ -32,10 +44,12 @@ class Registry:
         database: SystemDatabase,
         *,
         changed: Callable[[frozenset[str]], None],
+        notices: Notices,
     ) -> None:
         self._configured = {server.name: server for server in configured}
         self._database = database
         self._changed = changed
+        self._notices = notices
         self.servers: dict[str, McpServerSettings] = dict(self._configured)
         self.unreadable: frozenset[str] = frozenset()
         self.watch_failures = 0
@@ -81,6 +95,7 @@ class Registry:
 
         """
         server = read_server(settings)
+        _check_secrets(server)
         if self.is_configured(server.name):
             raise _invalid(f"'{server.name}' stands in the configuration file; change it there.")
         if len(self.servers) >= MOST_SERVERS:
@@ -94,6 +109,8 @@ class Registry:
         )
         if added is None:
             raise _invalid(f"There is a server '{server.name}' already. Remove it first, or add it with --replace.")
+        before = self.servers.get(server.name)
+        self._notices.server_changed(server.name, by=by.id, before=_told(before), after=_told(server))
         await self.watch()
         return server
 
@@ -108,6 +125,7 @@ class Registry:
         )
         if done is None:
             raise _invalid(f"There is no server '{name[:60]}'. `ai-platform mcp list` shows what there is.")
+        self._notices.server_changed(name, by=by.id, before=_told(self.servers.get(name)), after={})
         await self.watch()
 
 
@@ -126,6 +144,24 @@ def to_stored(server: McpServerSettings) -> dict[str, Any]:
     if not server.url:
         said.pop("url")
     return {name: value for name, value in said.items() if name in {"name", "url"} or value != default[name]}
+
+
+def _told(server: McpServerSettings | None) -> dict[str, Any]:
+    """For the audit log: names of variables and headers, not what they hold."""
+    if server is None:
+        return {}
+    return {name: sorted(value) if name in {"env", "headers"} else value for name, value in to_stored(server).items()}
+
+
+def _check_secrets(server: McpServerSettings) -> None:
+    """Raises InvalidCall for a value that looks like a secret: what is stored here can be read by administrators."""
+    for field, values, instead in (("env", server.env, "env_from"), ("headers", server.headers, "headers_env")):
+        for name, value in values.items():
+            if _SECRET.search(name) and value:
+                raise _invalid(
+                    f"{field} {name} looks like a secret. Set it in the platform's environment and name the variable"
+                    f" in {instead} (--{'env-from' if field == 'env' else 'header-from'})."
+                )
 
 
 def _invalid(message: str) -> InvalidCall:

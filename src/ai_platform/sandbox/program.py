@@ -15,6 +15,8 @@ SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 NEVER = ("/", "/proc", "/sys", "/dev", "/run", "/var/run", "/etc", "/boot")
 """Showing these (not what lies below some of them) would show sockets, devices or secrets of the whole machine."""
 NEVER_BELOW = ("/proc", "/sys", "/dev", "/run", "/var/run")
+SECRETS = frozenset({".ssh", ".aws", ".gnupg", ".kube", ".azure", ".docker", ".netrc", ".git-credentials"})
+"""Where people keep keys: neither these nor a folder (a home) that has one of them is shown."""
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 _LOADER = ("LD_", "DYLD_", "AI_PLATFORM_")
 """Variables that would change what runs outside the walls, or that hold this platform's own secrets."""
@@ -103,9 +105,19 @@ def _check_folder(program: Program, text: str, own: list[Path]) -> None:
     if path.resolve() != path:
         # What was a folder when it was chosen may have become a link to something else since.
         raise _wrong(program, f"{text} is or lies behind a symbolic link; choose {path.resolve()} if that is meant")
+    kept = sorted(SECRETS & {path.name, *(_names_in(path))})
+    if kept:
+        raise _wrong(program, f"{text} holds keys ({kept[0]}), which no server may see; choose a folder beside them")
     for folder in own:
         if path.is_relative_to(folder) or folder.is_relative_to(path):
             raise _wrong(program, f"{text} holds the platform's own data, which no server may see")
+
+
+def _names_in(path: Path) -> list[str]:
+    try:
+        return [entry.name for entry in path.iterdir()] if path.is_dir() else []
+    except OSError:
+        return []  # nor will the server see what is in it
 
 
 def _check_seen(program: Program) -> None:
