@@ -23,6 +23,7 @@ from ai_platform.mcp.settings import McpSettings
 from ai_platform.policy.settings import PolicySettings
 from ai_platform.pricing.settings import PricingSettings
 from ai_platform.protection import ProtectionSettings
+from ai_platform.scim.settings import ScimSettings
 from ai_platform.simulator import SimulatorSettings
 from ai_platform.sso.settings import SsoSettings
 from ai_platform.stores.settings import StoresSettings
@@ -44,6 +45,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     stores: StoresSettings = StoresSettings()
     identity: IdentitySettings = IdentitySettings()
     sso: SsoSettings = SsoSettings()
+    scim: ScimSettings = ScimSettings()
     policy: PolicySettings = PolicySettings()
     approvals: ApprovalSettings = ApprovalSettings()
     protection: ProtectionSettings = ProtectionSettings()

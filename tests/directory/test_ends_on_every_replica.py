@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from directory_site import Admin, message, replicas
 
 from ai_platform.testing.postgres import FreshDatabase
 from platform_process import PlatformProcess, until
+from replicas import Admin, message, replicas
 
 pytestmark = [pytest.mark.anyio, pytest.mark.requirement("ID-3")]
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import httpx2
 import pytest
-from directory_site import Admin, message
 
 from platform_process import PlatformProcess, running, until
+from replicas import Admin, message
 
 SHARED = {
     "/admin/policy": "the policy is the operator's, one for all",

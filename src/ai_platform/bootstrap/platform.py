@@ -53,6 +53,10 @@ try:
     from ai_platform.bootstrap import fleet, tools
 except ImportError:  # without the extra `mcp` there is no second door
     fleet = tools = None
+try:
+    from ai_platform.bootstrap import scim
+except ImportError:  # without the extra `scim` nobody provisions
+    scim = None
 
 
 class Platform:
@@ -176,7 +180,11 @@ async def running_platform(
             door,
             operations,
             handlers=_sign_in(base, callers, ledger, budget, meter, mcp=bool(tool_routes)),
-            mounts={"/admin/": _admin(base, callers, directory, endpoints), **tool_routes},
+            mounts={
+                "/admin/": _admin(base, callers, directory, endpoints),
+                **tool_routes,
+                **_provisioning(base, callers, meter),
+            },
         )
         server = Server(app, settings.server)
         register_door_gauges(meter, door.load, server.traffic)
@@ -190,6 +198,14 @@ async def running_platform(
             policies=base.policies,
             server=server,
         )
+
+
+def _provisioning(base: Base, callers: Callers, meter: Meter) -> dict[str, Handler]:
+    if scim is not None:
+        return scim.scim_door(base, callers, meter)
+    if base.settings.scim.enabled:
+        raise ConfigError('scim.enabled needs an extra: pip install "ai-platform[scim]"')
+    return {}
 
 
 def _meter(base: Base, prices: PriceBook) -> Meter:

@@ -3,6 +3,7 @@
 import msgspec
 
 from ai_platform.bootstrap.base import Base
+from ai_platform.directory.groups import ProvisionedGroups
 from ai_platform.domain.errors import ConfigError
 from ai_platform.sso import SignOn
 from ai_platform.sso.breakglass import BreakGlass, Factors
@@ -49,6 +50,7 @@ async def signing_in_of(base: Base) -> SigningIn | None:
         environ=base.environ,
         reading=reading,
         emergency=_emergency(base, keys),
+        provisioned=ProvisionedGroups(base.database),
     )
     base.stack.push_async_callback(signon.close)
     if settings.saml:

@@ -36,4 +36,5 @@ def _choice(settings: UpstreamSettings) -> Choice:
         region=settings.region,
         models=settings.models or ("*",),
         rename=settings.rename,
+        tenants=settings.tenants,
     )

@@ -10,6 +10,7 @@ from ai_platform.domain.event import Event, EventType
 from ai_platform.domain.finding import Direction, Finding
 from ai_platform.domain.identifiers import new_id
 from ai_platform.domain.money import to_usd
+from ai_platform.domain.principal import HOME, Principal
 from ai_platform.domain.usage import Usage
 from ai_platform.gateway.record import Record
 from ai_platform.gateway.sensitive import (
@@ -216,7 +217,7 @@ def call_facts(record: Record, status_of: Callable[[PlatformError], int]) -> Cal
         server=call.head.server,
         tool=call.head.tool if call.operation is Operation.TOOLS_CALL else None,
         tool_failed=record.result_is_error,
-        team=record.caller.team if record.caller else None,
+        team=_team(record.caller),
         person=record.caller.id if record.caller else None,
         usage=charge.usage if charge else Usage(),
         micros=charge.micros if charge else 0,
@@ -230,6 +231,13 @@ def call_facts(record: Record, status_of: Callable[[PlatformError], int]) -> Cal
         streamed=call.head.stream,
         aborted=record.aborted,
     )
+
+
+def _team(caller: Principal | None) -> str | None:
+    """One metrics page shows all tenants; equal names of two are not one team."""
+    if caller is None or caller.team is None or caller.tenant == HOME:
+        return caller.team if caller else None
+    return f"{caller.tenant}/{caller.team}"
 
 
 def _input_bytes(record: Record) -> int:

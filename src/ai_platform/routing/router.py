@@ -1,4 +1,8 @@
-"""Ordered choice among the configured upstreams by model; batches and files stay with one upstream."""
+"""Ordered choice among the configured upstreams by tenant and model; batches and files stay with one upstream.
+
+An upstream cannot tell tenants apart: what lives there under one credential is everybody's who uses it. Files and
+batches of a tenant therefore need an upstream of its own; the shared ones keep those of the operator's.
+"""
 
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
@@ -8,7 +12,7 @@ import msgspec
 from ai_platform.domain.call import Call, Operation
 from ai_platform.domain.decision import Refusal
 from ai_platform.domain.errors import Denied
-from ai_platform.domain.principal import Principal
+from ai_platform.domain.principal import HOME, Principal
 from ai_platform.domain.route import Route, Target
 
 STATEFUL = frozenset({Operation.BATCHES_CREATE, Operation.BATCHES, Operation.FILES_CREATE, Operation.FILES})
@@ -16,13 +20,17 @@ STATEFUL = frozenset({Operation.BATCHES_CREATE, Operation.BATCHES, Operation.FIL
 
 
 class Choice(msgspec.Struct, frozen=True, kw_only=True):
-    """One upstream as the router sees it: `models` are globs, `rename` maps the caller's model to the upstream's."""
+    """One upstream as the router sees it: `models` are globs, `rename` maps the caller's model to the upstream's.
+
+    tenants: whose it is; empty = everybody's.
+    """
 
     name: str
     platform: str = "anthropic"
     region: str = ""
     models: tuple[str, ...] = ("*",)
     rename: dict[str, str] = {}
+    tenants: tuple[str, ...] = ()
 
     def serves(self, model: str | None) -> bool:
         return model is None or any(fnmatchcase(model, glob) for glob in self.models)
@@ -37,28 +45,37 @@ class Router:
 
     def __init__(self, choices: Sequence[Choice]) -> None:
         self._choices = tuple(choices)
-        self._routes: dict[tuple[str | None, bool], Route] = {}
+        self._routes: dict[tuple[str, str | None, bool], Route] = {}
 
     def choose(self, caller: Principal, call: Call) -> Route:
         """The route for this call.
 
         Raises:
-            Denied: no upstream serves the model.
+            Denied: no upstream serves the model, or the tenant has none that may keep something for it.
         """
-        del caller  # a caller's region decides once residency is enforced; today the order is the same for all
         model = call.head.model
-        key = (model, call.operation in STATEFUL)
+        key = (caller.tenant, model, call.operation in STATEFUL)
         route = self._routes.get(key)
         if route is None:
-            route = self._route(model, single=key[1])
+            route = self._route(caller.tenant, model, single=key[2])
             if len(self._routes) < 1024:  # model names come from callers: a bounded memo
                 self._routes[key] = route
         return route
 
-    def _route(self, model: str | None, *, single: bool) -> Route:
-        targets = tuple(choice.target(model) for choice in self._choices if choice.serves(model))
+    def _route(self, tenant: str, model: str | None, *, single: bool) -> Route:
+        own = [choice for choice in self._choices if tenant in choice.tenants]
+        shared = [choice for choice in self._choices if not choice.tenants]
+        if single and not own and tenant != HOME:
+            raise Denied(
+                Refusal.PERMISSION_MISSING,
+                "Files and batches lie at the upstream, which cannot tell organisations apart. Whoever runs this"
+                f" gateway can give '{tenant}' an upstream of its own (`tenants: [{tenant}]`).",
+                rule="upstreams.tenants",
+            )
+        mine = own if single and own else [*own, *shared]
+        targets = tuple(choice.target(model) for choice in mine if choice.serves(model))
         if not targets:
-            names = ", ".join(choice.name for choice in self._choices) or "none"
+            names = ", ".join(choice.name for choice in mine) or "none"
             raise Denied(
                 Refusal.MODEL_UNKNOWN,
                 f"No configured upstream serves the model {model!r} (upstreams: {names}). Choose another model,"

@@ -14,6 +14,7 @@ import msgspec
 
 from ai_platform.domain.clock import Clock
 from ai_platform.domain.errors import ConfigError, Denied, StoreUnavailable, Unauthenticated, UpstreamError
+from ai_platform.domain.principal import HOME
 from ai_platform.identity.scopes import RoleBook
 from ai_platform.sso.breakglass import BreakGlass
 from ai_platform.sso.breakglass.emergency import PROVIDER
@@ -78,6 +79,14 @@ class Swept(Protocol):
     async def sweep(self, system: SystemDatabase) -> None: ...
 
 
+class Provisioned(Protocol):
+    """What sign-in needs of provisioning."""
+
+    async def of(self, email: str, tenant: str) -> frozenset[str]:
+        """Names of the groups that whoever has this address was put into."""
+        ...
+
+
 class SignOn:
     """url: the platform's own address. watch_failures: looks for revocations that PostgreSQL did not answer."""
 
@@ -93,8 +102,10 @@ class SignOn:
         environ: Mapping[str, str],
         reading: Reading | None = None,
         emergency: BreakGlass | None = None,
+        provisioned: Provisioned | None = None,
     ) -> None:
         """reading: of SAML messages, None without the extra. emergency: local administrators, None = switched off.
+        provisioned: groups beside those that providers tell.
 
         Raises ConfigError: a provider's secret or that extra is not there, or a group gives a role that does not exist.
         """
@@ -148,6 +159,7 @@ class SignOn:
             clock=clock,
             seconds=settings.fetch_seconds,
         )
+        self._provisioned = provisioned
         self._named = tuple({group for each in settings.managed for group in each.groups})
         self.emergency = emergency
         self._swept: tuple[Swept, ...] = (
@@ -344,7 +356,17 @@ class SignOn:
 
     async def _person(self, provider: IdentityProvider, said: Said) -> Person:
         rules = await self.rules.of(provider)
+        if self._provisioned is not None and said.email and said.vouched:
+            more = await self._provisioned.of(said.email, provider.tenant or said.tenant or HOME)
+            said = msgspec.structs.replace(said, groups=said.groups | more)
         return person_of(said, provider, rules, contact=self.settings.contact, named=self._named)
+
+    async def gives(self, group: str, tenant: str) -> bool:
+        """Whether a rule gives something to members of this group, at any provider of the tenant."""
+        for provider in self.settings.everyone:
+            if provider.tenant in {"", tenant} and any(rule.group == group for rule in await self.rules.of(provider)):
+                return True
+        return False
 
     def _sealed(self, token: str | None) -> str | None:
         return None if token is None else self._seal.close(token.encode(), PROVIDER_TOKEN)

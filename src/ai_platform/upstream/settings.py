@@ -42,6 +42,7 @@ class UpstreamSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     region: where it runs inference, for residency rules.
     models: globs of the model ids it serves; empty = all.
     rename: the caller's model id -> this server's.
+    tenants: whose it is, with a credential of theirs; empty = everybody's, but files and batches only of `default`.
     headers: added to every request; a caller's header of the same name is dropped.
     headers_env: headers with values from environment variables (name of the header -> name of the variable).
     ca_file: PEM file of the authorities its certificate may come from; replaces the system's.
@@ -72,6 +73,7 @@ class UpstreamSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     region: str = ""
     models: tuple[str, ...] = ()
     rename: dict[str, str] = {}
+    tenants: tuple[str, ...] = ()
     headers: dict[str, str] = {}
     headers_env: dict[str, str] = {}
     ca_file: str | None = None
