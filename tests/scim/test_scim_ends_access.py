@@ -147,7 +147,7 @@ class _Told(Listener):
         self._directory.changes += changes
 
     async def mapped(self, group: str) -> bool:
-        return await self._directory.signon.gives(group, "default")
+        return await self._directory.signon.rules.give(group, "default")
 
 
 @pytest.fixture

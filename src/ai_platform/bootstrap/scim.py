@@ -15,7 +15,7 @@ class Mapped:
         self._signon = signon
 
     async def mapped(self, group: str, tenant: str) -> bool:
-        return self._signon is not None and await self._signon.gives(group, tenant)
+        return self._signon is not None and await self._signon.rules.give(group, tenant)
 
 
 def scim_door(base: Base, callers: Callers, meter: Meter) -> dict[str, Handler]:

@@ -49,6 +49,13 @@ class Rules:
             await asyncio.to_thread(self._refresh, self._path)
         return (*provider.groups, *(rule for rule in self._shared if rule.provider in {"", provider.name}))
 
+    async def give(self, group: str, tenant: str) -> bool:
+        """Whether one of them gives something to members of this group, at any provider of the tenant."""
+        for provider in self._providers.values():
+            if provider.tenant in {"", tenant} and any(rule.group == group for rule in await self.of(provider)):
+                return True
+        return False
+
     def _refresh(self, path: Path) -> None:
         try:
             stamp = _stamp(path)

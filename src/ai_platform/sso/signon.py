@@ -7,14 +7,13 @@ Above: entrypoints, bootstrap. Below: the other modules of this room, identity, 
 import asyncio
 import hmac
 from collections.abc import Mapping
-from typing import NamedTuple, NoReturn, Protocol
+from typing import NamedTuple, NoReturn
 from urllib.parse import urlsplit
 
 import msgspec
 
 from ai_platform.domain.clock import Clock
 from ai_platform.domain.errors import ConfigError, Denied, StoreUnavailable, Unauthenticated, UpstreamError
-from ai_platform.domain.principal import HOME
 from ai_platform.identity.scopes import RoleBook
 from ai_platform.sso.breakglass import BreakGlass
 from ai_platform.sso.breakglass.emergency import PROVIDER
@@ -28,6 +27,7 @@ from ai_platform.sso.oauth.codes import Spoilt, Used
 from ai_platform.sso.oauth.server import AuthorizationServer, CodeExchange
 from ai_platform.sso.oidc import OidcFlow, Started
 from ai_platform.sso.people import Account, People
+from ai_platform.sso.provisioned import Provisioned, with_provisioned
 from ai_platform.sso.rules import Rules
 from ai_platform.sso.saml import Reading, SamlFlow
 from ai_platform.sso.saml.keys import OwnKeys
@@ -37,6 +37,7 @@ from ai_platform.sso.saml.threads import Threads
 from ai_platform.sso.seal import Seal
 from ai_platform.sso.sessions import Sessions
 from ai_platform.sso.settings import IdentityProvider, SsoSettings
+from ai_platform.sso.swept import Swept
 from ai_platform.sso.tokens import AccessTokens
 from ai_platform.stores.postgres import Database, SystemDatabase
 
@@ -71,20 +72,6 @@ class Tokens(NamedTuple):
     refresh_token: str
     expires_in: int
     client: ForClient | None = None
-
-
-class Swept(Protocol):
-    """Forgets what is long over."""
-
-    async def sweep(self, system: SystemDatabase) -> None: ...
-
-
-class Provisioned(Protocol):
-    """What sign-in needs of provisioning."""
-
-    async def of(self, email: str, tenant: str) -> frozenset[str]:
-        """Names of the groups that whoever has this address was put into."""
-        ...
 
 
 class SignOn:
@@ -356,17 +343,8 @@ class SignOn:
 
     async def _person(self, provider: IdentityProvider, said: Said) -> Person:
         rules = await self.rules.of(provider)
-        if self._provisioned is not None and said.email and said.vouched:
-            more = await self._provisioned.of(said.email, provider.tenant or said.tenant or HOME)
-            said = msgspec.structs.replace(said, groups=said.groups | more)
+        said = await with_provisioned(said, provider, self._provisioned)
         return person_of(said, provider, rules, contact=self.settings.contact, named=self._named)
-
-    async def gives(self, group: str, tenant: str) -> bool:
-        """Whether a rule gives something to members of this group, at any provider of the tenant."""
-        for provider in self.settings.everyone:
-            if provider.tenant in {"", tenant} and any(rule.group == group for rule in await self.rules.of(provider)):
-                return True
-        return False
 
     def _sealed(self, token: str | None) -> str | None:
         return None if token is None else self._seal.close(token.encode(), PROVIDER_TOKEN)
