@@ -18,6 +18,7 @@ from ai_platform.config import Settings
 from ai_platform.domain.call import Door
 from ai_platform.domain.clock import Clock, SystemClock
 from ai_platform.domain.errors import ConfigError
+from ai_platform.entrypoints.admin.access import endpoints as access_endpoints
 from ai_platform.entrypoints.admin.approvals import endpoints as approval_endpoints
 from ai_platform.entrypoints.admin.audit import endpoints as audit_endpoints
 from ai_platform.entrypoints.admin.break_glass import endpoints as break_glass_endpoints
@@ -157,6 +158,7 @@ async def running_platform(
             *key_endpoints(callers.keys),
             *service_account_endpoints(services_of(base), callers.signon, callers.keys),
             *sign_in_endpoints(callers.signon, callers.signing_in.health if callers.signing_in else None),
+            *access_endpoints(directory.people, callers.keys, base.policies, callers.signon),
             *break_glass_endpoints(callers.signon.emergency if callers.signon else None, base.url),
             *directory.endpoints(),
             *policy_endpoints(base.policies),

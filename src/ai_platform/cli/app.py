@@ -6,6 +6,7 @@ import typer
 from rich.console import Console
 
 from ai_platform import __version__
+from ai_platform.cli.access import app as access
 from ai_platform.cli.approvals import app as approvals
 from ai_platform.cli.audit import app as audit
 from ai_platform.cli.break_glass import app as break_glass
@@ -63,6 +64,7 @@ app.add_typer(mcp, name="mcp")
 app.add_typer(sso, name="sso")
 app.add_typer(break_glass, name="break-glass")
 app.add_typer(people, name="people")
+app.add_typer(access, name="access")
 app.add_typer(teams, name="teams")
 app.add_typer(projects, name="projects")
 app.add_typer(tenants, name="tenants")

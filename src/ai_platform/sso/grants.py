@@ -209,10 +209,10 @@ class Grants:
         return [row["id"] for row in rows]
 
     async def open_of(self, principal: str, *, tenant: str) -> list[Any]:
-        """Rows {id, request, created_at, rotated_at} of a person's grants that go on, newest first."""
+        """Rows {id, account, request, created_at, rotated_at} of a person's grants that go on, newest first."""
         return await self._database.within(tenant).fetch(
-            "SELECT id, request, created_at, rotated_at FROM sso_grants WHERE principal_id = $1 AND revoked_at IS NULL"
-            " AND expires_at > $2 ORDER BY created_at DESC LIMIT 100",
+            "SELECT id, account, request, created_at, rotated_at FROM sso_grants"
+            " WHERE principal_id = $1 AND revoked_at IS NULL AND expires_at > $2 ORDER BY created_at DESC LIMIT 100",
             principal,
             moment(self._clock.now()),
         )

@@ -143,10 +143,10 @@ class Sessions:
         )
 
     async def open_of(self, principal: str, *, tenant: str) -> list[Any]:
-        """Rows {created_at, seen_at} of a person's sessions that go on, newest first."""
+        """Rows {account, created_at, seen_at} of a person's sessions that go on, newest first."""
         now = self._clock.now()
         return await self._database.within(tenant).fetch(
-            "SELECT created_at, seen_at FROM sso_sessions WHERE principal_id = $1 AND ended_at IS NULL"
+            "SELECT account, created_at, seen_at FROM sso_sessions WHERE principal_id = $1 AND ended_at IS NULL"
             " AND created_at > $2 AND seen_at > $3 ORDER BY created_at DESC LIMIT 100",
             principal,
             moment(now - self._settings.absolute_seconds),
