@@ -30,8 +30,10 @@ from ai_platform.domain.errors import Blocked, Refused
 from ai_platform.domain.finding import Action, DataClass, ProtectionPlan, RuleAction
 from ai_platform.domain.principal import Principal
 from ai_platform.protection import Guard, Inspection, ProtectionSettings
+from ai_platform.protection.rules import ALL
 from ai_platform.testing import FakeClock
 
+GUARD = new_guard()
 BILLING = "x-anthropic-billing-header: cc_version=2.1.330.8d9; cc_entrypoint=sdk-cli;"
 DEVICE = "4a7d1ed414474e4033ac29ccb8653d9b8654ac1d7f3e7a3f2b4c5d6e7f809a1b"
 USER = json.dumps({"device_id": DEVICE, "account_uuid": "", "session_id": "0b1c2d3e-4f50-4a6b-8c7d-9e0f1a2b3c4d"})
@@ -191,7 +193,14 @@ def test_whatever_a_client_sends_next_the_session_changes_nothing(data: st.DataO
         stop = data.draw(st.integers(start, min(len(body), start + 3000)))
         new = data.draw(st.sampled_from([b"", b'"', b"\\", b'{"a":"', f'ssn {SSN}", "'.encode(), b"," * 40]))
         body = body[:start] + new + body[stop:]
-        assert as_told(inspect(body, REDACT_ALL, guard=guard, session="s")) == as_told(inspect(body, REDACT_ALL))
+        assert outcome(body, guard) == outcome(body, new_guard())
+
+
+def outcome(body: bytes, guard: Guard) -> tuple[object, ...]:
+    try:
+        return as_told(inspect(body, REDACT_ALL, guard=guard, session="s"))
+    except Blocked as error:  # the change landed where nothing can be replaced
+        return error.findings, str(error), error.bytes_checked
 
 
 # --- hostile bodies -------------------------------------------------------------------------------------------------
@@ -270,6 +279,14 @@ def test_no_bytes_around_a_value_let_it_through(before: bytes, after: bytes):
     if body.split(VALUE)[0].endswith(b"\\ ssn "):
         return
     assert VALUE not in inspect(body, REDACT_ALL).body
+
+
+@pytest.mark.requirement("DP-2")
+def test_what_stands_for_a_value_is_no_finding_when_it_comes_back():
+    """A client sends an answer that was redacted again with every later turn: nobody is alerted about that."""
+    for kind in {rule.type for rule in ALL}:
+        for text in (f"it is [REDACTED:{kind}:6f2ee7ff]", f'password = "[REDACTED:{kind}:6f2ee7ff]"'):
+            assert inspect(request(text), guard=GUARD).findings == (), text
 
 
 # --- races ----------------------------------------------------------------------------------------------------------

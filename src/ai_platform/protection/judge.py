@@ -107,6 +107,10 @@ def trained() -> Judge:
     return Judge(load_model())
 
 
+_OWN_HASH = re.compile(r"[0-9a-f]{8}")
+"""In what stands for a value that was redacted, `[REDACTED:API_KEY:8966f1ba]`, as a client sends it back."""
+
+
 def likely_password(value: str) -> bool:
     """Is a word that stands where a password does likely one, and no stand-in?"""
     judge = trained()
@@ -119,6 +123,8 @@ def plausible(candidate: Candidate) -> bool:
     value = candidate.value
     name = read_name(candidate.name)
     if not name.secret or (len(value) < 12 and (value.isdigit() or (len(value) < 8 and not name.password))):
+        return False
+    if candidate.op == ":" and candidate.after[:1] == "]" and _OWN_HASH.fullmatch(value) and candidate.name.isupper():
         return False
     numbered = any(map(str.isdigit, value))
     if not numbered and (name.weak or candidate.op == ",") and len(value) < 20 and _JOINED.search(value) is not None:
