@@ -284,3 +284,52 @@ async def test_a_database_of_the_release_before_tenants_keeps_everything(empty: 
             assert await database.within("default").fetchval(f"SELECT count(*) FROM {table}") == counts[table]
             assert await database.within("acme").fetchval(f"SELECT count(*) FROM {table}") == 0
     await database.close()
+
+
+async def test_indexes_are_built_while_writers_go_on(empty: FreshDatabase):
+    shipped = shipped_migrations()
+    await migrate(empty.owner_dsn, empty.gateway_dsn, migrations=[step for step in shipped if step.version != 608])
+    insert = (
+        "INSERT INTO aip.audit_leaf (tenant, log, index, event_id, event_type, at, call_id, retention, expires, leaf)"
+        " VALUES ('acme', 0, $1, $1::bigint::text, 'platform', now(), '', '1y', current_date, '')"
+    )
+    slow, other = await asyncpg.connect(empty.system_dsn), await asyncpg.connect(empty.system_dsn)
+    try:
+        under_way = slow.transaction()
+        await under_way.start()
+        await slow.execute(insert, 1)
+        building = asyncio.create_task(migrate(empty.owner_dsn, empty.gateway_dsn))
+        waits = (
+            "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'CREATE INDEX CONC%' AND wait_event_type = 'Lock'"
+        )
+        async with asyncio.timeout(20):
+            while not await value_in(empty.owner_dsn, waits):
+                pass
+        await other.execute(insert, 2, timeout=5)
+        await under_way.commit()
+        assert [step.version for step in await building] == [608]
+        valid = "SELECT bool_and(indisvalid) FROM pg_index WHERE indexrelid::regclass::text LIKE '%_tenant'"
+        assert await value_in(empty.owner_dsn, valid) is True
+        assert await migrate(empty.owner_dsn, empty.gateway_dsn) == []
+    finally:
+        await slow.close()
+        await other.close()
+
+
+async def test_a_neighbour_with_much_does_not_slow_a_tenant_with_little(empty: FreshDatabase):
+    await migrate(empty.owner_dsn, empty.gateway_dsn)
+    system = await asyncpg.connect(empty.system_dsn)
+    await system.execute(
+        "INSERT INTO aip.audit_leaf (tenant, log, index, event_id, event_type, at, call_id, retention, expires, leaf)"
+        " SELECT CASE WHEN n % 4000 = 0 THEN 'acme' ELSE 'default' END, 0, n, lpad(n::text, 10, '0'), 'platform',"
+        " now(), '', '1y', current_date, '' FROM generate_series(1, 20000) AS n"
+    )
+    await system.close()
+    await value_in(empty.owner_dsn, "ANALYZE aip.audit_leaf")
+    database = await connect(empty.gateway_dsn)
+    rows = await database.within("acme").fetch(
+        "EXPLAIN SELECT event_id FROM audit_leaf WHERE leaf IS NOT NULL AND tenant <> 'default'"
+        " ORDER BY event_id DESC LIMIT 100"
+    )
+    assert "audit_leaf_tenant" in "\n".join(row[0] for row in rows)
+    await database.close()

@@ -16,6 +16,7 @@ from ai_platform.audit.lines import line_of_leaf
 from ai_platform.audit.subjects import SubjectKeys
 from ai_platform.domain.errors import AuditUnavailable, NotFound
 from ai_platform.domain.event import EventType
+from ai_platform.domain.principal import HOME
 from ai_platform.stores.postgres import Database, SystemDatabase
 from ai_platform.stores.tenancy import Scoped
 
@@ -139,6 +140,8 @@ class Search:
             values.append(value)
             conditions.append(condition.format(f"${len(values)}"))
 
+        if query.tenant not in {None, HOME}:
+            conditions.append("tenant <> 'default'")  # says so to the planner: the index is of the others only
         if query.who:
             where("subject_ref = ANY({})", await self._refs(query.who))
         if query.what:

@@ -149,12 +149,12 @@ class Ledger:
     ) -> list[UsageRow]:
         """Calls of [since, until) of one tenant by group; the dearest first, days in order."""
         return await read_usage(
-            self._database.within(tenant), by, since=since, until=until, filters=filters or Filters(), limit=limit
+            self._database, tenant, by, since=since, until=until, filters=filters or Filters(), limit=limit
         )
 
     async def costs(self, *, tenant: str, now: float, top: int = 10) -> Costs:
         """Today, this month, the complete days of the last four weeks, and who spent most this month."""
-        return await read_costs(self._database.within(tenant), now=now, top=top)
+        return await read_costs(self._database, tenant, now=now, top=top)
 
 
 def _who(call: Call, principal: Principal, target: Target | None, at: float) -> tuple[Any, ...]:

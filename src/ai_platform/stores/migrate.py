@@ -29,6 +29,8 @@ from ai_platform.stores.settings import SYSTEM, StoresSettings
 
 GATEWAY = "aip_gateway"
 LOCK = 0x61695F706C6174  # "ai_plat": any number will do that nothing else takes
+ALONE = "-- Without a transaction:"
+"""How a file begins whose statements must not be in one: indexes built while writers go on."""
 RECORD = """
 CREATE TABLE IF NOT EXISTS aip.migrations (
     version integer PRIMARY KEY,
@@ -95,7 +97,7 @@ async def migrate(
     async with _owner_connection(owner_dsn, settings) as connection:
         await _ensure_roles(connection, gateway_dsn, settings)
         await _prepare(connection, settings)
-        while (step := await _apply_next(connection, wanted, settings)) is not None:
+        while (step := await _apply_next(connection, owner_dsn, wanted, settings)) is not None:
             applied.append(step)
     await _check_role(gateway_dsn, "gateway_dsn", GATEWAY, settings)
     await _check_role(settings.system_of(gateway_dsn), "system_dsn", SYSTEM, settings)
@@ -143,7 +145,9 @@ async def _prepare(connection: Any, settings: StoresSettings) -> None:
         ) from error
 
 
-async def _apply_next(connection: Any, wanted: Sequence[Migration], settings: StoresSettings) -> Migration | None:
+async def _apply_next(
+    connection: Any, owner_dsn: str, wanted: Sequence[Migration], settings: StoresSettings
+) -> Migration | None:
     """One migration in one transaction, chosen under the lock, so that each is applied by one replica only."""
     async with _locked(connection, settings):
         done = await connection.fetch("SELECT version, name, checksum FROM aip.migrations ORDER BY version")
@@ -152,7 +156,10 @@ async def _apply_next(connection: Any, wanted: Sequence[Migration], settings: St
             return None
         await connection.execute("SELECT set_config('search_path', 'aip', true)")
         try:
-            await connection.execute(step.sql)
+            if step.sql.startswith(ALONE):
+                await _apply_alone(owner_dsn, step, settings)
+            else:
+                await connection.execute(step.sql)
         except (asyncpg.LockNotAvailableError, *UNREACHABLE):
             raise
         except asyncpg.PostgresError as error:
@@ -164,6 +171,19 @@ async def _apply_next(connection: Any, wanted: Sequence[Migration], settings: St
             step.checksum,
         )
         return step
+
+
+async def _apply_alone(owner_dsn: str, step: Migration, settings: StoresSettings) -> None:
+    """Each statement by itself, on a connection of its own, while the other one holds the migration lock and no
+    snapshot. What is broken off leaves a part behind, so these files begin by taking such parts away.
+    """
+    connection = await _sign_in(owner_dsn, "owner_dsn", settings)
+    try:
+        for statement in step.sql.split(";\n"):
+            if any(line and not line.startswith("--") for line in statement.splitlines()):
+                await connection.execute(statement)
+    finally:
+        await connection.close(timeout=settings.connect_timeout)
 
 
 @asynccontextmanager
