@@ -4,6 +4,8 @@ Whether it is a secret is decided by `judge.py`. Above: rules/secrets_generic.py
 """
 
 import re
+from base64 import b64decode
+from binascii import Error
 
 import msgspec
 
@@ -57,6 +59,7 @@ _WORD = re.compile(rf"[^\s\"'`,;<>{{}}()\\]{{3,{LONGEST_VALUE}}}")
 _MORE_ITEMS = re.compile(r"""(?:["'][ \t]{0,4},[ \t]{0,12}["'][^"'\s,]{8,80}){1,20}(?=["'])""")
 _BASE32 = re.compile(r"[A-Z2-7]{16,}=*\Z")
 _SCHEME_WORD = re.compile(r"(?i)(?:bearer|basic|token|apikey) +")
+_BASIC = re.compile(r"[A-Za-z0-9+/]+={0,2}\Z")
 _TAIL = re.compile(rf"[A-Za-z0-9+/=_.~%-]{{0,{LONGEST_TAIL}}}")
 _ENDING = re.compile(r"[.:,;!?]+\Z")
 
@@ -97,7 +100,19 @@ def scheme(text: str, _start: int, end: int) -> Candidate | None:
     """`Bearer ...`, `Basic ...`."""
     begin = end - 4
     word = text[max(0, begin - 12) : begin].strip().rpartition(" ")[2].strip("\"'`([{")
-    return _finish(text, begin, "authorization " + word, "scheme", "", _WORD)
+    found = _finish(text, begin, "authorization " + word, "scheme", "", _WORD)
+    return None if found is not None and word.lower() == "basic" and not _may_be_basic(found.value) else found
+
+
+def _may_be_basic(value: str) -> bool:
+    """Base64, and no text that lacks the colon between name and password (RFC 7617)."""
+    if _BASIC.match(value) is None:
+        return False
+    try:
+        plain = b64decode(value + "=" * (-len(value) % 4)).decode("ascii")
+    except (Error, ValueError):
+        return True
+    return ":" in plain or not plain.isprintable()
 
 
 def flag(text: str, _start: int, end: int) -> Candidate | None:

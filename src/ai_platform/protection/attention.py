@@ -12,8 +12,8 @@ from ai_platform.domain.finding import Action, Direction, ProtectionPlan
 from ai_platform.protection.actions import REWRITING, resolve
 from ai_platform.protection.rule import Rule
 
-_LEAST, _MOST = 2_000, 10_000
-_CHARACTERS = 200
+_LEAST, _MOST = 1_000, 10_000
+_CHARACTERS = 400
 
 
 class Purpose(IntEnum):

@@ -3,39 +3,44 @@
 import math
 import re
 
+_ENOUGH = 512
+"""So much of a long value tells what the rest is like."""
+
+_COSTS = [0.0, *(count * math.log2(count) for count in range(1, _ENOUGH + 1))]
+
 
 def entropy(value: str) -> float:
-    """Shannon entropy in bits per character."""
+    """Shannon entropy in bits per character (of the first _ENOUGH characters)."""
+    value = value[:_ENOUGH]
     size = len(value)
-    return (
-        math.log2(size) - sum(count * math.log2(count) for count in map(value.count, set(value))) / size
-        if size
-        else 0.0
-    )
+    return math.log2(size) - sum([_COSTS[value.count(char)] for char in set(value)]) / size if size else 0.0
 
 
-_STAND_INS = (
-    "xxxxxx", "***", "####", "...", "your-", "your_", "example", "sample", "placeholder", "redacted", "changeme",
-    "change_me", "abcdefghijk", "${", "{{", "%(",
-)  # fmt: skip
+_STAND_IN = re.compile(
+    r"xxxxxx|\*\*\*|####|\.\.\.|your[-_]|example|sample|placeholder|redacted|change_?me|abcdefghijk|\$\{|\{\{|%\("
+)
 _REPEATED = re.compile(r"([A-Za-z0-9])\1{7,}")
 
 
 def not_placeholder(value: str) -> bool:
     """Not an obvious stand-in: crosses, stars, `your-key`, `...EXAMPLE`, a template's variable."""
-    lowered = value.lower()
-    if any(map(lowered.__contains__, _STAND_INS)):
+    if _STAND_IN.search(value.lower()) is not None:
         return False
+    if len(value) - len(set(value)) < 7:  # then no character is there eight times
+        return True
     run = _REPEATED.search(value)
     return run is None or 2 * len(run.group()) < len(value)
 
 
 def varied(value: str, bits: float) -> bool:
     """Has `value` at least so many bits of entropy per character?"""
-    most = max(map(value.count, set(value)), default=0)
-    if most <= len(value) * 2.0**-bits:  # then no character is frequent enough to bring it below
-        return True
-    return entropy(value) >= bits
+    value = value[:_ENOUGH]
+    size = len(value)
+    if not size:
+        return False
+    # the least entropy that so many different characters can have: all but one of them once
+    least = math.log2(size) - _COSTS[size - len(set(value)) + 1] / size
+    return least >= bits or entropy(value) >= bits
 
 
 def random_looking(value: str) -> bool:

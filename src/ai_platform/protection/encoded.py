@@ -17,13 +17,19 @@ TRIGGER = rf"(?:^|[^A-Za-z0-9+])(?:{_ASCII}){{5}}"
 LEAD = 20
 LONGEST = 256 * 1024
 
-_RUN = re.compile(rf"[A-Za-z0-9+/_-]{{20,{LONGEST}}}(?![A-Za-z0-9+/_-])={{0,2}}")
+_ANY, _STANDARD, _URL_SAFE_ONLY = (
+    re.compile(rf"[A-Za-z0-9{more}]{{20,{LONGEST}}}+(?![A-Za-z0-9{more}])={{0,2}}") for more in ("+/_-", "+/", "_-")
+)
+"""A run goes to what stands before it, so that no character is read more than twice however many runs there are."""
+
 _URL_SAFE = str.maketrans("-_", "+/")
 
 
 def decoded_at(text: str, end: int) -> tuple[int, int, str] | None:
     """(start, end, plain text) of the encoded run whose twentieth character ends at `end`."""
-    match = _RUN.match(text, end - LEAD)
+    before = text[end - LEAD - 1 : end - LEAD]
+    run_of = _STANDARD if before in {"-", "_"} else _URL_SAFE_ONLY if before == "/" else _ANY
+    match = run_of.match(text, end - LEAD)
     if match is None:
         return None
     run = match.group().rstrip("=")

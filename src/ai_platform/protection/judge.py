@@ -86,18 +86,18 @@ _COSTS = [0.0, *(count * log2(count) for count in range(1, 256))]
 
 
 class Judge:
-    """score(candidate): probability that it is a secret; 0 for what cannot be one."""
+    """score(candidate): probability that it is a secret; 0 for what cannot be one. weights, letters: see Model."""
 
     def __init__(self, model: Model) -> None:
         self.threshold = model.threshold
-        self._weights = model.weights
-        self._bias = model.weights.get("bias", 0.0)
-        self._letters = decompress(b85decode(model.letters))
+        self.weights = model.weights
+        self.letters = decompress(b85decode(model.letters))
 
     def score(self, candidate: Candidate) -> float:
         if not plausible(candidate):
             return 0.0
-        total = self._bias + sum(filter(None, map(self._weights.get, features(candidate, self._letters))))
+        known = self.weights.get
+        total = known("bias", 0.0) + sum(filter(None, map(known, features(candidate, self.letters))))
         return 1 / (1 + exp(-max(-30.0, min(30.0, total))))
 
 
@@ -183,13 +183,17 @@ def features(candidate: Candidate, letters: bytes) -> list[str]:
     return found + _texture(value, quoted, letters)
 
 
+_ENOUGH = 64
+"""So much of a value tells how it is made."""
+
+
 def _length(size: int) -> int:
     return size if size < 12 else 16 if size < 20 else 24 if size < 32 else 40 if size < 64 else 64
 
 
 _MASKS = ["".join(kind for bit, kind in enumerate("luds") if number >> bit & 1) for number in range(16)]
 # the names of features are looked up, as they are needed for every candidate
-_LENGTH_NAMES = [f"len:{_length(size)}" for size in range(LONGEST_VALUE + 1)]
+_LENGTH_NAMES = [f"len:{_length(size)}" for size in range(_ENOUGH + 1)]
 _MASK_NAMES = [{quoted: f"mask:{mask}:{quoted}" for quoted in "qb"} for mask in _MASKS]
 _ENTROPY_NAMES = [f"entropy:{steps}" for steps in range(11)]
 _DIGIT_NAMES = [f"digits:{quarter}" for quarter in range(5)]
@@ -202,6 +206,7 @@ _NO_BITS = [f"bitsnone:{mask}" for mask in _MASKS]
 
 
 def _texture(value: str, quoted: str, letters: bytes) -> list[str]:
+    value = value[:_ENOUGH]
     size = len(value)
     kinds = value.encode("ascii", "replace").translate(_KINDS)
     digits, upper, lower = kinds.count(b"d"), kinds.count(b"u"), kinds.count(b"l")

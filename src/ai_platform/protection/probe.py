@@ -179,10 +179,24 @@ def _locator(rule: Rule) -> Locate:
     return locate
 
 
+_RUN = re.compile(r"(\[[^]\\]+\]\{\d+,\d+\})(?=(?:=\{0,\d\})?\(\?!(\[[^]\\]+\])\))")
+
+
+def possessive(confirm: str) -> str:
+    """`confirm` with each run that must end where its characters end: a shorter one is not tried, as it cannot match."""
+
+    def kept(match: re.Match[str]) -> str:
+        run = match[1].partition("{")[0]
+        inside, behind = (class_members(*_parser.parse(members)[0]) for members in (run, match[2]))
+        return match[1] + ("+" if inside <= behind else "")
+
+    return _RUN.sub(kept, confirm)
+
+
 def _regex_finder(rule: Rule) -> Locate:
     if rule.confirm is None:
         raise ValueError(f"rule {rule.id} has neither `confirm` nor `finder`")
-    pattern = re.compile(rule.confirm, re.IGNORECASE if rule.nocase else 0)
+    pattern = re.compile(possessive(rule.confirm), re.IGNORECASE if rule.nocase else 0)
     group = "v" if "v" in pattern.groupindex else 0
     lead = rule.lead
     if rule.anchor is Anchor.END:

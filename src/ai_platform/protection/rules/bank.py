@@ -20,6 +20,10 @@ _LENGTHS = {
 }
 """Country -> length: SWIFT IBAN registry."""
 
+_LETTER_FIRST = frozenset("AZ BG BH GB GE GI IE IQ IT JO KW LC LV MT MU NI NL PK PS QA RO SC SM SV VG YE".split())
+_ANY_FIRST = frozenset("BY DO GT MD".split())
+"""With what the account number behind the check digits begins; a digit everywhere else (SWIFT IBAN registry)."""
+
 _IBAN = re.compile(r"[A-Z]{2}\d{2}(?:[ -]?[A-Z0-9]){11,32}")
 _LOWER_IBAN = re.compile(
     r"[\"'\s:=#-]{0,4}(?:is|number|no)?[\"'\s:=#]{0,4}(?P<v>[A-Za-z]{2}\d{2}(?:[ -]?[A-Za-z0-9]){11,32})"
@@ -28,8 +32,10 @@ _LOWER_IBAN = re.compile(
 
 def _cut(text: str, start: int, end: int) -> Span | None:
     """The first `length of the country` characters of a run, separators not counted."""
-    length = _LENGTHS.get(text[start : start + 2].upper())
-    if length is None:
+    country = text[start : start + 2].upper()
+    length = _LENGTHS.get(country)
+    first = text[start + 4 : start + 6].lstrip(" -")[:1]
+    if length is None or (country not in _ANY_FIRST and first.isalpha() is not (country in _LETTER_FIRST)):
         return None
     stop = start + length
     while stop <= end and (missing := length - (stop - start) + sum(map(text[start:stop].count, " -"))):
@@ -43,6 +49,8 @@ def _cut(text: str, start: int, end: int) -> Span | None:
 
 def _iban(text: str, start: int, _end: int) -> Span | None:
     """Length of its country, and the check digits (ISO 7064, mod 97)."""
+    if text[start : start + 2] not in _LENGTHS or text[start + 2 : start + 4] in {"00", "01", "99"}:
+        return None
     match = _IBAN.match(text, start)
     return _cut(text, *match.span()) if match else None
 

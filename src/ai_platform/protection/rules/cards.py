@@ -18,6 +18,7 @@ _ALONE = {length: re.compile(ranges) for length, ranges in _ISSUERS.items()}
 _KEYWORD = re.compile(
     r"(?i)(?<![a-z])(?:cards?|credit|debit|visa|master ?card|maestro|amex|discover|diners|pan|cc|cvv)(?![a-z])"
 )
+_STEMS = ("card", "credit", "debit", "visa", "maestro", "amex", "discover", "diners", "pan", "cc", "cvv")
 _OTHER_NUMBERS = frozenset(
     "id seq hash snowflake timestamp time ts order tracking shipment ref reference serial sku isbn ean upc invoice ticket"
     " uid pid offset nonce epoch".split()
@@ -49,13 +50,18 @@ def _plain(text: str, start: int, end: int) -> Span | None:
     issuer = _ALONE.get(len(digits))
     if issuer is not None and issuer.match(digits) is not None and not _is_other_number(text, start):
         return start, end
-    said = _KEYWORD.search(text, max(0, start - 60), start) is not None
-    return (start, end) if said and len(set(digits)) > 1 else None
+    return (start, end) if len(set(digits)) > 1 and _is_said(text, start) else None
+
+
+def _is_said(text: str, start: int) -> bool:
+    """Does a card's keyword stand before it?"""
+    before = text[max(0, start - 60) : start].lower()
+    return any(map(before.__contains__, _STEMS)) and _KEYWORD.search(before) is not None
 
 
 def _is_other_number(text: str, start: int) -> bool:
     """Does the word right before it say that it is a number of another kind (`order`, `timestamp`)?"""
-    return word_before(text, start) in _OTHER_NUMBERS and _KEYWORD.search(text, max(0, start - 60), start) is None
+    return word_before(text, start) in _OTHER_NUMBERS and not _is_said(text, start)
 
 
 def _grouped(text: str, start: int, end: int) -> Span | None:

@@ -114,8 +114,7 @@ RULES = (
         type="PRIVATE_KEY",
         starts=("LS0tLS1CRUdJTi",),
         then=r"[A-Za-z0-9+/]{12}",
-        glued=True,
-        confirm=r"LS0tLS1CRUdJTi(?=[A-Za-z0-9+/]{0,40}(?:UFJJVkFURSBLRV|BSSVZBVEUgS0VZ|QUklWQVRFIEtFW))[A-Za-z0-9+/]{80,12000}={0,2}",
+        confirm=r"(?<![A-Za-z0-9+/])LS0tLS1CRUdJTi(?=[A-Za-z0-9+/]{0,40}(?:UFJJVkFURSBLRV|BSSVZBVEUgS0VZ|QUklWQVRFIEtFW))[A-Za-z0-9+/]{80,12000}={0,2}",
         examples=(
             "LS0tLS1CRUdJTiBSU0EgUFJJVkFURSBLRVktLS0tLQpNSUlFcEFJQkFBS0NBUUVBN2JxM24ya0Y5c1gwY1Y1dFk4dVcxclo0ZVE2"
             "b1AzYVMKTUlJRXBBSUJBQUtDQVFFQTdicTNuMmtGOXNYMGNWNXRZOHVXMXJaNGVRNm9QM2FT",
@@ -166,7 +165,7 @@ RULES = (
         source="RFC 7519, RFC 7515 (header with `alg`)",
         starts=("eyJ", "ewogI"),
         then=r"[A-Za-z0-9_-]{6}",
-        confirm=r"\be(?:yJ|wogI)[A-Za-z0-9_-]{10,8000}\.e(?:yJ|wogI)?[A-Za-z0-9_-]{10,8000}\.[A-Za-z0-9_-]{10,4000}(?![A-Za-z0-9_-])",
+        confirm=r"(?<![A-Za-z0-9_-])e(?:yJ|wogI)[A-Za-z0-9_-]{10,8000}\.e(?:yJ|wogI)?[A-Za-z0-9_-]{10,8000}\.[A-Za-z0-9_-]{10,4000}+(?![A-Za-z0-9_-])",
         check=_jwt_like,
         action=Action.ALERT,
         examples=(
@@ -184,7 +183,7 @@ RULES = (
         source="RFC 7519 in RFC 4648 base64",
         starts=("ZXlK",),
         then=r"[A-Za-z0-9+/_-]{8}",
-        confirm=r"\bZXlK[A-Za-z0-9+/_-]{60,12000}={0,2}(?![A-Za-z0-9+/_-])",
+        confirm=r"(?<![A-Za-z0-9+/_-])ZXlK[A-Za-z0-9+/_-]{60,12000}+={0,2}(?![A-Za-z0-9+/_-])",
         check=lambda value: _jwt(_decoded(value.rstrip("=").replace("+", "-").replace("/", "_")).decode("latin-1")),
         action=Action.ALERT,
         examples=(

@@ -147,7 +147,7 @@ RULES = (
         "HashiCorp Vault documentation, token prefixes",
         starts=("hvs.", "hvb.", "hvr."),
         then=r"[A-Za-z0-9_-]{4}",
-        confirm=r"\bhv[sbr]\.[A-Za-z0-9_-]{24,300}(?![A-Za-z0-9_-])",
+        confirm=r"(?<![A-Za-z0-9_-])hv[sbr]\.[A-Za-z0-9_-]{24,300}+(?![A-Za-z0-9_-])",
         examples=("hvs.LPpmiHLrHpOZxUznzqgcSscWevEv6S",),
         counter_examples=("hvs.LPpmiHL",),
     ),

@@ -47,7 +47,7 @@ RULES = (
         "Slack API documentation, legacy tokens",
         starts=("xoxa-", "xoxr-", "xoxa-2-", "xoxc-", "xoxd-"),
         then=r"[0-9A-Za-z%]{4}",
-        confirm=r"\bxox[arcd]-(?:\d-)?[0-9A-Za-z%-]{8,300}(?![A-Za-z0-9])",
+        confirm=r"(?<![0-9A-Za-z-])xox[arcd]-(?:\d-)?[0-9A-Za-z%-]{8,300}+(?![A-Za-z0-9])",
         check=has_digit,
         type="SLACK_TOKEN",
         examples=("xoxa-ms7CzyRIbWOKGp",),

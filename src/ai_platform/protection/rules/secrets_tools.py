@@ -33,7 +33,7 @@ RULES = (
         "Sentry documentation, auth tokens",
         starts=("sntrys_",),
         then=r"[A-Za-z0-9+/=_-]{4}",
-        confirm=r"\bsntrys_eyJ[A-Za-z0-9+/=]{60,400}_[A-Za-z0-9+/]{43}(?![A-Za-z0-9+/])",
+        confirm=r"(?<![A-Za-z0-9+/])sntrys_eyJ[A-Za-z0-9+/=]{60,400}_[A-Za-z0-9+/]{43}(?![A-Za-z0-9+/])",
         examples=(
             (
                 "sntrys_eyJZ7dFJmUPmkV1MzcDYKnFUezyBReFpDpYWL0smymNdA9CVDNHJnv914enQoydKO93QO_qgkvlA176Xz"
@@ -71,7 +71,7 @@ RULES = (
         "Grafana documentation, access policy tokens",
         starts=("glc_",),
         then=r"[A-Za-z0-9+/]{4}",
-        confirm=r"\bglc_[A-Za-z0-9+/]{32,400}={0,3}(?![A-Za-z0-9+/])",
+        confirm=r"(?<![A-Za-z0-9+/])glc_[A-Za-z0-9+/]{32,400}+={0,3}(?![A-Za-z0-9+/])",
         check=has_three_kinds,
         examples=("glc_TO2m00c678U6wgxp15XNxlDQxUZXQewJDDC9wM",),
         counter_examples=("glc_TO2m00c678",),
@@ -92,7 +92,7 @@ RULES = (
         "Grafana documentation, legacy API keys",
         starts=("eyJrIjoi",),
         then=r"[A-Za-z0-9]{4}",
-        confirm=r"\beyJrIjoi[A-Za-z0-9]{60,400}={0,3}(?![A-Za-z0-9=.])",
+        confirm=r"(?<![A-Za-z0-9])eyJrIjoi[A-Za-z0-9]{60,400}+={0,3}(?![A-Za-z0-9=.])",
         examples=("eyJrIjoiqtvouPjfxo7oe97lpmY6YymgcgBAtshAaYfVzGSHXMwO1cnno6o9RR2Q2HB7C4GGey",),
         counter_examples=("eyJrIjoiqtvouPjfxo7oe97l",),
     ),
@@ -233,7 +233,7 @@ RULES = (
         "1Password developer documentation, service accounts",
         starts=("ops_eyJ",),
         then=r"[A-Za-z0-9+/]{4}",
-        confirm=r"\bops_eyJ[A-Za-z0-9+/_-]{240,4000}={0,3}(?![A-Za-z0-9+/_-])",
+        confirm=r"(?<![A-Za-z0-9+/_-])ops_eyJ[A-Za-z0-9+/_-]{240,4000}+={0,3}(?![A-Za-z0-9+/_-])",
         examples=(
             (
                 "ops_eyJD1tP6EU7FkqvaqGQbAanWgUSqAxQT9azUdP0L9KpOmjnB8pEaXrZ5c9ctx5UoTgogP8pJmC06rxJwAO9B"
@@ -317,7 +317,7 @@ RULES = (
         "Dropbox OAuth guide, access tokens",
         starts=("sl.",),
         then=r"[A-Za-z0-9_-]{4}",
-        confirm=r"\bsl\.(?:u\.)?[A-Za-z0-9_=-]{130,1500}",
+        confirm=r"(?<![A-Za-z0-9_-])sl\.(?:u\.)?[A-Za-z0-9_=-]{130,1500}",
         examples=(
             (
                 "sl.Uk3LHdz3XZrM33If4o0k5HcAtga4a7jXLy0xXT0UZiYK1PLw0zf7Xvwfs16KoV7tXRpf63yWfv1wiEQikb3PG"
@@ -332,7 +332,7 @@ RULES = (
         "Meta for Developers, access tokens",
         starts=("EAAM", "EAAC"),
         then=r"[A-Za-z0-9]{20}",
-        confirm=r"\bEAA[MC][A-Za-z0-9]{20,300}(?![A-Za-z0-9])",
+        confirm=r"(?<![A-Za-z0-9])EAA[MC][A-Za-z0-9]{20,300}+(?![A-Za-z0-9])",
         check=has_three_kinds,
         examples=("EAAMbdSbyBkSwWyxVOJXD7FMzlbWKp",),
         counter_examples=("EAAMbdSbyB",),
