@@ -54,6 +54,7 @@ class Counts(msgspec.Struct):
     deltas: int = 0
     leaks: list[str] = []
     differences: list[str] = []
+    wrong: int = 0
     held: Counter[int] = msgspec.field(default_factory=Counter)
     words: Counter[int] = msgspec.field(default_factory=Counter)
     seconds: float = 0.0
@@ -184,7 +185,10 @@ def run(seed: int, splits: int, extra: list[Path]) -> Counts:
         state = chance.getstate()
         said = stream(sample, inspectors[sample.plan], chance, counts)
         counts.streams += 1
-        if said != sample.wanted and len(counts.differences) < 50:
+        if said == sample.wanted:
+            continue
+        counts.wrong += 1
+        if len(counts.differences) < 50:
             chance.setstate(state)
             cut = list(pieces(sample.sent, chance))
             counts.differences.append(
@@ -220,18 +224,19 @@ def main() -> None:
             total.deltas += counts.deltas
             total.leaks += counts.leaks
             total.differences += counts.differences
+            total.wrong += counts.wrong
             total.held += counts.held
             total.words += counts.words
             total.seconds += counts.seconds
     for difference in total.differences[:20]:
         print(difference)
     print(f"{total.streams:,} streams in {total.deltas:,} deltas, seed {options.seed}")
-    print(f"leaks: {len(total.leaks)}; not identical with the whole text: {len(total.differences)}")
+    print(f"leaks: {len(total.leaks)}; not identical with the whole text: {total.wrong}")
     held = ", ".join(f"p{round(share * 100)} {percentile(total.held, share)}" for share in (0.5, 0.9, 0.99))
     words = ", ".join(f"p{round(share * 100)} {percentile(total.words, share)}" for share in (0.5, 0.9, 0.99))
     print(f"held back after a delta, in the texts with values: characters {held}; words {words}")
     print(f"{total.seconds / max(1, total.deltas) * 1e6:.1f} us a delta, the making of its event included")
-    sys.exit(1 if total.leaks or total.differences else 0)
+    sys.exit(1 if total.leaks or total.wrong else 0)
 
 
 if __name__ == "__main__":

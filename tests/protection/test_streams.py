@@ -1,5 +1,6 @@
 """Streamed text: whatever the cuts, what comes out is what the whole text becomes, and no more is held than needed."""
 
+import asyncio
 import json
 import random
 from itertools import combinations
@@ -26,8 +27,8 @@ from inspecting import (
 )
 
 from ai_platform.domain.errors import Blocked
-from ai_platform.domain.finding import Action, ProtectionPlan, RuleAction
-from ai_platform.protection import StreamGuard
+from ai_platform.domain.finding import Action, Direction, ProtectionPlan, RuleAction
+from ai_platform.protection import Guard, Scanner, StreamGuard
 from ai_platform.protection.rule import Rule
 from ai_platform.protection.rules import ALL
 from ai_platform.protection.watcher import TextWatcher
@@ -84,16 +85,21 @@ def test_every_value_at_every_cut_is_what_the_whole_text_becomes(rule: Rule):
 
 
 @pytest.mark.requirement("DP-3")
+@pytest.mark.parametrize("key", ["note", "password", "ssn"])
 @pytest.mark.parametrize("rule", ALL, ids=lambda rule: rule.id)
-def test_a_tool_argument_at_every_cut_is_what_the_whole_arguments_become(rule: Rule):
-    text = json.dumps({"note": rule.examples[0], "n": 5})
-    for pieces in [[text], *cuts(text)[:: 1 if len(text) < 60 else 3], list(text)]:
-        out, found = watched(JsonWatcher(scanner(REDACT_ALL), None), pieces)
-        if pieces == [text]:
-            wanted = out, found
-            assert found
-            json.loads(out)
-        assert (out, found) == wanted, pieces
+def test_a_tool_argument_at_every_cut_is_what_the_whole_arguments_become(rule: Rule, key: str):
+    """The key a value stands under is read with it, and so is the quote that ends it."""
+    for example in (rule.examples[0], rule.examples[-1]):
+        text = json.dumps({key: example, "n": 5})
+        told = asyncio.run(GUARD.inspect_value(PERSON, text.encode(), REDACT_ALL, Direction.OUTPUT))
+        wanted = told.body.decode()
+        for pieces in [[text], *cuts(text)[:: 1 if len(text) < 60 else 5], list(text)]:
+            watcher = JsonWatcher(scanner_of(GUARD), None)
+            assert watched(watcher, pieces)[0] == wanted, pieces
+
+
+def scanner_of(guard: Guard) -> Scanner:
+    return guard._inspector(REDACT_ALL).scanner
 
 
 @pytest.mark.requirement("DP-3")

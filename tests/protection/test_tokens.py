@@ -15,7 +15,7 @@ from ai_platform.domain.finding import Action, ProtectionPlan, RuleAction
 from ai_platform.domain.principal import Principal
 from ai_platform.protection import Guard, Inspection, ProtectionSettings
 from ai_platform.protection.tokens import MOST_LITERALS, is_token, tokens_in
-from ai_platform.protection.vault import Stored
+from ai_platform.protection.vault import Scope, Stored
 from ai_platform.stores.rows import Insert
 from ai_platform.testing import FakeClock
 
@@ -347,6 +347,17 @@ def test_memory_is_bounded_and_forgets_the_session_used_longest_ago():
     assert replica.answer(replica.send(request("hi"), session="first"), f"see {first} ") == f"see {first} "
     last = replica.send(request("p29x1@corp.org"), session="29")
     assert "p29x1@corp.org" in replica.answer(last, f"see {token_in(last.body)} ")
+
+
+def test_long_texts_count_by_their_length():
+    guard = Guard(ProtectionSettings(vault_tokens=100), FakeClock(), secret=SECRET)
+    for number in range(20):
+        scope = Scope("default", PERSON.id, str(number))
+        guard.vault.keep(scope, "thinking", "x" * 20_000)
+        guard.vault.keep(scope, "thinking", "y" * 20_000)
+        assert guard.vault.size <= 100
+    assert guard.vault.find(Scope("default", PERSON.id, "19"), "thinking") == "y" * 20_000
+    assert guard.vault.find(Scope("default", PERSON.id, "0"), "thinking") is None
 
 
 def test_a_plan_that_does_not_tokenise_asks_the_store_for_nothing():

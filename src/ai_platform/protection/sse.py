@@ -8,7 +8,6 @@ import re
 from typing import Any
 
 _LINE = re.compile(rb"data:[ ]?([^\r\n]*)(?:\r\n|\n|\r|\Z)")
-_END = b"\n\n"
 
 
 def data_of(event: bytes) -> bytes:

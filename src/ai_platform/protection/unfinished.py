@@ -23,8 +23,10 @@ LONGEST = 126
 """No trigger is longer, so nothing further back is still without one."""
 
 _SHORT_LEAD = 8
-_BEGUN = re.compile(r"""[^\s"'`=:>{}()<,;$\[\]]+\Z""")
-"""The first characters of an assigned value, which may be any but what delimits values."""
+_BEGUN = re.compile(
+    r"""(?:[^\s"'`=:>{}()<,;$\[\]]+|(?<=["'`])[^\n\x00"'`]{1,3}|(?<=:)[^\s\x00"':/$]{1,3}|(?<=:["'])[^\s\x00"']{1,3})\Z"""
+)
+"""The first characters of an assigned value: any but what delimits values; behind a quote or a colon most of those too."""
 
 _WORD_SET = frozenset(WORD)
 

@@ -28,6 +28,7 @@ MOST_OF_A_SCOPE = 10_000
 
 _SWEEP = 256
 _NONCE = 12
+_LONG = 1024
 _TABLE = "aip.vault_entries"
 _COLUMNS = ("tenant", "scope", "name", "sealed", "principal_id", "expires_at")
 
@@ -69,6 +70,11 @@ class _Kept(msgspec.Struct):
     expires: float
     stored_until: float
 
+    @property
+    def weight(self) -> int:
+        """What it counts towards the limit: a long text as many short ones."""
+        return 1 + len(self.sealed) // _LONG
+
 
 class _Shelf:
     """What is kept of one scope."""
@@ -97,7 +103,7 @@ class _Shelf:
 
 
 class Vault:
-    """limit: entries held in memory (size: how many there are); lifetime: seconds since a value was last seen.
+    """limit: entries held in memory, each KiB of a long one counting as one (size: how many there are); lifetime: seconds since a value was last seen.
 
     kept: how many there ever were. unread: how often the store did not answer.
     """
@@ -135,8 +141,9 @@ class Vault:
         kept = shelf.entries.get(name)
         if kept is None or shelf.open(name, kept.sealed) != text:
             self.kept += 1
-            self.size += kept is None
+            self._drop(shelf, name)
             kept = shelf.entries[name] = _Kept(shelf.seal(name, text), now, 0.0)
+            self.size += kept.weight
         kept.expires = now + self._lifetime
         self._forget(shelf)
         if kept.stored_until > now + self._lifetime / 2:
@@ -158,8 +165,7 @@ class Vault:
         if shelf is None or kept is None:
             return None
         if kept.expires < self._clock.now():
-            del shelf.entries[name]
-            self.size -= 1
+            self._drop(shelf, name)
             return None
         return shelf.open(name, kept.sealed)
 
@@ -188,8 +194,8 @@ class Vault:
             return
         for entry in found:
             if entry.name not in shelf.entries and shelf.open(entry.name, entry.sealed) is not None:
-                shelf.entries[entry.name] = _Kept(entry.sealed, entry.expires, entry.expires)
-                self.size += 1
+                kept = shelf.entries[entry.name] = _Kept(entry.sealed, entry.expires, entry.expires)
+                self.size += kept.weight
         shelf.complete = shelf.complete or names is None
         self._forget(shelf)
 
@@ -210,13 +216,17 @@ class Vault:
         now = self._clock.now()
         for scope, shelf in list(self._shelves.items()):
             for name in [name for name, kept in shelf.entries.items() if kept.expires < now]:
-                del shelf.entries[name]
+                self._drop(shelf, name)
             if not shelf.entries and shelf is not current:
                 del self._shelves[scope]
-        self.size = sum(len(shelf.entries) for shelf in self._shelves.values())
         while self.size > limit and len(self._shelves) > 1:
-            self.size -= len(self._shelves.popitem(last=False)[1].entries)
-        while self.size > limit:
-            del current.entries[next(iter(current.entries))]
+            _, oldest = self._shelves.popitem(last=False)
+            self.size -= sum(kept.weight for kept in oldest.entries.values())
+        while self.size > limit and len(current.entries) > 1:
+            self._drop(current, next(iter(current.entries)))
             current.complete = False
-            self.size -= 1
+
+    def _drop(self, shelf: _Shelf, name: str) -> None:
+        kept = shelf.entries.pop(name, None)
+        if kept is not None:
+            self.size -= kept.weight

@@ -65,6 +65,7 @@ class TextWatcher:
         self._base = -len(lead)  # offset of _text[0] in the stream
         self._scanned = self._base
         self._final = 0
+        self._decided = 0  # before it every value that changes the text has been reported
         self._open: list[_Open] = []
         self._hits: list[Hit] = []  # confirmed, not yet final; offsets of the stream
         self._end = 0
@@ -96,8 +97,8 @@ class TextWatcher:
         self._find_triggers(shown, view)
         if self._open:
             self._confirm(shown, view, last=last)
-        if last:
-            limit = recorded = self._end
+        if last:  # a value may reach into the tail (see `close`)
+            limit = recorded = self._base + len(text)
         else:
             limit, recorded = (
                 self._base + (begun if view is None else view.origin(begun))
@@ -147,7 +148,8 @@ class TextWatcher:
             span = probe.locate(shown, end - item.width, end)
             if span is not None and self._scanner.accepts(probe.rule, shown, *span):
                 start, stop = span if view is None else (view.origin(span[0]), view.origin(span[1]))
-                self._hits.append(Hit(self._base + start, self._base + stop, probe.rule))
+                if 0 <= self._base + start < self._end:  # else it begins in the lead or the tail
+                    self._hits.append(Hit(self._base + start, self._base + stop, probe.rule))
         self._open = still
 
     def _value_start(self, item: _Open, view: View | None) -> int:
@@ -164,15 +166,17 @@ class TextWatcher:
         """Turn what is decided into edits and findings; returns the limit, moved before what is not."""
         scanner, team = self._scanner, self._team
         changing = [hit for hit in self._hits if scanner.action(hit.rule, Direction.OUTPUT, team) in REWRITING]
-        for hits in clusters(changing):
+        done = max(self._final, self._decided)
+        # What is noticed too late (no rule should be) takes nothing else along: what has not left yet is still taken out.
+        undecided = [hit if hit.start >= done else Hit(done, hit.end, hit.rule) for hit in changing if hit.end > done]
+        for hits in clusters(undecided):
             start, end = hits[0].start, max(hit.end for hit in hits)
             if end > limit:
                 limit = min(limit, start)
                 break
-            if start < self._final:
-                continue  # decided at an earlier step
             for hit in scanner.settle(hits, Direction.OUTPUT, team):
                 self._report(hit)
+            self._decided = end
         recorded = min(recorded, limit)
         rest: list[Hit] = []
         for hits in clusters(self._hits):
@@ -208,8 +212,6 @@ class TextWatcher:
         return limit
 
     def _report(self, hit: Hit) -> None:
-        if hit.start < 0 or hit.start >= self._end:
-            return  # in the lead or the tail
         end = min(hit.end, self._end)
         inner = Hit(hit.start - self._base, end - self._base, hit.rule)
         finding = self._scanner.finding(self._text, inner, Direction.OUTPUT, self._team)
