@@ -16,8 +16,9 @@ def data_of(event: bytes) -> bytes:
         at = event.find(b"data:") + 5
         if at == 5 or event[at - 6 : at - 5] in b"\r\n":
             stop = event.find(b"\n", at)
-            data = event[at:] if stop < 0 else event[at:stop]
-            return data.strip(b"\r ")
+            data = (event[at:] if stop < 0 else event[at:stop]).strip(b"\r ")
+            if b"\r" not in data:  # a line may also end with it alone
+                return data
     return b"\n".join(match[1] for match in _lines(event))
 
 
