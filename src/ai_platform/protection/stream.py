@@ -138,7 +138,7 @@ class StreamGuard:
     def _delta(self, event: bytes) -> bytes:
         """The usual: one member that streams in, as the Messages API writes it."""
         at = event.find(b"data:")
-        if at > 0 and event[at - 1] not in b"\r\n":
+        if (at > 0 and event[at - 1] not in b"\r\n") or (b"\r" in event and b"\r" in event.replace(b"\r\n", b"")):
             return self._unusual(event)
         try:
             parsed = _decode(event[at + 5 :])
@@ -166,6 +166,9 @@ class StreamGuard:
         and passed on as it was read.
         """
         document = sse.read(sse.data_of(event))
+        if document is None and b"\r" in event:  # which is white space to whoever ends lines with a line feed only
+            event = event.replace(b"\r", b" ")
+            document = sse.read(sse.data_of(event))
         if document is None or document.get("type") != "content_block_delta":
             return self._other(event)
         event = sse.with_data(event, sse.written(document))
