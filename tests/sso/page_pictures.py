@@ -1,4 +1,4 @@
-"""Pictures of the sign-in pages for docs/images: python tools/page_pictures.py CHROMIUM
+"""Pictures of the sign-in pages for docs/images: PYTHONPATH=tests python tests/sso/page_pictures.py CHROMIUM
 
 Starts the platform with a real OpenID provider (AI_PLATFORM_OIDC_PROVIDER, as the tests do), walks through the pages as
 a person would and lets a headless Chromium draw what was answered.
@@ -6,14 +6,12 @@ a person would and lets a headless Chromium draw what was answered.
 
 import argparse
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests/sso")]
+from sso_site import Site, site
 
-from sso_site import Site, site  # noqa: E402 - the kit of the tests is no package
+PICTURES = Path(__file__).resolve().parents[2] / "docs/images"
 
 
 def pages(found: Site) -> dict[str, str]:
@@ -51,7 +49,7 @@ def draw(chromium: str, html: str, picture: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("chromium", help="the program")
-    parser.add_argument("--to", type=Path, default=ROOT / "docs/images")
+    parser.add_argument("--to", type=Path, default=PICTURES)
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, site(Path(folder) / "site") as found:
         for name, html in pages(found).items():
