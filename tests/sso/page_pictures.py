@@ -54,7 +54,6 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, site(Path(folder) / "site") as found:
         for name, html in pages(found).items():
             draw(asked.chromium, html, asked.to / f"{name}.png")
-            print(asked.to / f"{name}.png")
 
 
 if __name__ == "__main__":
