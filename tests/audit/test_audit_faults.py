@@ -32,6 +32,18 @@ CREATE TRIGGER refuse BEFORE INSERT ON aip.audit_leaf FOR EACH ROW EXECUTE FUNCT
 """
 
 
+YIELDING_TRIGGER = (
+    "CREATE SEQUENCE aip.attempts",
+    "GRANT USAGE ON SEQUENCE aip.attempts TO PUBLIC",
+    (
+        "CREATE FUNCTION aip.refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+        " IF nextval('aip.attempts') <= {times} THEN RAISE EXCEPTION 'lost' USING ERRCODE = 'deadlock_detected'; END IF;"
+        " RETURN NEW; END $$"
+    ),
+    "CREATE TRIGGER refuse BEFORE INSERT ON aip.audit_leaf FOR EACH ROW EXECUTE FUNCTION aip.refuse()",
+)
+
+
 @pytest.mark.requirement("AU-2", "AU-3")
 async def test_after_kill_9_in_mid_load_every_acknowledged_event_is_there_and_the_log_verifies(site: Site) -> None:
     await site.probe_table()
@@ -75,6 +87,21 @@ async def test_a_commit_whose_answer_was_lost_is_found_in_the_table_and_written_
     assert len(await site.as_owner("SELECT id FROM probe")) == 1
     await some_events(trail, 2)
     assert (await site.report()).intact
+
+
+@pytest.mark.parametrize("times", [1, 2])
+async def test_a_commit_that_lost_to_another_replicas_is_tried_once_more(site: Site, times: int) -> None:
+    trail = await site.trail()
+    for statement in YIELDING_TRIGGER:
+        await site.as_owner(statement.replace("{times}", str(times)))
+    made = event()
+    if times == 1:
+        await trail.append([made])
+    else:
+        with pytest.raises(AuditUnavailable):
+            await trail.append([made])
+    rows = await site.as_owner("SELECT event_id FROM audit_leaf WHERE event_type = 'claude_chat_request'")
+    assert len(rows) == (times == 1)
 
 
 @pytest.mark.requirement("AU-2")

@@ -68,6 +68,15 @@ async def test_sightings_of_one_value_are_one_incident_whoever_writes_them(datab
     }
 
 
+async def test_no_index_can_refuse_what_two_replicas_see_at_once(system: SystemDatabase):
+    """ON CONFLICT watches one unique index; a second one refuses the slower of two writers now and then."""
+    unique = await system.fetch(
+        "SELECT indexrelid::regclass::text AS name FROM pg_index"
+        " WHERE indisunique AND indrelid = 'aip.incidents'::regclass"
+    )
+    assert [row["name"].removeprefix("aip.") for row in unique] == ["incidents_pkey"]
+
+
 async def test_an_incident_belongs_to_its_tenant(database: Database, system: SystemDatabase):
     await sight(system, finding("aa"))
     await sight(system, finding("aa"), person=OTHER_TENANT)

@@ -22,6 +22,9 @@ from ai_platform.stores.rows import Insert
 _DISTRUSTED = ("08", "57", "58", "XX")
 """SQLSTATE classes after which the session's word is not taken, although the server answered."""
 
+_LOST = "40"
+"""The SQLSTATE class of a transaction that had to yield to another replica's (a deadlock over the same rows)."""
+
 _AWAY = (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.PostgresError, PlatformError)
 
 OpenLogAgain = Callable[[OpenLog | None], Awaitable[OpenLog]]
@@ -192,6 +195,10 @@ class Writer:
 
     def _undone(self, batch: list[Waiter], error: Exception) -> None:
         """The server took back the transaction, or never saw it. One caller's bad row must not refuse the others."""
+        if len(batch) == 1 and not batch[0].retried and str(getattr(error, "sqlstate", "")).startswith(_LOST):
+            batch[0].retried = True
+            self._requeue(batch)
+            return
         if len(batch) <= 1 or isinstance(error, asyncpg.InsufficientResourcesError):
             self.last_error = str(error)
             self._fail(batch, f"PostgreSQL did not take the audit record ({type(error).__name__}).")
