@@ -1,9 +1,11 @@
 """`ai-platform scan` over git, SARIF, policies and explanations, as people and pipelines use it."""
 
 import json
+import os
 import subprocess
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -90,7 +92,7 @@ def test_standard_input_files_and_folders(tmp_path: Path) -> None:
         }
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32", "latin-1"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "latin-1"])
 def test_files_in_other_encodings(tmp_path: Path, encoding: str) -> None:
     (tmp_path / "note.txt").write_text(f"Größe {SSN}\n", encoding=encoding)
     assert [(each["line"], each["column"]) for each in found(str(tmp_path))] == [(1, 7)]
@@ -108,10 +110,29 @@ def test_a_file_of_many_pieces_has_each_value_once_and_in_its_place(tmp_path: Pa
 
 def test_what_holds_no_text_is_passed_over_and_what_cannot_be_read_is_said(tmp_path: Path) -> None:
     (tmp_path / "image.png").write_bytes(b"\x89PNG\0" + SSN.encode())
-    assert scan(str(tmp_path)).exit_code == 0
+    told = scan(str(tmp_path))
+    assert told.exit_code == 0
+    assert "1 file without text" in told.stderr
     (tmp_path / "gone.txt").symlink_to(tmp_path / "nowhere")
     assert scan(str(tmp_path)).exit_code == 0
     assert scan(str(tmp_path / "gone.txt")).exit_code == 2
+
+
+def test_a_folder_that_holds_everything_a_folder_may_hold(tmp_path: Path) -> None:
+    """A loop of links, a pipe without a writer, an empty file, a name that is no text."""
+    (tmp_path / "loop").symlink_to(tmp_path)
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "empty").touch()
+    name = os.fsdecode(os.fsencode(tmp_path) + b"/\xff.txt")
+    try:
+        Path(name).write_text(f"ssn {SSN}")
+    except OSError:
+        name = str(tmp_path / "plain.txt")  # macOS has no such names
+        Path(name).write_text(f"ssn {SSN}")
+    assert scan(str(tmp_path)).exit_code == 1
+    assert len(found(str(tmp_path))) == 1
+    (result,) = json.loads(scan(str(tmp_path), "--sarif").stdout)["runs"][0]["results"]
+    assert unquote_to_bytes(result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"]) == os.fsencode(name)
 
 
 def test_a_line_may_say_that_it_is_allowed(tmp_path: Path) -> None:
@@ -162,6 +183,26 @@ def test_only_what_a_commit_adds_is_looked_at(repository: Path) -> None:
     assert len(found("--diff", "HEAD~1")) == 2
     git("rm", "-q", "old.txt")
     assert scan("--staged").exit_code == 0, "what is taken away is no finding"
+
+
+@pytest.mark.requirement("DP-6")
+def test_what_git_calls_binary_is_looked_at_too(repository: Path) -> None:
+    """UTF-16 as Windows writes it, and a text that .gitattributes hides."""
+    (repository / ".gitattributes").write_text("*.secret binary\n")
+    (repository / "sub").mkdir()
+    (repository / "sub" / "windows.txt").write_text(f"ssn {SSN}\n", encoding="utf-16")
+    (repository / "sub" / "a and b.secret").write_text(f"ssn {SSN}\n")
+    (repository / "sub" / "image.png").write_bytes(b"\x89PNG\0\1\2" + SSN.encode() * 100_000)
+    git("add", ".")
+    names = ["sub/a and b.secret", "sub/windows.txt"]
+    for arguments in (("--staged",), ("--diff",)):
+        assert [each["file"] for each in found(*arguments)] == names
+    for name in names:
+        (repository / name).write_text("changed in the folder, not yet staged\n")
+    assert [each["file"] for each in found("--staged")] == names
+    assert found("--diff") == []
+    (repository / "sub" / "a and b.secret").unlink()
+    assert found("--diff") == []
 
 
 def test_a_value_whose_context_was_there_before_is_found(repository: Path) -> None:

@@ -104,10 +104,13 @@ def scan(
         sources = (source for name in names for source in read(name))
     rows: list[Row] = []
     seen: set[str] = set()
-    unread = 0
+    unread = without_text = 0
     with _progress(names) as advance:
         for source in sources:
             advance(source.name)
+            if isinstance(source, Unread) and not source.reason:
+                without_text += 1
+                continue
             if isinstance(source, Unread):
                 Console(stderr=True).print(
                     f"{shown_name(source.name)} cannot be read: {source.reason}.", soft_wrap=True
@@ -121,7 +124,7 @@ def scan(
     elif as_sarif:
         emit_json(sarif(rows, [scanner.rule(each) for each in {each.finding.rule for each in rows}]))
     else:
-        emit_rows(rows, files=len(seen), allow=ALLOW)
+        emit_rows(rows, files=len(seen), without_text=without_text, allow=ALLOW)
     raise typer.Exit(2 if unread else int(any(_counts(each.finding, fail_on) for each in rows)))
 
 

@@ -3,6 +3,7 @@
 Never a value: its first character at most.
 """
 
+import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from hashlib import sha256
@@ -45,7 +46,7 @@ class Row(msgspec.Struct):
 
     def json(self) -> dict[str, Any]:
         record = {
-            "file": self.file,
+            "file": os.fsencode(self.file).decode("utf-8", "replace"),
             "line": self.line,
             "column": self.column,
             **brief(self.finding),
@@ -84,9 +85,14 @@ def row(source: Source, finding: Finding, explanation: Sequence[tuple[str, str]]
     )
 
 
-def emit_rows(rows: Sequence[Row], *, files: int, allow: str) -> None:
-    """The table, or one paragraph per finding when they are explained. allow: what leaves a line of a file out."""
+def emit_rows(rows: Sequence[Row], *, files: int, without_text: int, allow: str) -> None:
+    """The table, or one paragraph per finding when they are explained. without_text: how many files were passed over.
+    allow: what leaves a line of a file out.
+    """
     what = _summary(rows, files)
+    if without_text:
+        said = f"{_counted(without_text, 'file')} without text (images, archives, programs): not looked into."
+        Console(stderr=True, soft_wrap=True).print(said, style="dim", highlight=False)
     if not any(each.explanation for each in rows):
         shown = [
             {
@@ -169,7 +175,7 @@ def _descriptor(rule: Rule) -> dict[str, Any]:
 
 def _result(each: Row, rule_index: int, number: int, rules: Sequence[Rule]) -> dict[str, Any]:
     finding = each.finding
-    uri = quote(PurePath(each.file).as_posix().removeprefix("./"), errors="surrogatepass")
+    uri = quote(os.fsencode(PurePath(each.file).as_posix().removeprefix("./")))
     place = f"{uri}\0{finding.rule}\0{number}".encode()
     label = rules[rule_index].label
     return {

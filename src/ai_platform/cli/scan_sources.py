@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 import msgspec
 
@@ -27,6 +27,7 @@ _BOMS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+_JUDGED = 8192
 _HUNK = re.compile(rb"@@ -\d+(?:,(\d+))? \+(\d+)(?:,(\d+))? @@")
 _QUOTED = re.compile(r"\\([0-7]{3}|.)")
 _CONTROL = {"n": "\n", "t": "\t", "r": "\r", "a": "\a", "b": "\b", "f": "\f", "v": "\v"}
@@ -48,10 +49,10 @@ class Source(msgspec.Struct):
 
 
 class Unread(msgspec.Struct):
-    """A file that could not be read, and why."""
+    """A file that could not be read, and why; or, without a reason, one that holds no text."""
 
     name: str
-    reason: str
+    reason: str = ""
 
 
 def files_of(paths: Sequence[str]) -> list[str]:
@@ -77,21 +78,35 @@ def _walk(folder: str) -> Iterator[str]:
 
 
 def read(name: str) -> Iterator[Source | Unread]:
-    """The text of a file, or of standard input (`-`), in pieces. Nothing for a file that holds no text."""
+    """The text of a file, or of standard input (`-`), in pieces. Nothing for a pipe or a device."""
     try:
         if name == "-":
             yield from _pieces(name, sys.stdin.buffer)
-        elif Path(name).is_file():  # not a pipe or device, which a folder may hold
+        elif Path(name).is_file():  # a folder may hold pipes and devices, which have no end
             with Path(name).open("rb") as stream:
                 yield from _pieces(name, stream)
     except OSError as error:
         yield Unread(name, error.strerror or str(error))
 
 
-def _pieces(name: str, stream: BinaryIO) -> Iterator[Source]:
+def _encoding(first: bytes) -> str | None:
+    """Of a file that begins so; None when it holds no text. Windows writes UTF-16, also without a mark."""
+    marked = next((encoding for bom, encoding in _BOMS if first.startswith(bom)), None)
+    head = first[:_JUDGED]
+    if marked is not None or b"\0" not in head:
+        return marked or "utf-8"
+    rare, most = len(head) // 40, len(head) // 4
+    even, odd = head[::2].count(0), head[1::2].count(0)
+    if odd > most and even <= rare:
+        return "utf-16-le"
+    return "utf-16-be" if even > most and odd <= rare else None
+
+
+def _pieces(name: str, stream: IO[bytes]) -> Iterator[Source | Unread]:
     first = stream.read(PIECE)
-    encoding = next((encoding for bom, encoding in _BOMS if first.startswith(bom)), "utf-8")
-    if encoding == "utf-8" and name != "-" and b"\0" in first[:8192]:
+    encoding = _encoding(first) or ("utf-8" if name == "-" else None)
+    if encoding is None:
+        yield Unread(name)
         return
     decoder = codecs.getincrementaldecoder(encoding)("replace")
     before = ""
@@ -111,23 +126,25 @@ def _pieces(name: str, stream: BinaryIO) -> Iterator[Source]:
         current = following
 
 
-def changes(revision: str | None, paths: Sequence[str]) -> Iterator[Source]:
+def changes(revision: str | None, paths: Sequence[str]) -> Iterator[Source | Unread]:
     """The new side of every file that differs from `revision` (None: what is staged), with the lines that are added.
 
-    The whole file is scanned, as what stands before a line often says what is in it.
+    The whole file is scanned, as what stands before a line often says what is in it. What git takes for binary (UTF-16,
+    or because .gitattributes says so) counts as added whole.
     """
     if revision is not None and revision.startswith("-"):
         fail(f"{revision!r} is not a revision.", code=2)
     what = ["--cached"] if revision is None else [revision]
-    command = ["git", "-c", "core.quotePath=false", "diff", *what, "--unified=999999999", "--no-color", "--no-renames"]
-    command += [
-        "--no-ext-diff",
-        "--no-textconv",
-        "--src-prefix=a/",
-        "--dst-prefix=b/",
-        "--ignore-submodules",
-        "--relative",
-    ]
+    yield from _new_sides(_diff([*what, "--unified=999999999"], paths).split(b"\n"))
+    for record in _diff([*what, "--numstat", "-z", "--diff-filter=d"], paths).split(b"\0"):
+        if record.startswith(b"-\t-\t"):
+            name = os.fsdecode(record[4:])
+            yield from read(name) if revision is not None else _staged(name)
+
+
+def _diff(options: Sequence[str], paths: Sequence[str]) -> bytes:
+    command = ["git", "-c", "core.quotePath=false", "diff", *options, "--no-color", "--no-renames", "--relative"]
+    command += ["--no-ext-diff", "--no-textconv", "--src-prefix=a/", "--dst-prefix=b/", "--ignore-submodules"]
     try:
         done = subprocess.run([*command, "--", *paths], capture_output=True, check=False)  # noqa: S603 - a list
     except FileNotFoundError:
@@ -135,7 +152,15 @@ def changes(revision: str | None, paths: Sequence[str]) -> Iterator[Source]:
     if done.returncode:
         reason = done.stderr.decode("utf-8", "replace").strip().removeprefix("fatal: ").split("\n")[0]
         fail(f"git diff failed: {reason}", code=2)
-    yield from _new_sides(done.stdout.split(b"\n"))
+    return done.stdout
+
+
+def _staged(name: str) -> Iterator[Source | Unread]:
+    command = ["git", "cat-file", "blob", f":./{name}"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:  # noqa: S603 - a list
+        assert process.stdout is not None
+        yield from _pieces(name, process.stdout)
+        process.kill()  # of what is no text only the beginning was read
 
 
 def _new_sides(lines: Iterable[bytes]) -> Iterator[Source]:
