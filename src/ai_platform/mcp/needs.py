@@ -10,7 +10,8 @@ from typing import Any, Protocol
 
 import msgspec
 
-from ai_platform.domain.errors import ConfigError
+from ai_platform.domain.decision import Refusal
+from ai_platform.domain.errors import ConfigError, Denied
 from ai_platform.domain.principal import Principal
 from ai_platform.mcp.settings import McpServerSettings
 
@@ -40,6 +41,14 @@ class Trust(Protocol):
         ...
 
 
+class NotConnected(Denied):
+    """A credential is missing that somebody has to get first; the message says where. server: its name."""
+
+    def __init__(self, server: str, message: str) -> None:
+        super().__init__(Refusal.PERMISSION_MISSING, message, rule="not connected")
+        self.server = server
+
+
 class ServerCredentials(Protocol):
     """What a server is shown of who calls."""
 
@@ -47,7 +56,8 @@ class ServerCredentials(Protocol):
         """Header fields for one request. principal: None for the platform's own requests (lists).
 
         Raises:
-            Refused: this person has not connected their account; the message says how.
+            NotConnected: this person, or the platform, has no account there yet.
+            UpstreamError: a new token cannot be had now.
         """
         ...
 

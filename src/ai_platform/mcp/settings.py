@@ -14,6 +14,7 @@ import msgspec
 
 from ai_platform.domain.breaker import BreakerSettings
 from ai_platform.domain.money import Micros, from_usd
+from ai_platform.mcp.server_oauth import ServerOAuth
 from ai_platform.sandbox import Limits
 from ai_platform.sandbox.settings import SandboxSettings
 
@@ -103,6 +104,8 @@ class McpServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     headers: sent with every request.
     headers_env: headers with values from environment variables (name of the header -> name of the variable).
     credentials: whose credential the server gets: `server` or `person`.
+    oauth: how a token for it is got; without, the server's own is in headers_env, and a person enters one.
+    token_header: the header that carries a token which a person entered, as `Bearer TOKEN` in `authorization`.
     tell_caller: the server is told in each request's `_meta` who calls, with those of their permissions that begin with
     one of these, such as `deploy:`; empty = it is not told.
     protocol: `auto`, or the one version to speak.
@@ -142,6 +145,8 @@ class McpServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     headers: dict[str, str] = {}
     headers_env: dict[str, str] = {}
     credentials: CredentialMode = CredentialMode.SERVER
+    oauth: ServerOAuth | None = None
+    token_header: str = "authorization"
     tell_caller: tuple[str, ...] = ()
     protocol: Protocol = Protocol.AUTO
     sharing: Sharing = Sharing.AUTO
@@ -205,10 +210,25 @@ class McpServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
                 f"server {self.name}: env, env_from, cwd, trusted, read, write and limits are for a `command`"
             )
 
+    def _is_private_to_read(self) -> bool:
+        """Nobody on the way reads what is sent there."""
+        parts = urlsplit(self.url)
+        return parts.scheme == "https" or parts.hostname in {"127.0.0.1", "localhost", "::1"}
+
     def _check_headers(self) -> None:
+        if (self.oauth is not None or self.credentials is CredentialMode.PERSON) and not self.url:
+            raise ValueError(f"server {self.name}: oauth and credentials of a person are for a `url`")
+        if self.oauth is not None and not self._is_private_to_read():
+            raise ValueError(f"server {self.name}: oauth needs an https address, or one on this machine")
+        if self.oauth is not None and self.oauth.machine and self.credentials is CredentialMode.PERSON:
+            raise ValueError(f"server {self.name}: with oauth.machine the credentials are the server's")
+        taken = {"authorization"} if self.oauth is not None else set[str]()
+        taken |= {self.token_header} if self.credentials is CredentialMode.PERSON else set()
+        if clash := taken & {*self.headers, *self.headers_env}:
+            raise ValueError(f"server {self.name}: the header {min(clash)!r} is its credential's")
         if (self.headers or self.headers_env) and not self.url:
             raise ValueError(f"server {self.name}: headers are for a `url`; a `command` gets env_from")
-        for header in (*self.headers, *self.headers_env):
+        for header in (*self.headers, *self.headers_env, self.token_header):
             if not _HEADER.fullmatch(header):
                 raise ValueError(f"server {self.name}: header {header[:60]!r}: lower-case letters, digits and `-`")
             if header in _FRAMING:

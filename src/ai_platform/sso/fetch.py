@@ -43,14 +43,16 @@ class Fetcher:
         name: str,
         ca_file: Path | None = None,
         public: bool = False,
+        what: str = "identity provider",
     ) -> None:
-        """public: no private network either, for an address that a stranger named.
+        """public: no private network either, for an address that a stranger named. what: it is, in errors.
 
         Raises:
             ConfigError: the file of the authority cannot be used.
 
         """
         self._public = public
+        self._what = what
         parts = urlsplit(issuer)
         self._name = name
         self._seconds = seconds
@@ -77,6 +79,15 @@ class Fetcher:
             raise UpstreamBroken(f"{url} answers with status {status}.", target=self._name)
         return content
 
+    async def challenge(self, url: str) -> str:
+        """`www-authenticate` of the answer to a request without a credential; "" without one. Raises as `get`."""
+        found: dict[str, str] = {}
+        await self._content("GET", url, headers={"accept": "application/json, text/event-stream"}, seen=found)
+        return found.get("www-authenticate", "")
+
+    async def post_json(self, url: str, content: bytes) -> Answered:
+        return await self._ask("POST", url, headers={"content-type": "application/json"}, content=content)
+
     async def post(self, url: str, form: Mapping[str, str], *, basic: tuple[str, str] | None = None) -> Answered:
         return await self._ask("POST", url, data=dict(form), auth=httpx2.BasicAuth(*basic) if basic else None)
 
@@ -94,8 +105,16 @@ class Fetcher:
         return Answered(status, _object(content))
 
     async def _content(
-        self, method: str, url: str, *, headers: Mapping[str, str] | None = None, most: int = MAX_BYTES, **options: Any
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        most: int = MAX_BYTES,
+        seen: dict[str, str] | None = None,
+        **options: Any,
     ) -> tuple[int, bytes]:
+        """seen: takes the answer's header fields; then its content is left alone."""
         self.check(url)
         target = httpx2.URL(url)
         try:
@@ -108,15 +127,18 @@ class Fetcher:
                     headers={"accept": "application/json", **(headers or {}), "host": target.netloc.decode("ascii")},
                     extensions={"sni_hostname": target.host},
                     data=options.get("data"),
+                    content=options.get("content"),
                 )
                 response = await self._http.send(request, stream=True, auth=options.get("auth"))
                 try:
-                    body = await self._read(response, most)
+                    if seen is not None:
+                        seen |= response.headers
+                    body = await self._read(response, most) if seen is None else b""
                 finally:
                     await response.aclose()
         except (httpx2.HTTPError, TimeoutError, OSError) as error:
             raise UpstreamUnreachable(
-                f"The identity provider '{self._name}' does not answer ({type(error).__name__}). Try again soon.",
+                f"The {self._what} '{self._name}' does not answer ({type(error).__name__}). Try again soon.",
                 target=self._name,
             ) from error
         return response.status_code, body
@@ -128,7 +150,7 @@ class Fetcher:
         addresses = [str(entry[4][0]) for entry in found]
         for address in addresses:
             if not _is_allowed(address, loopback=self._scheme == "http", public=self._public):
-                raise self._refuse(f"{url.host} resolves to {address}, where no identity provider is asked")
+                raise self._refuse(f"{url.host} resolves to {address}, where nobody is asked")
         return addresses[0]
 
     async def _read(self, response: httpx2.Response, most: int) -> bytes:
@@ -137,13 +159,13 @@ class Fetcher:
         async for chunk in response.aiter_bytes():
             size += len(chunk)
             if size > most:
-                raise UpstreamBroken(f"The identity provider '{self._name}' sent far too much.", target=self._name)
+                raise UpstreamBroken(f"The {self._what} '{self._name}' sent far too much.", target=self._name)
             chunks.append(chunk)
         return b"".join(chunks)
 
     def _refuse(self, why: str) -> UpstreamBroken:
         self.refused += 1
-        return UpstreamBroken(f"The identity provider '{self._name}' is not asked: {why}.", target=self._name)
+        return UpstreamBroken(f"The {self._what} '{self._name}' is not asked: {why}.", target=self._name)
 
 
 def _is_allowed(text: str, *, loopback: bool, public: bool = False) -> bool:
