@@ -16,6 +16,7 @@ from mcp_types import METHOD_NOT_FOUND
 from ai_platform.domain.clock import Clock
 from ai_platform.domain.errors import UpstreamBroken, UpstreamError
 from ai_platform.domain.principal import Principal
+from ai_platform.mcp.hub import Owner
 from ai_platform.mcp.line import Line, Lines
 from ai_platform.mcp.link import RpcError
 from ai_platform.mcp.needs import Item, Kind, Trust
@@ -117,6 +118,13 @@ class Catalogue:
         for key, listing in list(self._known.items()):
             if kind is None or (isinstance(key, tuple) and key[0] is kind):
                 self._known[key] = msgspec.structs.replace(listing, until=0.0, is_current=False)
+
+    def forget(self, owner: Owner) -> None:
+        """What this owner's account there showed is not to be shown any more."""
+        for kind in Kind:
+            self._known.pop((kind, owner), None)
+            if task := self._fetching.pop((kind, owner), None):
+                task.cancel()
 
     async def close(self) -> None:
         for task in self._fetching.values():

@@ -21,10 +21,10 @@ from ai_platform.domain.money import Micros
 from ai_platform.domain.principal import Principal
 from ai_platform.domain.route import Route, Target
 from ai_platform.mcp.catalogue import Listing
-from ai_platform.mcp.hub import Change, Hub
+from ai_platform.mcp.hub import Change, Hub, Owner
 from ai_platform.mcp.line import Way
 from ai_platform.mcp.link import RpcError
-from ai_platform.mcp.needs import Kind, Launcher, ServerCredentials, Trust
+from ai_platform.mcp.needs import Kind, Launcher, NotConnected, ServerCredentials, Trust
 from ai_platform.mcp.running import Running, State
 from ai_platform.mcp.server import Done, Job, Server
 from ai_platform.mcp.settings import McpServerSettings, McpSettings
@@ -46,6 +46,7 @@ METHODS: MappingProxyType[Operation, tuple[str, Kind | None]] = MappingProxyType
 """Operation -> method, and the list that must hold what it names."""
 
 SWEEP_SECONDS = 5.0
+CONNECT = "connect_account"
 
 _REPEATABLE = frozenset(set(METHODS) - {Operation.TOOLS_CALL})
 _HEADERS = [(b"content-type", b"application/json")]
@@ -155,6 +156,8 @@ class Federation:
             try:
                 async with asyncio.timeout(self._settings.list_timeout):
                     return server, await self.listing(server, kind, caller)
+            except NotConnected as error:
+                return server, _how_to_connect(error) if kind is Kind.TOOLS else None
             except (UpstreamError, Refused, TimeoutError):
                 return server, None
 
@@ -178,6 +181,13 @@ class Federation:
         if running := self._running.get(server):
             running.catalogue.expire()
             running.keeper.wake()
+
+    async def connected(self, server: str, owner: Owner) -> None:
+        """An account there was connected or disconnected. owner: whose; None = the platform's own."""
+        if running := self._running.get(server):
+            await running.forget(owner)
+        for kind in (Kind.TOOLS, Kind.PROMPTS, Kind.RESOURCES):
+            self.hub.tell(Change(server=server, kind=kind, owner=owner))
 
     def states(self) -> list[State]:
         return [running.state() for running in self._running.values()]
@@ -278,6 +288,12 @@ class Federation:
 
 
 _LISTS = "The lists of this endpoint say what there is."
+
+
+def _how_to_connect(error: NotConnected) -> Listing:
+    """In place of the server's tools one that says where its caller connects an account; calling it says so again."""
+    item = {"name": CONNECT, "description": str(error), "inputSchema": {"type": "object", "properties": {}}}
+    return Listing(items={CONNECT: item}, fetched=0, until=0, digest=0)
 
 
 def _way(caller: Principal, call: Call) -> Way:

@@ -11,7 +11,7 @@ from typing import Any
 
 import structlog
 
-from ai_platform.domain.errors import ConfigError, PlatformError, UpstreamError
+from ai_platform.domain.errors import ConfigError, PlatformError, Refused, UpstreamError
 from ai_platform.domain.principal import Principal
 from ai_platform.mcp.catalogue import Catalogue
 from ai_platform.mcp.hub import Change, Hub, Owner, owner_of
@@ -93,6 +93,11 @@ class Keeper:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
+    def forget(self, owner: Owner) -> None:
+        """Hear nothing more with this owner's credential."""
+        if known := self._listening.pop(owner, None):
+            known[2].cancel()
+
     async def watch(self, caller: Principal, uri: str) -> None:
         """From now on the server tells when this resource changes.
 
@@ -134,7 +139,7 @@ class Keeper:
             line = await self._server.lines.shared(None)
             for kind in Kind:
                 await self._catalogue.listing(kind, None)
-        except (UpstreamError, ConfigError) as error:
+        except (UpstreamError, ConfigError, Refused) as error:
             self._say(str(error))
             return
         self._say("")

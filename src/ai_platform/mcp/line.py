@@ -186,6 +186,21 @@ class Lines:
         for key in [key for key in self._kept if isinstance(key, tuple) and key[:2] == ("session", session)]:
             await self._kept.pop(key).link.close()
 
+    async def end_owner(self, owner: Owner) -> None:
+        """Close what carries this owner's credential. None: all, where it is the platform's own."""
+        kept = [
+            self._kept.pop(key)
+            for key in list(self._kept)
+            if owner is None or key == ("shared", owner) or (isinstance(key, tuple) and key[2:] == owner)
+        ]
+        idle = [
+            line
+            for key in list(self._idle)
+            if owner is None or (isinstance(key, tuple) and key[:2] == owner)
+            for line in self._idle.pop(key)
+        ]
+        await asyncio.gather(*(line.link.close() for line in (*kept, *idle)))
+
     async def sweep(self) -> None:
         """Close what is over, and callers' own lines that were not used for a while."""
         now = self._clock.monotonic()

@@ -85,6 +85,15 @@ class Running:
         for client in self._clients.values():
             await client.aclose()
 
+    async def forget(self, owner: Owner) -> None:
+        """The account of this owner there is another now, or none: end what was made with it."""
+        self.keeper.forget(owner)
+        self.catalogue.forget(owner)
+        await self.lines.end_owner(owner)
+        if client := self._clients.pop(owner, None):
+            await client.aclose()
+        self.keeper.wake()
+
     def may_be_seen_by(self, caller: Principal) -> bool:
         settings = self.settings
         return (

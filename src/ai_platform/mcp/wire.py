@@ -14,7 +14,7 @@ from urllib.request import getproxies, proxy_bypass
 import httpx2
 import msgspec
 
-from ai_platform.domain.errors import Refused
+from ai_platform.domain.errors import PlatformError, Refused
 from ai_platform.domain.principal import Principal
 from ai_platform.mcp.addresses import AddressRefused, transport_for
 from ai_platform.mcp.needs import ServerCredentials
@@ -86,6 +86,9 @@ class _Wire(httpx2.AsyncBaseTransport):
         except Refused as error:
             exchange.refused = error
             return httpx2.Response(403, request=request)
+        except PlatformError as error:  # no credential can be had at this moment, so nothing was sent
+            exchange.failure, exchange.connected = str(error), False
+            return httpx2.Response(503, request=request)
         except httpx2.HTTPError as error:
             own = isinstance(error.__cause__, AddressRefused)
             exchange.failure = str(error) if own else type(error).__name__
