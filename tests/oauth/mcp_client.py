@@ -7,7 +7,7 @@ import json
 import re
 import secrets
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -58,9 +58,33 @@ class Tools:
         return httpx2.post(f"{self.url}/oauth/register", json=usual | document, trust_env=False, timeout=30)
 
     def rpc(
-        self, token: str | None, method: str, *, at: str = "/mcp", name: str = "", **params: Any
+        self,
+        token: str | None,
+        method: str,
+        *,
+        at: str = "/mcp",
+        name: str = "",
+        own: Mapping[str, str] | None = None,
+        **params: Any,
     ) -> httpx2.Response:
-        """One request of the stateless protocol."""
+        """One request of the stateless protocol. own: further fields."""
+        request = self._request(token, method, at, params, own=own or {}, name=name)
+        with httpx2.Client(trust_env=False, timeout=30) as client:
+            return client.send(request)
+
+    @contextmanager
+    def streaming(self, token: str, method: str, *, at: str = "/mcp", **params: Any) -> Generator[httpx2.Response]:
+        """The answer while it comes."""
+        with httpx2.Client(trust_env=False, timeout=30) as client:
+            response = client.send(self._request(token, method, at, params), stream=True)
+            try:
+                yield response
+            finally:
+                response.close()
+
+    def _request(self, token: str | None, method: str, at: str, params: dict[str, Any], **more: Any) -> httpx2.Request:
+        own: Mapping[str, str] = more.get("own", {})
+        name: str = more.get("name", "")
         meta = {
             "io.modelcontextprotocol/protocolVersion": VERSION,
             "io.modelcontextprotocol/clientInfo": {"name": "tester", "version": "1"},
@@ -71,19 +95,28 @@ class Tools:
             "accept": "application/json, text/event-stream",
             "mcp-protocol-version": VERSION,
             "mcp-method": method,
+            **own,
         }
         if name:
             headers["mcp-name"] = name
             body["params"]["name"] = name
         if token is not None:
             headers["authorization"] = f"Bearer {token}"
-        return httpx2.post(self.url + at, json=body, headers=headers, trust_env=False, timeout=30)
+        return httpx2.Request("POST", self.url + at, json=body, headers=headers)
 
-    def call(self, token: str | None, tool: str = "echo__echo", *, at: str = "/mcp", **arguments: Any) -> Any:
+    def call(
+        self,
+        token: str | None,
+        tool: str = "echo__echo",
+        *,
+        at: str = "/mcp",
+        own: Mapping[str, str] | None = None,
+        **arguments: Any,
+    ) -> Any:
         """The result of a tool call; its first text."""
-        answer = self.rpc(token, "tools/call", at=at, name=tool, arguments=arguments or {"text": "hello"})
+        answer = self.rpc(token, "tools/call", at=at, name=tool, own=own, arguments=arguments or {"text": "hello"})
         assert answer.status_code == 200, answer.text
-        result = json.loads(_data(answer))
+        result = json.loads(data_of(answer))
         return result["result"]["content"][0]["text"] if "result" in result else result["error"]["message"]
 
 
@@ -168,7 +201,7 @@ def answer_at(address: str) -> dict[str, str]:
     return {"to": address.partition("?")[0]} | {name: values[0] for name, values in parse_qs(parts.query).items()}
 
 
-def _data(answer: httpx2.Response) -> str:
+def data_of(answer: httpx2.Response) -> str:
     """The message, whether it came as JSON or as the only event of a stream."""
     if answer.headers["content-type"].startswith("application/json"):
         return answer.text
@@ -178,13 +211,25 @@ def _data(answer: httpx2.Response) -> str:
 
 
 @contextmanager
-def tools_site(folder: Path, *, more: str = "", sso: str = "", oauth: str = "", servers: str = "") -> Generator[Tools]:
+def tools_site(
+    folder: Path,
+    *,
+    more: str = "",
+    sso: str = "",
+    oauth: str = "",
+    servers: str = "",
+    environ: Mapping[str, str] | None = None,
+) -> Generator[Tools]:
     """sso, servers: further lines of these sections. oauth: further settings of the authorisation server."""
     (folder / "roles.yaml").write_text(f"roles:\n  developer: {{permissions: {RIGHTS}}}\n")
     policy = folder / "policy.yaml"
     policy.write_text(POLICY)
     section = SERVERS.format(python=sys.executable, script=ECHO, more=servers)
     with site(
-        folder / "site", more=section + more, sso=OFTEN.format(oauth=oauth) + sso, options=("--policy", str(policy))
+        folder / "site",
+        more=section + more,
+        sso=OFTEN.format(oauth=oauth) + sso,
+        options=("--policy", str(policy)),
+        environ=environ,
     ) as here:
         yield Tools(here)

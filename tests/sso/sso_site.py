@@ -215,6 +215,7 @@ def site(
     provider_lines: str = "",
     scopes: str = "[openid, email, profile, groups]",
     options: tuple[str, ...] = (),
+    environ: Mapping[str, str] | None = None,
 ) -> Iterator[Site]:
     """more: further sections of the configuration. sso, provider_lines: further lines of the section, the provider."""
     port = free_port()
@@ -227,6 +228,6 @@ def site(
         )
         file.write_text(text)
         arguments = ("--config", str(file), "--port", str(port), *options)
-        with running(folder / "data", *arguments, environ={"CORP_SECRET": SECRET}) as platform:
+        with running(folder / "data", *arguments, environ={"CORP_SECRET": SECRET, **(environ or {})}) as platform:
             assert urlsplit(platform.url).port == port
             yield Site(platform, found)

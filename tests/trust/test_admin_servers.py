@@ -147,6 +147,8 @@ async def test_another_tenants_administrator_sees_nothing(site: Site, method: st
         {"name": "kb", "url": "https://localhost/mcp"},
         {"name": "kb", "url": "http://kb.vendor.io/mcp"},
         KB | {"headers_env": {"x-key": "ANTHROPIC_API_KEY"}},
+        KB | {"oauth": {"client_id": "x", "client_secret_env": "ANTHROPIC_API_KEY"}},
+        KB | {"oauth": {"hosts": ["10.0.0.1"]}},
     ],
 )
 async def test_adding_what_reaches_into_this_machine_needs_the_operators_right(site: Site, server: dict[str, Any]):

@@ -9,24 +9,30 @@ from contextlib import asynccontextmanager
 
 import msgspec
 
+from ai_platform.bootstrap.accounts import accounts_of
 from ai_platform.bootstrap.base import Base
 from ai_platform.domain.errors import ConfigError, UpstreamUnreachable
 from ai_platform.entrypoints.admin.endpoint import Endpoint
 from ai_platform.entrypoints.admin.mcp import Condition, endpoints
+from ai_platform.entrypoints.admin.mcp_credentials import endpoints as credential_endpoints
 from ai_platform.mcp.federation import Federation
-from ai_platform.mcp.needs import EnvironmentCredentials, Program, variable_of
+from ai_platform.mcp.needs import Program, variable_of
 from ai_platform.mcp.registry import Registry
 from ai_platform.mcp.settings import McpServerSettings
 from ai_platform.mcp.trust.pins import Pins
 from ai_platform.sandbox import Folders, Sandbox
 from ai_platform.sandbox import Program as SandboxProgram
+from ai_platform.sso.connections.flow import Flow
 from ai_platform.telemetry import Meter
 from ai_platform.telemetry.scrub import scrub_text
 
 
 class Fleet(msgspec.Struct, frozen=True):
+    """accounts: how people connect theirs at the servers."""
+
     federation: Federation
     endpoints: list[Endpoint]
+    accounts: Flow
 
 
 async def fleet_of(base: Base, meter: Meter) -> Fleet:
@@ -38,6 +44,7 @@ async def fleet_of(base: Base, meter: Meter) -> Fleet:
     """
     settings = base.settings.mcp
     news = News()
+    accounts = await accounts_of(base)
     registry = Registry(settings.servers, base.system, changed=news.servers, notices=base.happenings)
     pins = Pins(base.system, settings_of=registry.get, notices=base.happenings, changed=news.trust)
     await registry.watch()
@@ -47,7 +54,7 @@ async def fleet_of(base: Base, meter: Meter) -> Fleet:
     federation = Federation(
         msgspec.structs.replace(settings, servers=tuple(registry.servers.values())),
         trust=pins,
-        credentials=EnvironmentCredentials(settings.servers, base.environ),
+        credentials=accounts.credentials,
         launcher=launcher,
         clock=base.clock,
     )
@@ -58,7 +65,9 @@ async def fleet_of(base: Base, meter: Meter) -> Fleet:
     await base.in_background(news.follow(federation, registry, pins), "mcp servers")
     await base.in_background(registry.run(), "mcp registry watch")
     await base.in_background(pins.run(), "mcp trust watch")
-    return Fleet(federation, endpoints(registry, pins, _Servers(federation, launcher, sandbox)))
+    flow = accounts.flow(base, lambda: registry.servers, federation.connected)
+    routes = endpoints(registry, pins, _Servers(federation, launcher, sandbox))
+    return Fleet(federation, [*routes, *credential_endpoints(flow)], flow)
 
 
 def _gauges(meter: Meter, pins: Pins, registry: Registry, sandbox: Sandbox) -> None:
@@ -127,7 +136,8 @@ class _Launcher:
 
     async def check(self, server: McpServerSettings) -> None:
         """Raises ConfigError: it cannot be run, or a variable that it needs is not set."""
-        for variable in (*server.env_from.values(), *server.headers_env.values()):
+        secret = [server.oauth.client_secret_env] if server.oauth and server.oauth.client_secret_env else []
+        for variable in (*server.env_from.values(), *server.headers_env.values(), *secret):
             variable_of(server, variable, self._environ)
         if server.command and server.enabled:
             await self._sandbox.ready()

@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from ai_platform.audit.reader import AuditReader
+from ai_platform.bootstrap.accounts import manages_accounts
 from ai_platform.bootstrap.approvals import approvals_of, consent_of, register_approval_gauges
 from ai_platform.bootstrap.base import Base, base_of
 from ai_platform.bootstrap.callers import Callers, callers_of, services_of
@@ -37,7 +38,7 @@ from ai_platform.entrypoints.http import Handler
 from ai_platform.entrypoints.messages import MessagesDoor
 from ai_platform.entrypoints.operations import Operations
 from ai_platform.entrypoints.server import Server, bind
-from ai_platform.entrypoints.signin import sign_in_handlers
+from ai_platform.entrypoints.signin import MyAccounts, sign_in_handlers
 from ai_platform.entrypoints.signin.claude_code import ClaudeCode
 from ai_platform.gateway import Book, Gateway
 from ai_platform.gateway.charge import Cashier
@@ -46,6 +47,7 @@ from ai_platform.gateway.gauges import register_gauges
 from ai_platform.policy import PolicyStore
 from ai_platform.pricing import Estimator, PriceBook, load_price_book
 from ai_platform.protection import Incidents
+from ai_platform.sso.connections.flow import Flow
 from ai_platform.sso.managed import Managed
 from ai_platform.telemetry import CallLog, Meter, configure_logging
 from ai_platform.upstream.settings import UpstreamSettings
@@ -181,7 +183,7 @@ async def running_platform(
         app = Application(
             door,
             operations,
-            handlers=_sign_in(base, callers, ledger, budget, meter, mcp=bool(tool_routes)),
+            handlers=_sign_in(base, callers, ledger, budget, meter, accounts=servers.accounts if servers else None),
             mounts={
                 "/admin/": _admin(base, callers, directory, endpoints),
                 **tool_routes,
@@ -245,7 +247,7 @@ def _admin(base: Base, callers: Callers, directory: Directory, endpoints: list[E
 
 
 def _sign_in(
-    base: Base, callers: Callers, ledger: Ledger, budget: Budget, meter: Meter, *, mcp: bool
+    base: Base, callers: Callers, ledger: Ledger, budget: Budget, meter: Meter, *, accounts: Flow | None
 ) -> dict[tuple[str, str], Handler]:
     claude_code = ClaudeCode(
         callers.authenticator,
@@ -256,4 +258,5 @@ def _sign_in(
         clock=base.clock,
     )
     register_sign_in_gauges(meter, callers.signing_in)
-    return sign_in_handlers(callers.signon, claude_code, base.trail, meter, base.clock, mcp=mcp)
+    mine = MyAccounts(accounts, manages_accounts(base)) if accounts else None
+    return sign_in_handlers(callers.signon, claude_code, base.trail, meter, base.clock, accounts=mine)

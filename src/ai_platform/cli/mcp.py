@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from ai_platform.cli.mcp_approve import approve
+from ai_platform.cli.mcp_credentials import app as credentials
 from ai_platform.cli.mcp_new import new
 from ai_platform.cli.mcp_test import try_out
 from ai_platform.cli.output import Json, emit_json, emit_table, explained, fail
@@ -19,6 +20,7 @@ Data = Annotated[Path | None, typer.Option(help="Data folder of the platform.", 
 Name = Annotated[str, typer.Argument(help="The server's name.")]
 
 app = typer.Typer(no_args_is_help=True, help="MCP servers behind the platform, and tools for those who write them.")
+app.add_typer(credentials, name="credentials")
 
 _COLUMNS = ("name", "state", "tools", "pinned", "held", "breaker", "where", "last_error")
 _LONGEST_WHERE, _LONGEST_ERROR = 40, 100

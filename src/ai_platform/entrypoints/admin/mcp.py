@@ -290,8 +290,10 @@ def _check_power(caller: Principal, server: McpServerSettings) -> None:
     why = ""
     if server.command:
         why = "runs a command on this machine"
-    elif server.headers_env:
+    elif server.headers_env or (server.oauth and server.oauth.client_secret_env):
         why = "gets values of this platform's environment"
+    elif server.oauth and server.oauth.hosts:
+        why = "lists hosts that may have private addresses"
     elif not _is_public(server.url):
         why = "is not a public address over https"
     if why:

@@ -11,21 +11,29 @@ from ai_platform.entrypoints.signin.break_glass import BreakGlassPages
 from ai_platform.entrypoints.signin.browser import Browser
 from ai_platform.entrypoints.signin.claude_code import ClaudeCode
 from ai_platform.entrypoints.signin.clients import ClientRoutes
+from ai_platform.entrypoints.signin.connections import ConnectionsPage, MyAccounts
 from ai_platform.entrypoints.signin.device import DevicePage
 from ai_platform.entrypoints.signin.exchange import Exchange
 from ai_platform.entrypoints.signin.oauth import OAuth
 from ai_platform.entrypoints.signin.record import Recorder
 from ai_platform.entrypoints.signin.saml import SamlDoor
 from ai_platform.sso import SignOn
+from ai_platform.sso.connections.credentials import Credentials
 from ai_platform.telemetry import Meter
 
-__all__ = ["gives_mcp_tokens", "sign_in_handlers"]
+__all__ = ["MyAccounts", "gives_mcp_tokens", "sign_in_handlers"]
 
 
 def sign_in_handlers(
-    signon: SignOn | None, claude_code: ClaudeCode, trail: Trail, meter: Meter, clock: Clock, *, mcp: bool = False
+    signon: SignOn | None,
+    claude_code: ClaudeCode,
+    trail: Trail,
+    meter: Meter,
+    clock: Clock,
+    *,
+    accounts: MyAccounts | None,
 ) -> dict[tuple[str, str], Handler]:
-    """Every route of this door. mcp: whether the MCP door is open, so that its clients may ask people for access.
+    """Every route of this door. accounts: at MCP servers; None when there is no MCP door.
 
     signon: None when nobody can sign in, and then those routes are missing; without a
     provider of people the pages are.
@@ -36,7 +44,22 @@ def sign_in_handlers(
         lambda: {(signal,): count for signal, count in claude_code.received.items()},
         labels=("signal",),
     )
-    return claude_code.handlers() | (_signing_in(signon, trail, meter, clock, mcp=mcp) if signon else {})
+    return claude_code.handlers() | (_signing_in(signon, trail, meter, clock, accounts) if signon else {})
+
+
+def _count_accounts(meter: Meter, page: ConnectionsPage, credentials: Credentials) -> None:
+    meter.counter(
+        "aip_mcp_accounts_total",
+        "What became of accounts at MCP servers and of their tokens.",
+        lambda: {
+            ("connected",): page.connected,
+            ("disconnected",): page.disconnected,
+            ("refused",): page.refused,
+            ("renewed",): credentials.renewed,
+            ("ended",): credentials.ended,
+        },
+        labels=("result",),
+    )
 
 
 def gives_mcp_tokens(signon: SignOn | None) -> TypeGuard[SignOn]:
@@ -45,7 +68,7 @@ def gives_mcp_tokens(signon: SignOn | None) -> TypeGuard[SignOn]:
 
 
 def _signing_in(
-    signon: SignOn, trail: Trail, meter: Meter, clock: Clock, *, mcp: bool
+    signon: SignOn, trail: Trail, meter: Meter, clock: Clock, accounts: MyAccounts | None
 ) -> dict[tuple[str, str], Handler]:
     record = Recorder(trail, clock)
     browser = Browser(signon, record, clock)
@@ -53,7 +76,7 @@ def _signing_in(
     saml = SamlDoor(signon, browser, record)
     device = DevicePage(signon, browser, record, clock)
     exchange = Exchange(signon, record, clock)
-    mcp = mcp and gives_mcp_tokens(signon)
+    mcp = accounts is not None and gives_mcp_tokens(signon)
     oauth = OAuth(signon, record, exchange, clock, mcp=mcp)
     authorize = Authorize(signon, browser, record, clock)
     clients = ClientRoutes(signon, record, clock)
@@ -94,4 +117,9 @@ def _signing_in(
     if signon.emergency is not None:
         pages |= BreakGlassPages(signon, signon.emergency, browser, record).handlers()
     programs = {**authorize.handlers(), **clients.handlers()} if mcp else {}
+    if accounts is not None and signon.takes_people:
+        secure = signon.url.startswith("https://")
+        page = ConnectionsPage(accounts.flow, browser, record, manages=accounts.manages, secure=secure)
+        _count_accounts(meter, page, accounts.flow.credentials)
+        pages |= page.handlers()
     return {**pages, **programs, **oauth.handlers()}

@@ -36,7 +36,9 @@ from ai_platform.sso.signon import SignedIn, login_cookie
 
 HOME = "/auth/session"
 AGAIN = f'<p><a class="button main" href="{HOME}">Sign in again</a></p>'
-_RETURN = re.compile(r"/auth/session|/device(\?user_code=[A-Za-z-]{1,12})?|/oauth/consent\?request=[0-9a-f]{8}")
+_RETURN = re.compile(
+    r"/auth/session|/auth/connections|/device(\?user_code=[A-Za-z-]{1,12})?|/oauth/consent\?request=[0-9a-f]{8}"
+)
 """Where a sign-in may lead: pages of this door and nothing else, so that no link of ours leads elsewhere."""
 
 

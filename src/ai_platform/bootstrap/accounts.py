@@ -1,0 +1,82 @@
+"""Accounts at MCP servers: where they are kept, how they are renewed, and the page that connects them."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import NoReturn
+
+import msgspec
+
+from ai_platform.bootstrap.base import Base
+from ai_platform.domain.errors import StoreUnavailable
+from ai_platform.domain.permission import Permission
+from ai_platform.domain.principal import Principal
+from ai_platform.mcp.needs import variable_of
+from ai_platform.sso.connections.client import OAuthClient
+from ai_platform.sso.connections.credentials import Credentials
+from ai_platform.sso.connections.flow import Flow, Servers
+from ai_platform.sso.connections.store import PLATFORM, Connections, Owner
+from ai_platform.sso.people import Account
+from ai_platform.sso.seal import Seal
+
+SWEEP_SECONDS = 3600.0
+
+
+class Accounts(msgspec.Struct, frozen=True):
+    credentials: Credentials
+    connections: Connections
+    client: OAuthClient
+    seal: Seal
+
+    def flow(
+        self, base: Base, servers: Servers, changed: Callable[[str, tuple[str, str] | None], Awaitable[None]]
+    ) -> Flow:
+        """changed: is told a server and whose account there is another now, None = the platform's."""
+
+        async def tell(server: str, owner: Owner) -> None:
+            await changed(server, None if owner == PLATFORM else (owner.tenant, owner.principal))
+
+        return Flow(
+            self.connections,
+            self.client,
+            self.credentials,
+            servers=servers,
+            seal=self.seal,
+            clock=base.clock,
+            changed=tell,
+        )
+
+
+async def accounts_of(base: Base) -> Accounts:
+    """Raises ConfigError: a server of the configuration names a variable that is not set."""
+    for server in base.settings.mcp.servers:
+        secret = server.oauth.client_secret_env if server.oauth else ""
+        for variable in (*server.headers_env.values(), *([secret] if secret else [])):
+            variable_of(server, variable, base.environ)
+    seal = Seal(base.secret.derive("accounts at MCP servers"))
+    connections = Connections(base.database, seal, base.clock)
+    seconds = base.settings.sso.fetch_seconds
+    client = OAuthClient(connections, url=base.url, environ=base.environ, clock=base.clock, seconds=seconds)
+    credentials = Credentials(connections, client, url=base.url, environ=base.environ, clock=base.clock)
+    await base.in_background(_sweeping(connections, base), "accounts at MCP servers")
+    return Accounts(credentials, connections, client, seal)
+
+
+def manages_accounts(base: Base) -> Callable[[Account], bool]:
+    """Who may connect the platform's own accounts."""
+
+    def manages(account: Account) -> bool:
+        permissions = base.policies.permissions(account.roles)
+        person = Principal(id=account.id, name=account.name, tenant=account.tenant, permissions=permissions)
+        return person.may(Permission.SERVERS_WRITE)
+
+    return manages
+
+
+async def _sweeping(connections: Connections, base: Base) -> NoReturn:
+    failures = 0
+    while True:
+        await asyncio.sleep(SWEEP_SECONDS)
+        try:
+            await connections.sweep(base.system)
+        except StoreUnavailable:
+            failures += 1  # the next hour will do; who was removed has no way to use the account anyway
