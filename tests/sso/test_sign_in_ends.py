@@ -12,6 +12,7 @@ import pytest
 from sso_site import requires_provider, site
 
 from ai_platform.domain.errors import Denied, StoreUnavailable, Unauthenticated, UpstreamUnreachable
+from ai_platform.entrypoints.http import Handler, Message
 from ai_platform.entrypoints.signin.account import AccountPage
 from ai_platform.entrypoints.signin.browser import Browser
 from ai_platform.entrypoints.signin.record import Recorder
@@ -86,6 +87,89 @@ async def test_a_session_ends_when_idle_and_in_any_case(database: Database, cloc
     assert await room.sessions.get(busy)
     clock.advance(601)
     assert await room.sessions.get(busy) is None, "an hour is over, busy or not"
+
+
+@pytest.mark.requirement("ID-1")
+async def test_the_id_of_a_session_changes_and_the_old_one_is_worth_nothing(
+    database: Database, clock: FakeClock, ann: Account
+):
+    room = _room(database, clock, SsoSettings(sessions=SessionSettings(rotate_seconds=900, absolute_seconds=3600)))
+    first = await room.sessions.begin(ann, provider_token="sealed")
+    clock.advance(890)
+    young = await room.sessions.get(first, renew=True)
+    assert young
+    assert not young.renewed
+    clock.advance(20)
+    form = await room.sessions.get(first)
+    assert form
+    assert not form.renewed, "a form that is sent changes nothing"
+    both = await asyncio.gather(*(room.sessions.get(first, renew=True) for _ in range(5)))
+    new = [one.renewed for one in both if one and one.renewed]
+    assert (len(both), len(new)) == (5, 1), "requests at the same time are one session and get one new id"
+    assert {one.csrf for one in both if one} == {young.csrf}, "a page that is open can still be sent"
+    later = await room.sessions.get(new[0], renew=True)
+    assert later
+    assert (later.csrf, later.renewed) == (young.csrf, "")
+    assert 2600 < later.left < 2700, "a new id makes the session no longer"
+    clock.advance(31)
+    assert await room.sessions.get(first, renew=True) is None
+    assert await room.sessions.take_provider_token(new[0])
+    clock.advance(900)
+    renewed = await room.sessions.get(new[0], renew=True)
+    assert renewed
+    assert renewed.renewed
+    assert len(await room.sessions.open_of(ann.id, tenant="default")) == 1
+    clock.advance(1800)
+    assert await room.sessions.get(renewed.renewed) is None, "an hour is over"
+
+
+async def test_signing_out_with_an_id_that_was_just_replaced_ends_the_session(
+    database: Database, clock: FakeClock, ann: Account
+):
+    room = _room(database, clock)
+    for end in ("one", "all"):
+        old = await room.sessions.begin(ann)
+        clock.advance(901)
+        session = await room.sessions.get(old, renew=True)
+        assert session
+        if end == "one":
+            await room.sessions.end(old)
+        else:
+            assert await room.sessions.end_all(ann.id, tenant="default") == 1
+        assert await room.sessions.get(old) is None
+        assert await room.sessions.get(session.renewed) is None
+
+
+async def test_the_browser_gets_the_new_id_with_a_page_and_goes_on(database: Database, clock: FakeClock, ann: Account):
+    room = _room(database, clock)
+    record = Recorder(MemoryTrail(), clock)
+    browser = Browser(room, record, clock)
+    page = AccountPage(room, browser, record, clock).handlers()["GET", "/auth/session"]
+    old = await room.sessions.begin(ann)
+    clock.advance(901)
+    cookie = await _set_cookie(page, old)
+    assert cookie.startswith("aip-session=")
+    assert "HttpOnly; SameSite=Lax; Max-Age=42299" in cookie
+    new = cookie.partition("=")[2].partition(";")[0]
+    assert new != old
+    assert await _set_cookie(page, new) == ""
+
+
+async def _set_cookie(page: Handler, cookie: str) -> str:
+    """What the page gives the browser to keep."""
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    headers = [(b"cookie", f"aip-session={cookie}".encode())]
+    scope = {"type": "http", "method": "GET", "path": "/auth/session", "query_string": b"", "headers": headers}
+    await page(scope, receive, send)
+    assert sent[0]["status"] == 200
+    return b"".join(value for name, value in sent[0]["headers"] if name == b"set-cookie").decode()
 
 
 async def test_the_database_holds_no_cookie_no_code_and_no_token(room: Room, ann: Account, system: SystemDatabase):

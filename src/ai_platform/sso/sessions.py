@@ -1,5 +1,7 @@
 """Browser sessions: a random id in a cookie, its keyed hash in PostgreSQL, an idle and an absolute limit.
 
+The id is another one after every sign-in and, as long as the session goes on, every `rotate_seconds`.
+
 Above: signon. Below: stores.
 """
 
@@ -19,6 +21,8 @@ from ai_platform.stores.tenancy import Scoped
 SEEN_EVERY = 60.0
 """Seconds between two writes of "last seen": a page load costs no write."""
 
+PRIOR_SECONDS = 30.0
+"""How long the id before the newest is taken, for requests that were on their way; it gets no new one."""
 
 SPENT = "spent"
 
@@ -26,12 +30,15 @@ SPENT = "spent"
 class Session(msgspec.Struct, frozen=True):
     """csrf: what every form of this session must carry; tells nothing about the cookie.
 
+    renewed: the cookie's new value, "" = it stays. left: seconds until the session ends in any case.
     spent: the provider's refresh token of this sign-in has gone to a program already; the next program needs another.
     """
 
     account: Account
     csrf: str
     spent: bool = False
+    renewed: str = ""
+    left: float = 0.0
 
 
 class Sessions:
@@ -73,40 +80,63 @@ class Sessions:
             raise access_ended() from error
         return cookie
 
-    async def get(self, cookie: str) -> Session | None:
-        """None: not known, ended, or past a limit."""
+    async def get(self, cookie: str, *, renew: bool = False) -> Session | None:
+        """None: not known, ended, or past a limit. renew: the browser can be given a new id, if it is time for one."""
         now = self._clock.now()
         row: Any = await self._of(cookie).fetchrow(
-            "SELECT account, seen_at, provider_token FROM sso_sessions WHERE id_hash = $1 AND ended_at IS NULL"
-            " AND created_at > $2 AND seen_at > $3",
+            "SELECT account, seen_at, created_at, provider_token, coalesce(origin_hash, id_hash) AS origin,"
+            " coalesce(issued_at, created_at) AS issued_at FROM sso_sessions WHERE ended_at IS NULL"
+            " AND (id_hash = $1 OR prior_hash = $1 AND issued_at > $4) AND created_at > $2 AND seen_at > $3",
             self._hash(cookie),
             moment(now - self._settings.absolute_seconds),
             moment(now - self._settings.idle_seconds),
+            moment(now - PRIOR_SECONDS),
         )
         account = msgspec.convert(row["account"], Account) if row else None
         if account is None or (account.until is not None and account.until <= now):
             return None
         if now - row["seen_at"].timestamp() > min(SEEN_EVERY, self._settings.idle_seconds / 4):
             await self._of(cookie).execute(
-                "UPDATE sso_sessions SET seen_at = $2 WHERE id_hash = $1", self._hash(cookie), moment(now)
+                "UPDATE sso_sessions SET seen_at = $2 WHERE (id_hash = $1 OR prior_hash = $1)",
+                self._hash(cookie),
+                moment(now),
             )
-        csrf = hmac.digest(self._pepper, b"csrf:" + cookie.encode("latin-1", "replace"), "sha256").hex()
-        return Session(account, csrf, spent=row["provider_token"] == SPENT)
+        due = renew and now - row["issued_at"].timestamp() >= self._settings.rotate_seconds
+        return Session(
+            account,
+            hmac.digest(self._pepper, b"csrf:" + row["origin"], "sha256").hex(),
+            spent=row["provider_token"] == SPENT,
+            renewed=await self._renewed(cookie) if due else "",
+            left=row["created_at"].timestamp() + self._settings.absolute_seconds - now,
+        )
+
+    async def _renewed(self, cookie: str) -> str:
+        """The session's new id; "" when another request of this browser was faster."""
+        new = secrets.token_urlsafe(32)
+        tag = await self._of(cookie).execute(
+            "UPDATE sso_sessions SET id_hash = $2, prior_hash = id_hash, issued_at = $3,"
+            " origin_hash = coalesce(origin_hash, id_hash) WHERE id_hash = $1 AND ended_at IS NULL",
+            self._hash(cookie),
+            self._hash(new),
+            moment(self._clock.now()),
+        )
+        return new if _count(tag) else ""
 
     async def take_provider_token(self, cookie: str) -> str | None:
         """Once: two programs must not use the same token, since providers take that for theft."""
         row: Any = await self._of(cookie).fetchrow(
             "UPDATE sso_sessions s SET provider_token = $2 FROM (SELECT id_hash, provider_token FROM sso_sessions"
-            " WHERE id_hash = $1 FOR UPDATE) AS was WHERE s.id_hash = was.id_hash AND was.provider_token <> $2"
-            " RETURNING was.provider_token",
+            " WHERE (id_hash = $1 OR prior_hash = $1) FOR UPDATE) AS was"
+            " WHERE s.id_hash = was.id_hash AND was.provider_token <> $2 RETURNING was.provider_token",
             self._hash(cookie),
             SPENT,
         )
         return row["provider_token"] if row else None
 
     async def end(self, cookie: str) -> None:
+        """Whichever of its two newest ids this is: a sign-out must not miss it."""
         await self._of(cookie).execute(
-            "UPDATE sso_sessions SET ended_at = $2 WHERE id_hash = $1 AND ended_at IS NULL",
+            "UPDATE sso_sessions SET ended_at = $2 WHERE (id_hash = $1 OR prior_hash = $1) AND ended_at IS NULL",
             self._hash(cookie),
             moment(self._clock.now()),
         )
@@ -114,7 +144,8 @@ class Sessions:
     async def id_token(self, cookie: str) -> str | None:
         """The provider's, sealed, of a session that goes on. None: it gave none."""
         return await self._of(cookie).fetchval(
-            "SELECT id_token FROM sso_sessions WHERE id_hash = $1 AND ended_at IS NULL", self._hash(cookie)
+            "SELECT id_token FROM sso_sessions WHERE (id_hash = $1 OR prior_hash = $1) AND ended_at IS NULL",
+            self._hash(cookie),
         )
 
     async def end_all(self, principal: str, *, tenant: str, provider: str = "") -> int:

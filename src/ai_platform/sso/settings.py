@@ -198,11 +198,13 @@ class SamlSettings(IdentityProvider, frozen=True, kw_only=True):
 class SessionSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Browser sessions, in seconds.
 
-    idle_seconds: without a request, a session ends. absolute_seconds: it ends in any case.
+    idle_seconds: without a request, a session ends. absolute_seconds: it ends in any case. rotate_seconds: as long as
+    it goes on, its id is replaced this often.
     """
 
     idle_seconds: Seconds = 3600.0
     absolute_seconds: Seconds = 43200.0
+    rotate_seconds: Seconds = 900.0
 
 
 class TokenSettings(msgspec.Struct, frozen=True, kw_only=True):

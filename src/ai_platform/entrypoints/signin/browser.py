@@ -65,8 +65,14 @@ class Browser:
         return pages
 
     async def session(self, visit: Visit) -> Session | None:
+        """Theirs; a page that is looked at renews the session's id when it is time, a form that is sent does not."""
         cookie = visit.cookie(self._cookie)
-        return await self._signon.sessions.get(cookie) if cookie else None
+        if not cookie:
+            return None
+        session = await self._signon.sessions.get(cookie, renew=visit.scope["method"] == "GET")
+        if session is not None and session.renewed:
+            visit.headers.append(self.cookie(self._cookie, session.renewed, max(1, int(session.left))))
+        return session
 
     def session_cookie(self, visit: Visit) -> str:
         return visit.cookie(self._cookie) or ""

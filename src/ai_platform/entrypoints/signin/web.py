@@ -78,7 +78,7 @@ Answering = Callable[["Visit"], Awaitable[Answer]]
 
 class Visit:
     """One request. query, form: the first value of each field; what is not known is ignored. repeated: fields of the
-    query that came more than once.
+    query that came more than once. headers: go with the answer, before its own.
     """
 
     def __init__(self, scope: Scope, body: bytes) -> None:
@@ -89,6 +89,7 @@ class Visit:
         self.repeated = frozenset(name for name in names if names.count(name) > 1)
         self.form = dict(reversed(_pairs(body)))
         self.body = body
+        self.headers: Headers = []
         address = scope.get("client")
         self.ip: str = address[0] if address else ""
 
@@ -137,19 +138,21 @@ def oauth_handler(answering: Answering) -> Handler:
 
 def _handler(answering: Answering, failed: Callable[[PlatformError], Answer], most: int) -> Handler:
     async def handle(scope: Scope, receive: Receive, send: Send) -> None:
+        more: Headers = []
         try:
-            body = await read_body(scope, receive, limit=most, timeout=FORM_SECONDS)
-            answer = await answering(Visit(scope, body))
+            visit = Visit(scope, await read_body(scope, receive, limit=most, timeout=FORM_SECONDS))
+            more = visit.headers
+            answer = await answering(visit)
         except ClientGoneError:
             return
         except PlatformError as error:
             answer = failed(error)
-        await _send(answer, send)
+        await _send(answer, send, more)
 
     return handle
 
 
-async def _send(answer: Answer, send: Send) -> None:
+async def _send(answer: Answer, send: Send, more: Headers) -> None:
     if isinstance(answer, Page):
         content, own = _html(answer)
         status = answer.status
@@ -164,7 +167,7 @@ async def _send(answer: Answer, send: Send) -> None:
     extra = [] if isinstance(answer, Download) else answer.headers
     framed = isinstance(answer, Page) and answer.framed_by
     safe = [field for field in SAFE if not (framed and field[0] == b"x-frame-options")]
-    headers = [*own, *safe, (b"content-length", str(len(content)).encode()), *extra]
+    headers = [*own, *safe, (b"content-length", str(len(content)).encode()), *more, *extra]
     await send_whole(send, status, headers, content)
 
 
