@@ -42,13 +42,17 @@ class Operation(StrEnum):
 
 
 class Client(msgspec.Struct, frozen=True):
-    """Where the call came from. session_id/agent_id/prompt_id: Claude Code's own headers, when present."""
+    """Where the call came from. session_id/agent_id/prompt_id: Claude Code's own headers, when present.
+
+    traceparent: the trace it belongs to, in the form of domain/trace.py.
+    """
 
     ip: str = ""
     user_agent: str = ""
     session_id: str | None = None
     agent_id: str | None = None
     request_class: str | None = None
+    traceparent: str | None = None
 
 
 class Head(msgspec.Struct, frozen=True):

@@ -10,6 +10,7 @@ from ai_platform.domain.call import Client, Headers
 from ai_platform.domain.decision import Refusal
 from ai_platform.domain.errors import InvalidCall
 from ai_platform.domain.principal import Credentials
+from ai_platform.domain.trace import usable_traceparent
 from ai_platform.entrypoints.http import Scope
 from ai_platform.identity.authenticator import TOKEN
 
@@ -23,6 +24,7 @@ _READ = _SINGLE | {
     b"x-claude-code-agent-id",
     b"x-claude-code-request-class",
     b"x-ai-platform-tenant",
+    b"traceparent",
 }
 _JSON_TYPE = re.compile(
     rb"application/(?:[a-z0-9.+-]+\+)?json\s*(?:;\s*charset\s*=\s*\"?(?:utf-?8|us-ascii)\"?\s*)?;?\s*", re.IGNORECASE
@@ -40,10 +42,9 @@ class Fields:
         self._values = values = dict[bytes, bytes]()
         self.repeated = self.misplaced = b""
         for name, value in headers:
-            if name in _READ:
-                if values.setdefault(name, value) != value and name in _SINGLE:
-                    self.repeated = name
-            elif b"aip_" in value and _KEY.search(value):
+            if name in _READ and values.setdefault(name, value) != value and name in _SINGLE:
+                self.repeated = name
+            if name not in _SINGLE and b"aip_" in value and _KEY.search(value):
                 self.misplaced = name
 
     def get(self, name: bytes) -> bytes:
@@ -116,6 +117,7 @@ def client_of(scope: Scope, fields: Fields) -> Client:
         session_id=_short(fields, b"x-claude-code-session-id", 64),
         agent_id=_short(fields, b"x-claude-code-agent-id", 64),
         request_class=_short(fields, b"x-claude-code-request-class", 32),
+        traceparent=usable_traceparent(fields.get(b"traceparent").decode("latin-1")),
     )
 
 

@@ -11,6 +11,7 @@ from ai_platform.domain.finding import Direction, Finding
 from ai_platform.domain.identifiers import new_id
 from ai_platform.domain.money import to_usd
 from ai_platform.domain.principal import HOME, Principal
+from ai_platform.domain.trace import trace_id_of
 from ai_platform.domain.usage import Usage
 from ai_platform.gateway.record import Record
 from ai_platform.gateway.sensitive import (
@@ -77,6 +78,8 @@ def _who_and_what(record: Record) -> dict[str, Any]:
         facts["session_id"] = call.client.session_id
     if call.client.agent_id:
         facts["agent_id"] = call.client.agent_id
+    if trace_id := trace_id_of(call.client.traceparent):
+        facts["trace_id"] = trace_id
     if approval := record.approval:
         facts |= {"approval_id": approval.id, "approved_by": approval.decided_by, "approval_digest": approval.digest}
     if record.decision:

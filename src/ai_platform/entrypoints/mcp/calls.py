@@ -14,6 +14,7 @@ from ai_platform.domain.clock import Clock
 from ai_platform.domain.decision import Refusal
 from ai_platform.domain.errors import InvalidCall, PlatformError
 from ai_platform.domain.identifiers import new_id
+from ai_platform.domain.trace import usable_traceparent
 from ai_platform.entrypoints.mcp.answers import result_of
 from ai_platform.entrypoints.mcp.lists import Lists
 from ai_platform.entrypoints.mcp.peer import DoorPeer
@@ -25,6 +26,9 @@ from ai_platform.mcp.needs import Kind
 
 TOOL_USE = "claudecode/toolUseId"
 """Key in `_meta` under which Claude Code names the `tool_use` of the answer that asked for this call."""
+
+TRACEPARENT = "traceparent"
+"""Key in `_meta` of the trace that a request belongs to (specification, basic); a header of that name says it too."""
 
 LONGEST_ID = 200
 LONGEST_URI = 4096
@@ -116,6 +120,11 @@ class Calls:
         if not isinstance(tool_use, str) or not is_name(tool_use):
             tool_use = None
         state = _said(context).get("requestState")
+        client = visit.client
+        if (traceparent := usable_traceparent(meta.get(TRACEPARENT))) is not None:
+            client = msgspec.structs.replace(client, traceparent=traceparent)
+        elif client.traceparent is not None:
+            meta = meta | {TRACEPARENT: client.traceparent}
         session = self._sessions.get(visit.session)
         return Call(
             id=new_id("call", now),
@@ -129,7 +138,7 @@ class Calls:
                 request_state=state if isinstance(state, str) else None,
             ),
             credentials=visit.credentials,
-            client=visit.client,
+            client=client,
             received_at=now,
             meta=meta,
             peer=DoorPeer(context, visit.session, session.level if session else None),
