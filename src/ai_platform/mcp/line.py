@@ -30,7 +30,9 @@ Heard = Callable[[Owner, str, Mapping[str, Any]], None]
 
 
 class Line:
-    """link, with the flights on it. own: it belongs to one caller. used: when it was last used, monotonic seconds."""
+    """link, with the flights on it. own: it belongs to one caller. owner: whose credentials it carries. used: when it
+    was last used, monotonic seconds.
+    """
 
     def __init__(
         self,
@@ -39,8 +41,10 @@ class Line:
         hello: Hello,
         *,
         own: bool,
-        heard: Callable[[str, Mapping[str, Any]], None],
+        owner: Owner,
+        heard: Heard,
     ) -> None:
+        self.owner = owner
         self.link = Link(name, streams, hello, self)
         self.own = own
         self.used = 0.0
@@ -79,7 +83,7 @@ class Line:
             if len(listening) == 1 or (self.own and listening):
                 listening[-1].heard(method, params)
             return
-        self._heard(method, params)
+        self._heard(self.owner, method, params)
 
 
 class Pause:
@@ -145,6 +149,12 @@ class Lines:
     @property
     def count(self) -> int:
         return len(self._kept) + self._leased + sum(map(len, self._idle.values()))
+
+    def owners(self) -> set[Owner]:
+        """Whose credentials lines carry, as far as they are kept."""
+        return {line.owner for line in self._kept.values()} | {
+            line.owner for lines in self._idle.values() for line in lines
+        }
 
     async def shared(self, caller: Principal | None) -> Line:
         """The line that everybody with these credentials uses.
@@ -269,7 +279,7 @@ class Lines:
         self._leased += 1
         try:
             if line is None:
-                self._check_room()
+                await self._make_room()
                 hello = Hello(protocol=Protocol.SESSIONS, capabilities=dict(way.capabilities), seconds=self._patience)
                 line = await self._open(self._owner(way.caller), hello, own=True)
             yield line
@@ -284,7 +294,7 @@ class Lines:
     @asynccontextmanager
     async def _alone(self, way: Way, like: Line) -> AsyncGenerator[Line]:
         """For one call: log messages name no call, so that only on a connection of its own they can be told apart."""
-        self._check_room()
+        await self._make_room()
         self._leased += 1
         line = self._line(self._owner(way.caller), Hello(seconds=self._patience, like=like.link.manners), own=True)
         try:
@@ -310,8 +320,6 @@ class Lines:
             return line
         task = self._opening.get(key)
         if task is None:
-            if own:
-                self._check_room()
             task = asyncio.create_task(self._open_kept(key, owner, hello, own=own))
             self._opening[key] = task
             task.add_done_callback(lambda done: self._opened(key, done))
@@ -326,6 +334,8 @@ class Lines:
         old = self._kept.pop(key, None)
         if old is not None:
             await old.link.close()
+        if own:
+            await self._make_room()
         line = await self._open(owner, hello, own=own)
         self._kept[key] = line
         return line
@@ -350,14 +360,20 @@ class Lines:
         return line
 
     def _line(self, owner: Principal | None, hello: Hello, *, own: bool) -> Line:
-        heard = partial(self._heard, owner_of(owner))
-        return Line(self._settings.name, partial(self._reach, owner), hello, own=own, heard=heard)
+        streams = partial(self._reach, owner)
+        return Line(self._settings.name, streams, hello, own=own, owner=owner_of(owner), heard=self._heard)
 
-    def _check_room(self) -> None:
-        if self.count > self._settings.max_connections:
+    async def _make_room(self) -> None:
+        """Raises UpstreamUnreachable when every connection is in use; one that waits idly makes way."""
+        if self.count <= self._settings.max_connections:
+            return
+        idle = [(line.used, key) for key, lines in self._idle.items() for line in lines[:1]]
+        if not idle:
             raise UpstreamUnreachable(
                 f"the MCP server '{self._settings.name}' has as many connections as it may"
                 f" ({self._settings.max_connections}, `max_connections`)",
                 target=self._settings.name,
                 retry_after=5,
             )
+        _, key = min(idle, key=lambda each: each[0])
+        await self._idle[key].pop(0).link.close()

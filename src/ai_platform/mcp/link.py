@@ -26,7 +26,9 @@ from mcp.shared.transport_context import TransportContext
 from mcp_types import (
     CLIENT_CAPABILITIES_META_KEY,
     CLIENT_INFO_META_KEY,
+    CONNECTION_CLOSED,
     INVALID_PARAMS,
+    PARSE_ERROR,
     PROTOCOL_VERSION_META_KEY,
     SERVER_INFO_META_KEY,
 )
@@ -310,16 +312,25 @@ class Link:
             if not exchange.connected:
                 return UpstreamUnreachable(f"{what} could not be reached ({exchange.failure})", target=self.name)
             return UpstreamBroken(f"{what} broke off: {exchange.failure}", target=self.name, sent=True)
-        if exchange.status >= 400 and not exchange.is_rpc and not (probing and exchange.status in _NOT_KNOWN):
+        if exchange.status == 404 and self.manners.version and not self.stateless:
+            return SessionGone(f"{what} has forgotten the session", target=self.name)
+        if exchange.status >= 300 and not exchange.is_rpc and not (probing and exchange.status in _NOT_KNOWN):
             return self._http_error(exchange, what)
-        if self.over.is_set():
+        if self.over.is_set() or (not exchange.status and error.message == _DISPATCHER_SAYS):
             return UpstreamBroken(f"{what} ended in the middle of the call", target=self.name, sent=True)
+        is_strange = not exchange.is_rpc or error.message.startswith(_TRANSPORT_SAYS.get(error.code, ()))
+        if exchange.status and is_strange and not probing:
+            return UpstreamBroken(f"{what} gave no answer of the protocol", target=self.name, sent=True)
         return RpcError(error.code, error.message, error.data)
 
     def _http_error(self, exchange: Exchange, what: str) -> UpstreamError:
         status = exchange.status
-        if status == 404 and self.manners.version and not self.stateless:
-            return SessionGone(f"{what} has forgotten the session", target=self.name)
+        if status < 400:
+            return UpstreamBroken(
+                f"{what} points elsewhere ({status}), where its credential is not carried. Whoever runs this gateway"
+                " sets `url` to where it leads",
+                target=self.name,
+            )
         if status in {401, 403}:
             return UpstreamBroken(
                 f"{what} refuses the credential it was shown ({status}). Whoever runs this gateway sets it anew",
@@ -368,6 +379,14 @@ def _manners(version: str, result: Mapping[str, Any], info: Any) -> Manners:
 def _object(value: Any) -> dict[str, Any]:
     return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
 
+
+_DISPATCHER_SAYS = "Connection closed"
+_TRANSPORT_SAYS = {
+    PARSE_ERROR: ("Failed to parse JSON response", "Failed to parse SSE message"),
+    CONNECTION_CLOSED: ("SSE stream ",),
+}
+"""How errors begin that the SDK's transport makes of an answer it cannot use; they may quote it, so are not passed on.
+"""
 
 _NOT_KNOWN = frozenset({400, 404, 405, 406, 415, 422, 501})
 """How servers of before 2026-07-28 answer a request they have no notion of."""

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import os
 import signal
+from asyncio.subprocess import Process, SubprocessStreamProtocol
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -37,15 +38,16 @@ async def running_program(name: str, program: Program, *, longest_line: int) -> 
     Raises:
         UpstreamUnreachable: it cannot be started.
     """
+    loop = asyncio.get_running_loop()
     try:
-        process = await asyncio.create_subprocess_exec(
+        transport, protocol = await loop.subprocess_exec(
+            lambda: SubprocessStreamProtocol(limit=longest_line, loop=loop),
             *program.argv,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=program.stderr if program.stderr is not None else asyncio.subprocess.DEVNULL,
             env=program.env,
             cwd=program.cwd,
-            limit=longest_line,
             start_new_session=True,
         )
     except (OSError, ValueError) as error:
@@ -54,6 +56,7 @@ async def running_program(name: str, program: Program, *, longest_line: int) -> 
             " installed here.",
             target=name,
         ) from error
+    process = Process(transport, protocol, loop)
     heard, hear = anyio.create_memory_object_stream[SessionMessage | Exception](0)
     say, said = anyio.create_memory_object_stream[SessionMessage](0)
     reading = asyncio.create_task(_read(name, process, heard), name=f"mcp {name} output")
@@ -64,6 +67,7 @@ async def running_program(name: str, program: Program, *, longest_line: int) -> 
         for stream in (hear, say):
             stream.close()
         await _shielded(_end(process, reading, writing))
+        transport.close()  # pipes that were not read to their end stay open otherwise
 
 
 async def _shielded(work: Any) -> None:
@@ -75,7 +79,7 @@ async def _shielded(work: Any) -> None:
                 await asyncio.shield(task)
 
 
-async def _read(name: str, process: asyncio.subprocess.Process, heard: Any) -> None:
+async def _read(name: str, process: Process, heard: Any) -> None:
     assert process.stdout is not None
     async with heard:
         while True:
@@ -98,7 +102,7 @@ async def _read(name: str, process: asyncio.subprocess.Process, heard: Any) -> N
                 return
 
 
-async def _write(process: asyncio.subprocess.Process, said: Any) -> None:
+async def _write(process: Process, said: Any) -> None:
     assert process.stdin is not None
     async with said:
         async for message in said:
@@ -110,7 +114,7 @@ async def _write(process: asyncio.subprocess.Process, said: Any) -> None:
                 return
 
 
-async def _end(process: asyncio.subprocess.Process, *tasks: asyncio.Task[None]) -> None:
+async def _end(process: Process, *tasks: asyncio.Task[None]) -> None:
     """Close its input, then ask, then kill, it and all that it started."""
     assert process.stdin is not None
     process.stdin.close()

@@ -69,7 +69,7 @@ class Running:
         self.lines = Lines(settings, self._reach, clock, self._heard)
         self.server = Server(settings, self.lines, Breaker(breaker, clock), waits)
         self.catalogue = Catalogue(settings, self.lines, trust, clock, self._changed)
-        self.keeper = Keeper(self.server, self.catalogue, hub)
+        self.keeper = Keeper(self.server, self.catalogue, hub, self._tidy)
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -123,6 +123,12 @@ class Running:
     def _count(self, kind: Kind) -> int:
         listing = self.catalogue.known(kind, None)
         return len(listing.items) if listing else 0
+
+    async def _tidy(self) -> None:
+        """Close connections nobody uses, and what only they used."""
+        await self.lines.sweep()
+        for owner in self._clients.keys() - self.lines.owners() - {None}:
+            await self._clients.pop(owner).aclose()
 
     def _heard(self, owner: Owner, method: str, params: Mapping[str, Any]) -> None:
         self.keeper.heard(owner, method, params)

@@ -21,6 +21,7 @@ from ai_platform.mcp.needs import ServerCredentials
 from ai_platform.mcp.settings import McpServerSettings
 
 MAX_ERROR_BODY = 64 * 1024
+_KINDS = frozenset({"application/json", "text/event-stream"})
 _RPC = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
@@ -97,7 +98,8 @@ class _Wire(httpx2.AsyncBaseTransport):
         exchange.status = response.status_code
         if response.status_code >= 400:
             return await self._failed(request, response, exchange)
-        exchange.is_rpc = True
+        kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+        exchange.is_rpc = response.status_code < 300 and kind in _KINDS
         stream = _Bounded(response, self._server.max_message_bytes, exchange)
         return httpx2.Response(response.status_code, headers=_plain(response), stream=stream, request=request)
 
