@@ -192,6 +192,10 @@ class Federation:
     def states(self) -> list[State]:
         return [running.state() for running in self._running.values()]
 
+    def is_looked_at(self, name: str) -> bool:
+        """Whether it is known of the server if it can be used."""
+        return self._running[name].keeper.problem is not None
+
     def server(self, name: str) -> Server:
         return self._running[name].server
 

@@ -5,11 +5,12 @@ Below: line, catalogue, hub.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
 import structlog
+from mcp.shared.subscriptions import SUBSCRIPTION_ID_META_KEY
 
 from ai_platform.domain.errors import ConfigError, PlatformError, Refused, UpstreamError
 from ai_platform.domain.principal import Principal
@@ -24,6 +25,7 @@ from ai_platform.mcp.settings import CredentialMode
 SWEEP_SECONDS = 15.0
 SETTLE_SECONDS = 0.2
 """Changes that come close together are looked at once."""
+TAKEN_SECONDS = 5.0
 
 _LIST_CHANGED = {
     "notifications/tools/list_changed": (Kind.TOOLS,),
@@ -31,22 +33,28 @@ _LIST_CHANGED = {
     "notifications/resources/list_changed": (Kind.RESOURCES, Kind.TEMPLATES),
 }
 _UPDATED = "notifications/resources/updated"
+_TAKEN = "notifications/subscriptions/acknowledged"
 _log = structlog.get_logger(__name__)
 
 
 class Keeper:
-    """problem: why the server cannot be used now, "" when it can, None before the first try."""
+    """problem: why the server cannot be used now, "" when it can, None before the first try. tidy: closes what is not
+    used any more.
+    """
 
-    def __init__(self, server: Server, catalogue: Catalogue, hub: Hub) -> None:
+    def __init__(self, server: Server, catalogue: Catalogue, hub: Hub, tidy: Callable[[], Awaitable[None]]) -> None:
         self.problem: str | None = None
         self._server = server
         self._catalogue = catalogue
         self._hub = hub
+        self._tidy = tidy
         self._name = server.settings.name
         self._woken = asyncio.Event()
         self._said: set[Kind] = set()
         self._listening: dict[Owner, tuple[Line, tuple[str, ...], asyncio.Task[None]]] = {}
         self._subscribed: Line | None = None
+        self._turning = asyncio.Lock()
+        self._taken: dict[str, asyncio.Event] = {}
         self._number = 0
 
     def heard(self, owner: Owner, method: str, params: Mapping[str, Any]) -> None:
@@ -59,6 +67,9 @@ class Keeper:
                 else:
                     self._hub.tell(Change(server=self._name, kind=kind, owner=owner))
             self._woken.set()
+        elif method == _TAKEN:
+            meta = params.get("_meta")
+            self._take(meta.get(SUBSCRIPTION_ID_META_KEY) if isinstance(meta, dict) else None)
         elif method == _UPDATED and isinstance(uri := params.get("uri"), str):
             self._hub.tell(Change(server=self._name, kind=Kind.RESOURCES, uri=uri, owner=owner))
 
@@ -76,7 +87,7 @@ class Keeper:
         """Until cancelled. A server whose callers bring their own credentials is connected to when they call."""
         while True:
             self._woken.clear()
-            await self._server.lines.sweep()
+            await self._tidy()
             if not self._own_credentials:
                 await self._refresh()
                 self._tell_what_was_said()
@@ -108,7 +119,7 @@ class Keeper:
         line = await self._server.lines.shared(caller)
         if line.link.stateless:
             self._hub.watch(self._name, owner, uri)
-            self._listen(line, owner_of(owner))
+            await self._listen(line, owner_of(owner))
             return
         if self._hub.watch(self._name, owner, uri):
             try:
@@ -124,7 +135,7 @@ class Keeper:
         with suppress(RpcError, PlatformError):
             line = await self._server.lines.shared(caller)
             if line.link.stateless:
-                self._listen(line, owner_of(owner))
+                await self._listen(line, owner_of(owner))
             else:
                 await line.link.request("resources/unsubscribe", {"uri": uri})
 
@@ -144,7 +155,7 @@ class Keeper:
             return
         self._say("")
         if line.link.stateless:
-            self._listen(line, None)
+            await self._listen(line, None)
         else:
             await self._subscribe_again(line)
 
@@ -172,18 +183,30 @@ class Keeper:
             with suppress(RpcError, UpstreamError):
                 await line.link.request("resources/subscribe", {"uri": uri})
 
-    def _listen(self, line: Line, owner: Owner) -> None:
-        """Have one stream of changes open on the line, with the resources that are watched now."""
-        uris = self._hub.uris(self._name, owner)
-        known = self._listening.get(owner)
-        if known is not None:
-            if known[0] is line and known[1] == uris and not known[2].done():
+    async def _listen(self, line: Line, owner: Owner) -> None:
+        """Have one stream of changes open on the line, with the resources that are watched now; the former one ends
+        when the server has taken the new one, so that no change falls between them.
+        """
+        async with self._turning:
+            uris = self._hub.uris(self._name, owner)
+            known = self._listening.get(owner)
+            if known is not None and known[0] is line and known[1] == uris and not known[2].done():
                 return
-            known[2].cancel()
-        task = asyncio.create_task(self._stream(line, uris), name=f"mcp {self._name} changes")
-        self._listening[owner] = (line, uris, task)
+            self._number += 1
+            name = f"listen-{self._number}"
+            taken = self._taken[name] = asyncio.Event()
+            task = asyncio.create_task(self._stream(line, uris, name), name=f"mcp {self._name} changes")
+            self._listening[owner] = (line, uris, task)
+            asking = asyncio.create_task(taken.wait())
+            try:
+                await asyncio.wait({asking, task}, timeout=TAKEN_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                asking.cancel()
+                del self._taken[name]
+                if known is not None:
+                    known[2].cancel()
 
-    async def _stream(self, line: Line, uris: tuple[str, ...]) -> None:
+    async def _stream(self, line: Line, uris: tuple[str, ...], name: str) -> None:
         """Changes arrive by `heard` while this request lasts; when it ends, the next look begins another."""
         capabilities = line.link.manners.capabilities
         wanted: dict[str, Any] = {
@@ -194,10 +217,12 @@ class Keeper:
         if uris:
             wanted["resourceSubscriptions"] = list(uris)
         if not wanted:
+            self._take(name)
             await line.link.over.wait()
             return
-        self._number += 1
         with suppress(RpcError, PlatformError):
-            await line.link.request(
-                "subscriptions/listen", {"notifications": wanted}, request_id=f"listen-{self._number}"
-            )
+            await line.link.request("subscriptions/listen", {"notifications": wanted}, request_id=name)
+
+    def _take(self, name: Any) -> None:
+        if isinstance(name, str) and (taken := self._taken.get(name)) is not None:
+            taken.set()

@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
+import anyio
 import msgspec
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from mcp.server.auth.provider import AccessToken
@@ -18,7 +19,7 @@ from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
 from ai_platform.domain.call import Call, Door, Headers, Operation
 from ai_platform.domain.clock import Clock
 from ai_platform.domain.decision import Refusal
-from ai_platform.domain.errors import InvalidCall, PlatformError, Refused, Unauthenticated
+from ai_platform.domain.errors import InvalidCall, NotFound, PlatformError, Refused, StoreUnavailable, Unauthenticated
 from ai_platform.domain.identifiers import new_id
 from ai_platform.domain.principal import Principal
 from ai_platform.entrypoints.errors import sentence, shape_of
@@ -41,6 +42,7 @@ PATH = "/mcp"
 METHODS = frozenset({"GET", "POST", "DELETE"})
 SESSION_FIELD = b"mcp-session-id"
 VERSION_FIELD = b"mcp-protocol-version"
+LOOK_SECONDS = 10.0
 
 Challenge = Callable[[Scope], bytes]
 """The value of `www-authenticate` for who is not known at this path."""
@@ -181,11 +183,39 @@ class McpDoor:
             )
         scope[KEY] = visit
         scope["user"] = _user(principal)
+        noting = self._noting(mount, visit, scope, send)
         self.sessions.enter(visit.session)
         try:
-            await mount.manager.asgi_app(scope, receive, self._noting(mount, visit, scope, send))
+            if not _is_standing(scope):
+                await mount.manager.asgi_app(scope, receive, noting)
+                return
+            with anyio.CancelScope() as stream:
+                await mount.manager.asgi_app(scope, receive, self._checking(visit, noting, stream))
+            if stream.cancelled_caught:
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
             self.sessions.leave(visit.session)
+
+    def _checking(self, visit: Visit, send: Send, stream: anyio.CancelScope) -> Send:
+        """End a stream whose caller may not call any more: it would outlive keys, tokens and people. Something is sent
+        at least each 15 seconds, so that it is looked at that often.
+        """
+        looked = self._clock.monotonic()
+
+        async def checking(message: Message) -> None:
+            nonlocal looked
+            if message["type"] == "http.response.body" and self._clock.monotonic() - looked >= LOOK_SECONDS:
+                looked = self._clock.monotonic()
+                try:
+                    await self._gateway.recognise(visit.credentials, visit.client)
+                except Refused:
+                    stream.cancel()
+                    return
+                except StoreUnavailable:
+                    pass  # fails open until it can be asked: the stream says only that something has changed
+            await send(message)
+
+        return checking
 
     def _noting(self, mount: Mount, visit: Visit, scope: Scope, send: Send) -> Send:
         """Notice sessions that begin and end."""
@@ -205,7 +235,7 @@ class McpDoor:
         return noting
 
     async def _refuse(self, error: PlatformError, scope: Scope, send: Send, call_id: str) -> None:
-        status = error.status if isinstance(error, NotFound | WrongOrigin) else shape_of(error).status
+        status = error.status if isinstance(error, WrongOrigin) else shape_of(error).status
         data = {"reason": error.reason.value if isinstance(error, Refused) else shape_of(error).type, "call": call_id}
         body = msgspec.json.encode(
             {"jsonrpc": "2.0", "id": None, "error": {"code": INVALID_REQUEST, "message": sentence(error), "data": data}}
@@ -264,13 +294,6 @@ async def _run(mount: Mount, ready: asyncio.Event) -> None:
         await asyncio.Event().wait()
 
 
-class NotFound(InvalidCall):
-    status = 404
-
-    def __init__(self, message: str) -> None:
-        super().__init__(Refusal.INVALID_REQUEST, message)
-
-
 class WrongOrigin(InvalidCall):
     status = 403
 
@@ -289,6 +312,11 @@ def _may_begin(scope: Scope) -> bool:
     """Whether this request may be the first of a session."""
     version = dict(scope["headers"]).get(VERSION_FIELD, b"").decode("latin-1")
     return scope["method"] == "POST" and (not version or version in HANDSHAKE_PROTOCOL_VERSIONS)
+
+
+def _is_standing(scope: Scope) -> bool:
+    """A stream that lasts as long as the client listens. The SDK holds the field against the request's method."""
+    return scope["method"] == "GET" or dict(scope["headers"]).get(b"mcp-method") == b"subscriptions/listen"
 
 
 def _user(principal: Principal) -> AuthenticatedUser:

@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+import anyio
 import mcp_types as types
 import structlog
 from mcp.server.subscriptions import ListenHandler
@@ -33,6 +34,7 @@ MOST_URIS = 500
 """Resources one client may want to hear of."""
 
 MOST_EVENTS = 256
+LEAVE_SECONDS = 10.0
 _log = structlog.get_logger(__name__)
 
 
@@ -66,8 +68,9 @@ class Listening:
             handler = ListenHandler(bus, max_buffered_events=MOST_EVENTS)
             return await handler(context, params.model_copy(update={"notifications": honoured}))
         finally:
-            for server, uri in watched.values():
-                await self._federation.unwatch(server, caller, uri)
+            with anyio.move_on_after(LEAVE_SECONDS, shield=True):  # the client has left, and this request is cancelled
+                for server, uri in watched.values():
+                    await self._federation.unwatch(server, caller, uri)
 
     async def _watched(self, context: Context, visible: str) -> tuple[str, str] | None:
         """Have the server tell of this resource, through the flow; None: it will not, or the caller may not read it."""
