@@ -281,7 +281,7 @@ async def test_over_https_the_cookie_cannot_be_set_by_a_sibling_host(
 ):
     room = Room(SsoSettings(), database, keys=KEYS, url="https://p.example", roles=Book(), clock=clock, environ={})  # type: ignore[arg-type]
     browser = Browser(room, Recorder(MemoryTrail(), clock), clock)
-    scope = {"query_string": b"", "headers": [], "path": "/auth/logout"}
+    scope = {"query_string": b"", "headers": [], "path": "/auth/logout", "method": "POST"}
     answer = await AccountPage(room, browser, Recorder(MemoryTrail(), clock), clock).logout(Visit(scope, b""))
     assert isinstance(answer, Page)
     cookie = answer.headers[0][1].decode()
