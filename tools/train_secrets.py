@@ -26,7 +26,8 @@ import msgspec
 from ai_platform.domain.finding import ProtectionPlan
 from ai_platform.protection import assigned as place
 from ai_platform.protection.assigned import Candidate
-from ai_platform.protection.judge import ALPHABET, LEVEL, Model, features, plausible, trained
+from ai_platform.protection.judge import ALPHABET, LEVEL, Model, features, trained
+from ai_platform.protection.plausible import plausible
 from ai_platform.protection.scanner import Scanner
 from ai_platform.protection.view import View
 

@@ -43,7 +43,8 @@ LONGEST_TAIL = 4096
 
 _BACK = re.compile(
     r"""(?: {1,2}(?:reraeb|cisab|nekot))?(?P<quote>["'`]?)\\?(?:\(gnirts\.swa|\s{0,12}\[)?(?P<gap>\s{0,24})"""
-    r"""(?P<op>[>=:][:=?.+|~!<>-]{0,3}|,|\()\s{0,24}(?:gnirts ?)?["'`\])\\}]{0,3} {0,2}(?P<name>[\w.-](?:[\w. -]{0,60}[\w-])?)""",
+    r"""(?P<op>[>=:][:=?.+|~!<>-]{0,3}|,|\()\s{0,24}(?:gnirts ?)?(?P<close>["'`\])\\}]{0,3}) {0,2}"""
+    r"""(?P<name>[\w.-](?:[\w. -]{0,60}[\w-])?)(?P<before>::)?""",
     re.IGNORECASE,
 )
 _QUOTED = {
@@ -58,6 +59,7 @@ _KEY_BACK = re.compile(r"[A-Za-z0-9_.+/=~-]{12,60}(?=[\s\"'=])")
 _WORD = re.compile(rf"[^\s\"'`,;<>{{}}()\\]{{3,{LONGEST_VALUE}}}")
 _MORE_ITEMS = re.compile(r"""(?:["'][ \t]{0,4},[ \t]{0,12}["'][^"'\s,]{8,80}){1,20}(?=["'])""")
 _BASE32 = re.compile(r"[A-Z2-7]{16,}=*\Z")
+_PROSE = frozenset("a an and are as at by for from header if in is it not of on or the this to via when with".split())
 _SCHEME_WORD = re.compile(r"(?i)(?:bearer|basic|token|apikey) +")
 _BASIC = re.compile(r"[A-Za-z0-9+/]+={0,2}\Z")
 _TAIL = re.compile(rf"[A-Za-z0-9+/=_.~%-]{{0,{LONGEST_TAIL}}}")
@@ -67,7 +69,7 @@ _ENDING = re.compile(r"[.:,;!?]+\Z")
 class Candidate(msgspec.Struct):
     """name: what the value is called, as written. op: how it is assigned. quote: what encloses the value, or empty.
 
-    after: what follows the value (two characters). line: how the value's line begins, for comments and prose.
+    after: what follows the value (two characters). variable: the name is not quoted, so it may be one of a variable.
     """
 
     start: int
@@ -77,6 +79,7 @@ class Candidate(msgspec.Struct):
     op: str
     quote: str
     after: str
+    variable: bool = False
 
 
 def assigned(text: str, _start: int, end: int) -> Candidate | None:
@@ -87,8 +90,12 @@ def assigned(text: str, _start: int, end: int) -> Candidate | None:
         return None
     if not back.group("quote") and back.group("op") != ">" and "\n" in back.group("gap"):
         return None
+    if back.group("before") and back.group("close"):
+        return None  # a key that is the name of a type (`"AWS::IAM::AccessKey"`)
     name = back.group("name")[::-1].strip(" .-")
     found = _finish(text, begin, name, back.group("op")[::-1], back.group("quote"))
+    if found:
+        found.variable = not back.group("close").strip(")]}\\")
     lead = _SCHEME_WORD.match(found.value) if found else None
     if found and lead:
         found.start += lead.end()
@@ -100,6 +107,8 @@ def scheme(text: str, _start: int, end: int) -> Candidate | None:
     """`Bearer ...`, `Basic ...`."""
     begin = end - 4
     word = text[max(0, begin - 12) : begin].strip().rpartition(" ")[2].strip("\"'`([{")
+    if word.lower() in _PROSE:
+        return None
     found = _finish(text, begin, "authorization " + word, "scheme", "", _WORD)
     return None if found is not None and word.lower() == "basic" and not _may_be_basic(found.value) else found
 

@@ -18,6 +18,7 @@ def entropy(value: str) -> float:
 
 _STAND_IN = re.compile(
     r"xxxxxx|\*\*\*|####|\.\.\.|your[-_]|example|sample|placeholder|redacted|change_?me|abcdefghijk|\$\{|\{\{|%\("
+    r"|.(?:access|action|auth|api|bot|client|server|user)_?(?:token|key|secret)|.usertoserver"
 )
 _REPEATED = re.compile(r"([A-Za-z0-9])\1{7,}")
 

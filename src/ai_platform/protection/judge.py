@@ -6,8 +6,6 @@ knows a vendor. Above: rules/secrets_generic.py. Below: assigned.py.
 
 import re
 from base64 import b85decode
-from binascii import Error as BinasciiError
-from binascii import a2b_base64
 from functools import cache, lru_cache
 from importlib import resources
 from math import exp, log2
@@ -16,8 +14,8 @@ from zlib import decompress
 import msgspec
 
 from ai_platform.protection.assigned import LONGEST_VALUE, Candidate
-from ai_platform.protection.names import WORDS, read_name
-from ai_platform.protection.tokens import TOKEN
+from ai_platform.protection.names import read_name
+from ai_platform.protection.plausible import IDENTIFIER, encoded_text, plausible
 
 ALPHABET = "abcdefghijklmnopqrstuvwxyz^"
 LEVEL = 2
@@ -40,13 +38,6 @@ def load_model() -> Model:
     return msgspec.json.decode(source.read_bytes(), type=Model)
 
 
-_STAND_IN = re.compile(
-    r"([^\W_])\1{5}|^<.*>$|[<\[{](?:your|my|the|insert|put|some|redacted)|%(?:\(\w+\))?[-+0-9.]*[sdvrqfx](?![a-z0-9])|^\$\w+$|^\{\w*\}$|^@\w+@$|^your"
-    r"|\\x[0-9a-f]{2}|&#\d|&[lg]t;|\?=$|=\?[\w-]+\?[bq]\?|^(.{2,6})\2+$|^\\*u[0-9a-f]{4}|^0x[0-9a-f]{1,16}$"
-)
-"""Over lower case: what no real value looks like."""
-
-_IDENTIFIER = re.compile(r"[A-Za-z_$][\w$]*(?:(?:\.|::|->)[A-Za-z_$][\w$]*)*\Z")
 _WORDS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 _HEX = re.compile(r"(?:0x)?(?:[0-9a-f]+|[0-9A-F]+)\Z")
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\Z", re.IGNORECASE)
@@ -60,9 +51,6 @@ _HASH = re.compile(r"\$(?:2[aby]|1|5|6|argon2\w*|pbkdf2)\$|\{SSHA\}|sha\d+[-=:]|
 _DATE = re.compile(r"\d{4}-\d\d-\d\d|\d\d:\d\d")
 _VERSION = re.compile(r"v?\d+(?:\.\d+)+")
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[a-z]+\Z")
-_BASE64 = re.compile(r"[A-Za-z0-9+/]+={0,2}\Z")
-_JOINED = re.compile(r"[A-Za-z][_.][A-Za-z]|^[_+]")
-_CODE = re.compile(r"[(){};, ]")
 _URN = re.compile(r"arn:|urn:|[a-z]+:[a-z]+:")
 _SPACE = re.compile(r"\s")
 _TEMPLATE = re.compile(r"[{}$%<>]")
@@ -73,7 +61,6 @@ _NUMBER = re.compile(r"[\d.,:+-]+\Z")
 _BASE32 = re.compile(r"[A-Z2-7]{16,}={0,6}\Z")
 _LONG = re.compile(r"[A-Za-z0-9+/_-]{20,}={0,2}\Z")
 _OPERATORS = frozenset({"=", ":", "==", ":=", "=>", ",", "(", ">"})
-_UNQUOTED = frozenset({"url", "scheme", "flag", "user"})
 _KINDS = (
     bytes(
         ord("l" if chr(code).islower() else "u" if chr(code).isupper() else "d" if chr(code).isdigit() else "s")
@@ -96,9 +83,21 @@ class Judge:
     def score(self, candidate: Candidate) -> float:
         if not plausible(candidate):
             return 0.0
+        plain = encoded_text(candidate.value)
+        if plain is not None and not self._likely_text(plain):
+            return 0.0
         known = self.weights.get
         total = known("bias", 0.0) + sum(filter(None, map(known, features(candidate, self.letters))))
         return 1 / (1 + exp(-max(-30.0, min(30.0, total))))
+
+    def _likely_text(self, plain: str) -> bool:
+        """May what was encoded be a secret? Of a name and a password the password decides (RFC 7617)."""
+        user, _, password = plain.rstrip().partition(":")
+        value = password or user
+        if " " in value or "\n" in value or len(value) < 3:
+            return False
+        shown = value[:LONGEST_VALUE]
+        return self.score(Candidate(0, len(shown), shown, "password", "spoken", "'", "'")) >= self.threshold
 
 
 @cache
@@ -107,58 +106,11 @@ def trained() -> Judge:
     return Judge(load_model())
 
 
-_OWN_HASH = re.compile(r"[0-9a-f]{8}")
-"""In what stands for a value that was redacted, `[REDACTED:API_KEY:8966f1ba]`, as a client sends it back."""
-
-
 def likely_password(value: str) -> bool:
     """Is a word that stands where a password does likely one, and no stand-in?"""
     judge = trained()
     shown = value[:LONGEST_VALUE]
     return judge.score(Candidate(0, len(shown), shown, "password", "spoken", "'", "'")) >= judge.threshold
-
-
-def plausible(candidate: Candidate) -> bool:
-    """Cheap refusals: names that never hold a secret, stand-ins, expressions."""
-    value = candidate.value
-    name = read_name(candidate.name)
-    if not name.secret or (len(value) < 12 and (value.isdigit() or (len(value) < 8 and not name.password))):
-        return False
-    if candidate.op == ":" and candidate.after[:1] == "]" and _OWN_HASH.fullmatch(value) and candidate.name.isupper():
-        return False
-    numbered = any(map(str.isdigit, value))
-    if not numbered and (name.weak or candidate.op == ",") and len(value) < 20 and _JOINED.search(value) is not None:
-        return False
-    if candidate.op == "(" and (  # a call: named after a secret as often as given one
-        not candidate.quote or len(value) < 12 or not numbered or _CODE.search(value) is not None
-    ):
-        return False
-    if not candidate.quote and candidate.op not in _UNQUOTED:
-        if candidate.op == "," or candidate.after[:1] in {"(", "[", "{"}:
-            return False
-        if "." in value and _IDENTIFIER.match(value) is not None and sum(map(str.isdigit, value)) <= 2:
-            return False
-    return not _stands_in(value)
-
-
-def _stands_in(value: str) -> bool:
-    lowered = value.lower()
-    return TOKEN.fullmatch(value) is not None or (
-        lowered in WORDS.stand_ins
-        or any(map(lowered.__contains__, WORDS.stand_in_parts))
-        or _STAND_IN.search(lowered) is not None
-        or _encodes_words(value)
-    )
-
-
-def _encodes_words(value: str) -> bool:
-    """Is it base64 of several words (`not my real password`)?"""
-    if len(value) < 16 or len(value) % 4 or not value.isascii() or _BASE64.match(value) is None:
-        return False
-    try:
-        return b" " in (plain := a2b_base64(value)) and plain.decode("ascii").isprintable()
-    except (BinasciiError, UnicodeDecodeError):
-        return False
 
 
 @lru_cache(maxsize=1024)
@@ -249,7 +201,7 @@ def _shapes(value: str, quoted: str, mask: str) -> list[str]:
         found.append("base32")
     if len(value) >= 20 and _LONG.match(value) is not None:
         found.append("long64")
-    if not value[0].isdigit() and _IDENTIFIER.match(value) is not None:
+    if not value[0].isdigit() and IDENTIFIER.match(value) is not None:
         found.append(f"identifier:{quoted}")
     return found
 

@@ -76,6 +76,8 @@ def _may_name_a_secret(words: tuple[str, ...], tokens: tuple[str, ...]) -> bool:
     last = tokens[-1]
     if last in WORDS.about_words or not WORDS.derived_words.isdisjoint(tokens):
         return False
+    if "encoded" in tokens and last in WORDS.password_words:
+        return False  # a hash
     if last in {"key", "keys"} and len(tokens) > 1 and tokens[-2] in WORDS.words_before_key:
         return False
     if last in {"token", "tokens"} and not WORDS.counted_words.isdisjoint(words[:-1]):

@@ -10,6 +10,7 @@ from re import _constants as sre  # type: ignore[attr-defined]
 from re import _parser  # type: ignore[attr-defined]
 from typing import Any
 
+from ai_platform.domain.finding import DataClass, Tier
 from ai_platform.protection.rule import CONTEXT_REACH, Anchor, Rule, Span
 
 Locate = Callable[[str, int, int], Span | None]
@@ -159,7 +160,8 @@ def _locator(rule: Rule) -> Locate:
     check = rule.check
     context = words(rule.context) if rule.context else None
     negative = words(rule.negative) if rule.negative else None
-    if check is None and context is None and negative is None:
+    outside = bool(rule.starts) and rule.tier is Tier.FORMAT and rule.data_class is DataClass.SECRET
+    if check is None and context is None and negative is None and not outside:
         return find
 
     def locate(text: str, begin: int, end: int) -> Span | None:
@@ -167,6 +169,8 @@ def _locator(rule: Rule) -> Locate:
         if span is None:
             return None
         start, stop = span
+        if outside and start and text[start - 1] in "+/" and _BLOB.match(text, max(0, start - _BLOB_REACH)) is not None:
+            return None  # a piece of a long base64 text, which holds every short prefix by chance
         if check is not None and not check(text[start:stop]):
             return None
         back = max(0, start - CONTEXT_REACH)
@@ -178,6 +182,9 @@ def _locator(rule: Rule) -> Locate:
 
     return locate
 
+
+_BLOB_REACH = 64
+_BLOB = re.compile(rf"[A-Za-z0-9+/]{{{_BLOB_REACH}}}")
 
 _RUN = re.compile(r"(\[[^]\\]+\]\{\d+,\d+\})(?=(?:=\{0,\d\})?\(\?!(\[[^]\\]+\])\))")
 

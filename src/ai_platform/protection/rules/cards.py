@@ -23,7 +23,11 @@ _OTHER_NUMBERS = frozenset(
     "id seq hash snowflake timestamp time ts order tracking shipment ref reference serial sku isbn ean upc invoice ticket"
     " uid pid offset nonce epoch".split()
 )
-_GROUPED = re.compile(r"\d{4}([ -])\d{4}\1\d{4}\1\d{4}(?:\1\d{3})?(?!\1?\d)|\d{4}([ -])\d{6}\2\d{4,5}(?!\2?\d)")
+_GROUPED = re.compile(
+    r"\d{4}([ -])\d{4}\1\d{4}\1\d{4}(?:\1\d{3})?(?!\d)(?!\1\d{4})|\d{4}([ -])\d{6}\2\d{4,5}(?!\d)(?!\2\d{4})"
+)
+_ROW = re.compile(r"(?:\A|[ \t])\d{1,5} \d{1,5} \Z")
+_COUNTED = ("01234567890123456789", "98765432109876543210")
 _NUMBER = re.compile(r"\d{12,19}(?!\d)")
 
 
@@ -45,12 +49,19 @@ def _plain(text: str, start: int, end: int) -> Span | None:
         return None
     digits = match.group()
     end = match.end()
-    if not luhn(digits) or not _isolated(text, start, end):
+    if not luhn(digits) or not _isolated(text, start, end) or _is_counted(digits):
         return None
     issuer = _ALONE.get(len(digits))
     if issuer is not None and issuer.match(digits) is not None and not _is_other_number(text, start):
         return start, end
     return (start, end) if len(set(digits)) > 1 and _is_said(text, start) else None
+
+
+def _is_counted(digits: str) -> bool:
+    """Do eight digits of it count up or down, or is most of it nought, as in numbers that are made up?"""
+    return digits.endswith("0" * 10) or any(
+        digits[place : place + 8] in row for place in range(len(digits) - 7) for row in _COUNTED
+    )
 
 
 def _is_said(text: str, start: int) -> bool:
@@ -73,11 +84,13 @@ def _grouped(text: str, start: int, end: int) -> Span | None:
     issuer = _ALONE.get(min(len(digits), 16))
     if issuer is None or issuer.match(digits) is None or not luhn(digits) or _is_other_number(text, start):
         return None
+    if _ROW.search(text[max(0, start - 12) : start]) is not None and not _is_said(text, start):
+        return None  # a row of numbers
     return match.span()
 
 
 _SOURCE = "ISO/IEC 7812-1 (issuer ranges, Luhn check digit)"
-_EXTENT = r"[\d -]{0,24}"
+_EXTENT = r"[\d -]{0,30}"
 
 RULES = (
     Rule(
@@ -107,6 +120,8 @@ RULES = (
             "order 501864667909",
             "snowflake=4539578763621486",
             "hash 50461360026927553",
+            "6543210123456788",
+            '"lifetime": 2592000000000000',
         ),
     ),
     Rule(
@@ -120,12 +135,14 @@ RULES = (
         triggers=(r"\b[2-6]\d{3} \d{4} \d{4} \d{4}", r"\b[2-6]\d{3}-\d{4}-\d{4}-\d{4}", r"\b3\d{3}[ -]\d{6}[ -]\d{4}"),
         finder=_grouped,
         extent=_EXTENT,
-        examples=("4111 1111 1111 1111", "5500-0000-0000-0004", "3782 822463 10005"),
+        examples=("4111 1111 1111 1111", "4111 1111 1111 1111 12/28 123", "5500-0000-0000-0004", "3782 822463 10005"),
         counter_examples=(
             "4111 1111 1111 1112",
             "4111 1111-1111 1111",
             "order 6315-9292-1085-6054",
             "order 4919-6376-4734-3509 shipped",
+            "1184 1185 1150 1151 2476 2477 2907 2908",
+            "4111 1111 1111 1111 1234",
         ),
     ),
     Rule(

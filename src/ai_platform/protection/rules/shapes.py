@@ -47,7 +47,7 @@ def vendor_token(
 
 ASSIGNED = (
     r"""[\w.-]{0,24}(?: [a-z]{2,10}){0,2}["'\]\\]{0,3}(?: string)?\s{0,6}"""
-    r"""(?:[:?.+|]{0,3}=>?|:{1,2}|,|>|is)\s{0,8}(?:(?:Bearer|Token|token) )?\\?["'`]?"""
+    r"""(?:[:?.+|]{0,3}=>?|:{1,2}|,|>|\bis\b)\s{0,8}(?:(?:Bearer|Token|token) )?\\?["'`]?"""
 )
 """What stands between a service's name and the value: the rest of the name, an assignment in any notation, a quote."""
 
