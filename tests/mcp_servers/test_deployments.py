@@ -21,7 +21,7 @@ from ai_platform.mcp_servers.caller import Caller, header_for
 from ai_platform.mcp_servers.deployments.plan import Target, filled, is_version, load
 from ai_platform.testing.eventually import eventually
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.requirement("MC-5")]
 
 COMMAND = str(Path(__file__).parent / "deploying.py")
 ADA = {"id": "ada@example.com", "permissions": ["deploy:*:staging"]}

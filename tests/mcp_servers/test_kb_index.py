@@ -20,7 +20,7 @@ from ai_platform.mcp_servers.knowledge_base.query import phrases, quoted
 from ai_platform.mcp_servers.knowledge_base.sqlite import SqliteIndex
 from ai_platform.testing.postgres import TestPostgres
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.requirement("MC-5")]
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

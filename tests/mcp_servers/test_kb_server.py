@@ -10,7 +10,7 @@ import pytest
 from mcp import Client, MCPError
 from mcp_kit import ERAS, TOKEN, command, http_server, over_http, over_stdio, text_of
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.requirement("MC-5")]
 
 
 @pytest.fixture

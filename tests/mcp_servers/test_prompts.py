@@ -16,11 +16,12 @@ from mcp_kit import ERAS, http_server, over_http, over_stdio
 from mcp_types import PromptReference, ResourceTemplateReference
 
 from ai_platform.domain.errors import ConfigError
+from ai_platform.mcp_servers.marks import fenced
 from ai_platform.mcp_servers.prompts.github import GitHub
 from ai_platform.mcp_servers.prompts.library import Argument, Library, OwnPrompt, read_prompt
-from ai_platform.mcp_servers.prompts.material import Budget, fenced
+from ai_platform.mcp_servers.prompts.material import Budget
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.requirement("MC-5")]
 
 
 def git(repository: Path, *arguments: str) -> None:

@@ -14,7 +14,13 @@ from mcp import Client, StdioServerParameters
 pytestmark = pytest.mark.anyio
 PAGE = Path(__file__).parents[2] / "docs" / "mcp-servers.md"
 BLOCKS = re.findall(r'^    (\{"mcpServers".*?\}\}\})$', PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
-OFFERED = {"kb": {"search_kb"}, "prompts": {"code_review"}, "deployments": {"deploy_staging"}, "watched": {"search_kb"}}
+OFFERED = {
+    "kb": {"search_kb"},
+    "prompts": {"code_review"},
+    "deployments": {"deploy_staging"},
+    "zimbra": {"check_mailbox_health", "get_mailbox_quota", "search_logs"},
+    "watched": {"search_kb"},
+}
 
 
 def prepared(folder: Path) -> dict[str, str]:
@@ -24,7 +30,9 @@ def prepared(folder: Path) -> dict[str, str]:
     (handbook / "vpn.md").write_text("# VPN\n")
     subprocess.run(["git", "init", "-q", "-b", "main", str(shop)], check=True)
     plan.write_text("environments:\n  staging:\n    api:\n      deploy: [echo, done]\nidentity: {id: ada}\n")
+    (folder / "zimbra-password").write_text("made-up\n")
     return {
+        "/srv/zimbra-password": str(folder / "zimbra-password"),
         "/srv/handbook": str(handbook),
         "/srv/shop": str(shop),
         "/srv/deployments.yaml": str(plan),
@@ -36,6 +44,7 @@ def test_there_is_one_for_each_bundled_server():
     assert {name for block in BLOCKS for name in json.loads(block)["mcpServers"]} == set(OFFERED)
 
 
+@pytest.mark.requirement("MC-5")
 @pytest.mark.parametrize("block", BLOCKS, ids=lambda block: next(iter(json.loads(block)["mcpServers"])))
 async def test_two_lines_are_enough(tmp_path: Path, block: str):
     assert block.count("\n") == 1

@@ -39,7 +39,8 @@ def add(
     ] = None,
     url: Annotated[str | None, typer.Option(help="Address of its MCP endpoint, instead of a command.")] = None,
     bundled: Annotated[
-        bool, typer.Option("--bundled", help="One that comes along: knowledge-base, prompts, deployments, bridge.")
+        bool,
+        typer.Option("--bundled", help="One that comes along: knowledge-base, prompts, deployments, zimbra, bridge."),
     ] = False,
     as_name: Annotated[str | None, typer.Option("--as", help="Another name for a bundled server.")] = None,
     first_use: Annotated[

@@ -22,14 +22,16 @@ _INDEX = "/state/index.sqlite"
 class Recipe(msgspec.Struct, frozen=True, kw_only=True):
     """module: below ai_platform.mcp_servers. shows: options whose value is a path that it reads, `[LABEL=]PATH`.
 
-    variables: options that name an environment variable. online: options with which it needs the network. more: further
-    arguments. settings: further settings.
+    variables: options that name an environment variable. online: options with which it needs the network. outside:
+    options with which it runs this machine's own programs, and so without walls. more: further arguments. settings:
+    further settings.
     """
 
     module: str
     shows: tuple[str, ...] = ()
     variables: tuple[str, ...] = ()
     online: tuple[str, ...] = ()
+    outside: tuple[str, ...] = ()
     more: tuple[str, ...] = ()
     settings: dict[str, Any] = {}
 
@@ -60,6 +62,14 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
             more=("--caller-from-meta",),
             settings={"trusted": True, "timeout": 900, "retries": 0, "tell_caller": ["deploy:"]},
         ),
+        "zimbra": Recipe(
+            module="zimbra",
+            shows=("--ca", "--logs", "--password-file"),
+            variables=("--password-env",),
+            online=("--url",),
+            outside=("--commands",),
+            settings={"idempotent": ["*"]},
+        ),
         "bridge": Recipe(module="bridge", settings={"state": True}),
     }
 )
@@ -88,6 +98,8 @@ def bundled(kind: str, arguments: Sequence[str], *, folder: str) -> dict[str, An
         settings["first_use"] = True  # our own words; what a bridge stands before is somebody else's
     if kind == "knowledge-base" and not {"--index", "--dsn-env"} & {option for option, _ in _options(own)}:
         settings["command"] += ["--index", _INDEX]
+    if any(option in recipe.outside for option, _ in _options(own)):
+        settings["trusted"] = True
     if not settings.get("trusted"):
         settings["read"] = sorted({*_python(), *shown})
         settings["network"] = any(option in recipe.online for option, _ in _options(own))

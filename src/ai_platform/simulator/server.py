@@ -26,7 +26,9 @@ class _Protocol(HttpToolsProtocol):
         scope["extensions"] = {TRANSPORT: self.transport}
 
 
-class _Server(uvicorn.Server):
+class QuietServer(uvicorn.Server):
+    """ready: it listens."""
+
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
         self.ready = asyncio.Event()
@@ -87,7 +89,7 @@ async def serve(
         backlog=_BACKLOG,
         timeout_keep_alive=75,
     )
-    server = _Server(config)
+    server = QuietServer(config)
     task = asyncio.create_task(server.serve(sockets=[sock]), name="simulated upstream")
     ready = asyncio.create_task(server.ready.wait())
     try:

@@ -1,6 +1,5 @@
-"""What a prompt is filled with, and how it is put in: bounded, and marked as data that gives no instructions."""
+"""What a prompt is filled with, and how much of it."""
 
-import secrets
 from collections.abc import Iterable
 from typing import Protocol
 
@@ -81,12 +80,6 @@ class Budget:
             return None
         self._left -= len(text)
         return text
-
-
-def fenced(kind: str, text: str) -> str:
-    """Data between two marks that it cannot know in advance, so that it cannot pretend to end."""
-    mark = f"{kind}-{secrets.token_hex(8)}"
-    return f"<{mark}>\n{text}\n</{mark}>"
 
 
 def cited(items: Iterable[str]) -> str:
