@@ -10,7 +10,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -46,33 +46,41 @@ router_settings: {{num_retries: 0, disable_cooldowns: true}}
 
 
 class Gateway:
-    """A running gateway. data: folder whose name marks further processes of it (its database). start: seconds."""
+    """A running gateway. data: folder whose name marks further processes of it (its database). start: seconds.
 
-    def __init__(self, name: str, url: str, key: str, pid: int, *, data: str = "", start: float = 0.0) -> None:
+    apart: an argument of processes below it that are not its own work (servers that it started).
+    """
+
+    def __init__(
+        self, name: str, url: str, key: str, pid: int, *, data: str = "", start: float = 0.0, apart: str = ""
+    ) -> None:
         self.name = name
         self.url = url
         self.key = key
         self.pid = pid
         self.start = start
+        self.apart = apart
         self._data = data
 
     def cpu(self) -> dict[str, float]:
-        """CPU seconds so far: `own` processes, `database` processes."""
-        used = {"own": 0.0, "database": 0.0}
-        for pid, name in self._processes():
-            used["database" if name.startswith("postgres") else "own"] += _cpu(pid)
+        """CPU seconds so far: `own` processes, `database` processes, those `apart`."""
+        used = {"own": 0.0, "database": 0.0, "apart": 0.0}
+        for pid, group in self._processes():
+            used[group] += _cpu(pid)
         return used
 
     def rss(self) -> dict[str, int]:
-        """Resident bytes by the same two groups."""
-        held = {"own": 0, "database": 0}
-        for pid, name in self._processes():
-            held["database" if name.startswith("postgres") else "own"] += _rss(pid)
+        """Resident bytes by the same groups."""
+        held = {"own": 0, "database": 0, "apart": 0}
+        for pid, group in self._processes():
+            held[group] += _rss(pid)
         return held
 
     def _processes(self) -> list[tuple[int, str]]:
+        """Every process of it, with its group."""
         parents: dict[int, int] = {}
         names: dict[int, str] = {}
+        groups: dict[int, str] = {}
         roots = {self.pid}
         for path in Path("/proc").glob("[0-9]*"):
             try:
@@ -83,6 +91,8 @@ class Gateway:
             pid = int(path.name)
             names[pid] = stat.partition("(")[2].rpartition(")")[0]
             parents[pid] = int(stat.rpartition(")")[2].split()[1])
+            is_apart = bool(self.apart) and self.apart in command.split("\0")
+            groups[pid] = "database" if names[pid].startswith("postgres") else "apart" if is_apart else "own"
             if self._data and self._data in command and names[pid] == "postgres":
                 roots.add(pid)
         found = set(roots)
@@ -91,7 +101,7 @@ class Gateway:
             more = {pid for pid, parent in parents.items() if parent in found} - found
             grew = bool(more)
             found |= more
-        return [(pid, names[pid]) for pid in found if pid in names]
+        return [(pid, groups[pid]) for pid in found if pid in groups]
 
 
 def _cpu(pid: int) -> float:
@@ -130,7 +140,7 @@ class Origin:
 
 
 @contextmanager
-def origin() -> Iterator[Origin]:
+def origin() -> Generator[Origin]:
     process = subprocess.Popen([sys.executable, str(HERE / "gateway_origin.py")], stdout=subprocess.PIPE)
     try:
         assert process.stdout is not None
@@ -140,7 +150,7 @@ def origin() -> Iterator[Origin]:
 
 
 @contextmanager
-def nginx(upstream: str, binary: str) -> Iterator[Gateway]:
+def nginx(upstream: str, binary: str) -> Generator[Gateway]:
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         port = _free_port()
         user = "user root;" if os.geteuid() == 0 else ""
@@ -160,7 +170,7 @@ def nginx(upstream: str, binary: str) -> Iterator[Gateway]:
 @contextmanager
 def platform(
     upstream: str, *, data: Path | None = None, options: list[str] | None = None, profile: Path | None = None
-) -> Iterator[Gateway]:
+) -> Generator[Gateway]:
     """`ai-platform up` on a temporary (or the given) data folder; with `profile` under cProfile, into that file."""
     with tempfile.TemporaryDirectory(prefix="aip-") as folder:
         home, ready = data or Path(folder) / "data", Path(folder) / "ready.json"
@@ -192,7 +202,7 @@ def platform(
 
 
 @contextmanager
-def litellm(upstream: str, venv: Path) -> Iterator[Gateway]:
+def litellm(upstream: str, venv: Path) -> Generator[Gateway]:
     """LiteLLM's proxy from a virtual environment of its own, one worker, no database."""
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         port = _free_port()
