@@ -37,8 +37,8 @@ YIELDING_TRIGGER = (
     "GRANT USAGE ON SEQUENCE aip.attempts TO PUBLIC",
     (
         "CREATE FUNCTION aip.refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
-        " IF nextval('aip.attempts') <= {times} THEN RAISE EXCEPTION 'lost' USING ERRCODE = 'deadlock_detected'; END IF;"
-        " RETURN NEW; END $$"
+        " IF nextval('aip.attempts') <= {times} THEN RAISE EXCEPTION 'lost' USING ERRCODE = 'deadlock_detected';"
+        " END IF; RETURN NEW; END $$"
     ),
     "CREATE TRIGGER refuse BEFORE INSERT ON aip.audit_leaf FOR EACH ROW EXECUTE FUNCTION aip.refuse()",
 )
