@@ -4,11 +4,20 @@ from pathlib import Path
 
 from sso_site import requires_provider, site
 
+POLICY = """
+version: "1"
+models: {roles: {developer: {allow: ["claude-haiku-*", "claude-sonnet-*"]}}}
+rules:
+  - {name: no-sonnet-from-laptops, effect: deny, when: 'caller.signed_in && call.model.startsWith("claude-sonnet")'}
+  - {name: not-at-night, effect: deny, when: 'call.model.startsWith("claude-haiku") && call.ip.startsWith("198.51.")'}
+  - {name: no-money, effect: deny, when: 'call.server == "payments" && call.arguments.amount > 100.0'}
+"""
+
 
 @requires_provider
 def test_keys_and_sign_ins_are_explained_with_what_gives_each_role(tmp_path: Path):
     policy = tmp_path / "policy.yaml"
-    policy.write_text('version: "1"\nmodels:\n  roles:\n    developer: {allow: ["claude-haiku-*"]}\n')
+    policy.write_text(POLICY)
     with site(tmp_path / "site", options=("--policy", str(policy))) as here:
         here.sign_in("ann")
         here.platform.key("anns", "--email", "ann@example.com", "--role", "reviewer", "--scope", "read_code")
@@ -28,6 +37,15 @@ def test_keys_and_sign_ins_are_explained_with_what_gives_each_role(tmp_path: Pat
         opus = ask("model:claude-opus-5-5", code=0)
         assert (opus["sign-in at corp"]["allowed"], opus["key anns"]["allowed"]) == (False, True)
         assert "the policy" in str(opus["sign-in at corp"]["why"])
+        sonnet = ask("model:claude-sonnet-5-5", code=0)
+        assert (sonnet["sign-in at corp"]["allowed"], sonnet["key anns"]["allowed"]) == (False, True)
+        assert "The rule 'no-sonnet-from-laptops' of the policy refuses it" in str(sonnet["sign-in at corp"]["why"])
+        (rule,) = ask("model:claude-haiku-5-5", code=0)["sign-in at corp"]["rules"]  # type: ignore[misc]
+        assert (rule["rule"], rule["state"], rule["needs"]) == ("not-at-night", "depends", ["call.ip"])
+        ask("tool:payments/pay", code=1)
+        shown = here.platform.run("access", "explain", "ann@example.com", "model:claude-haiku-5-5")
+        assert "not-at-night" in shown
+        assert "depends on call.ip" in shown
         shown = here.platform.run("access", "explain", "ann@example.com", "write_code")
         assert "developer (group engineering)" in shown
         here.platform.run("access", "explain", "ann@example.com", "fly", code=1)

@@ -1,7 +1,7 @@
 """`ai-platform access`: why somebody may or may not do something."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -21,7 +21,9 @@ def group() -> None:
 @app.command()
 def explain(
     person: Annotated[str, typer.Argument(help="Id, e-mail address or name.")],
-    action: Annotated[str, typer.Argument(help="A permission, a short name such as read_code, or model:NAME.")],
+    action: Annotated[
+        str, typer.Argument(help="A permission, a short name such as read_code, model:NAME or tool:SERVER/NAME.")
+    ],
     *,
     data: Annotated[Path | None, typer.Option(help="Data folder of the platform.", show_default=False)] = None,
     as_json: Json = False,
@@ -44,4 +46,20 @@ def explain(
         Console(soft_wrap=True).print(Text(f"{found['person']} ({found['state']}) {verdict}: {action}", style="bold"))
         empty = "No key and no sign-in of theirs works now, so nothing is allowed."
         emit_table("", ("credential", "allowed", "roles", "why"), rows, empty=empty)
+        if rules := _rules(found["credentials"]):
+            emit_table("Rules of the policy that have a say", ("rule", "effect", "for", "when"), rules, empty="")
     raise typer.Exit(0 if found["allowed"] else 1)
+
+
+def _rules(credentials: list[dict[str, Any]]) -> list[dict[str, str]]:
+    """One row a rule and what becomes of it; for: the credentials it is the same for."""
+    rows: dict[tuple[str, str], dict[str, str]] = {}
+    for one in credentials:
+        for rule in one["rules"]:
+            holds = "always" if rule["state"] == "holds" else f"depends on {', '.join(rule['needs']) or 'the call'}"
+            row = rows.setdefault(
+                (rule["rule"], holds),
+                {"rule": rule["rule"], "effect": f"{rule['effect']}: {holds}", "for": "", "when": rule["when"]},
+            )
+            row["for"] += f", {one['credential']}" if row["for"] else one["credential"]
+    return list(rows.values())

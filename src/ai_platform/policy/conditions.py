@@ -82,6 +82,10 @@ class Condition:
         except ConditionFailed as error:
             raise Undecided(self.rule, why or str(error)) from None
 
+    def run(self, context: Context) -> bool:
+        """With these variables and no others. Raises ConditionFailed: they do not decide it."""
+        return self._expression.run(context)
+
     def _too_much(self, view: View) -> str:
         """Why this condition cannot look at the arguments of this call; empty when it can."""
         try:

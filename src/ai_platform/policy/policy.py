@@ -21,6 +21,7 @@ from ai_platform.policy.compile import Parts, compile_policy
 from ai_platform.policy.conditions import Rule, Undecided
 from ai_platform.policy.grants import Grants
 from ai_platform.policy.notices import Line
+from ai_platform.policy.outlook import RuleOutlook, outlook
 from ai_platform.policy.plan import Catalogue
 from ai_platform.policy.roles import Roles
 from ai_platform.policy.summary import summary
@@ -161,6 +162,18 @@ class Policy:
             return granted.denied is None
         view = View(principal, _MODEL_PROBE.for_model(model), self._surroundings, listing=True)
         return self._is_open(view, granted=granted.denied is None)
+
+    def outlook_of_model(self, principal: Principal, model: str = "") -> list[RuleOutlook]:
+        """Rules with conditions that have, or may have, a say in this caller's calls of Claude. model: "" = any."""
+        known = {"call.door", "call.operation"} | ({"call.model"} if model else set())
+        view = View(principal, _MODEL_PROBE.for_model(model), self._surroundings)
+        return outlook(self._rules, view, frozenset(known))
+
+    def outlook_of_tool(self, principal: Principal, server: str, tool: str) -> list[RuleOutlook]:
+        """The same of calls of one tool."""
+        known = frozenset({"call.door", "call.operation", "call.server", "call.tool"})
+        view = View(principal, _TOOL_PROBE, self._surroundings, target=Target(server, tool))
+        return outlook(self._rules, view, known)
 
     def check_model(self, principal: Principal, model: str) -> None:
         """Raises Denied: MODEL_NOT_ALLOWED."""
