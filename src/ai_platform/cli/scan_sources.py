@@ -12,6 +12,7 @@ from typing import IO
 import msgspec
 
 from ai_platform.cli.output import fail
+from ai_platform.protection.coding import coding_of
 
 PIECE = 8 * 1024 * 1024
 """A large file is read and scanned this many bytes at a time."""
@@ -20,14 +21,6 @@ _OVERLAP = 20_000
 """Longer than any value, in characters: one that two pieces share is found in the first."""
 
 _SKIPPED = frozenset({".git", ".hg", ".svn", "node_modules", ".venv", "venv", "__pycache__", ".tox", ".mypy_cache"})
-_BOMS = (
-    (codecs.BOM_UTF8, "utf-8-sig"),
-    (codecs.BOM_UTF32_LE, "utf-32"),
-    (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
-)
-_JUDGED = 8192
 _HUNK = re.compile(rb"@@ -\d+(?:,(\d+))? \+(\d+)(?:,(\d+))? @@")
 _QUOTED = re.compile(r"\\([0-7]{3}|.)")
 _CONTROL = {"n": "\n", "t": "\t", "r": "\r", "a": "\a", "b": "\b", "f": "\f", "v": "\v"}
@@ -89,28 +82,15 @@ def read(name: str) -> Iterator[Source | Unread]:
         yield Unread(name, error.strerror or str(error))
 
 
-def _encoding(first: bytes) -> str | None:
-    """Of a file that begins so; None when it holds no text. Windows writes UTF-16, also without a mark."""
-    marked = next((encoding for bom, encoding in _BOMS if first.startswith(bom)), None)
-    head = first[:_JUDGED]
-    if marked is not None or b"\0" not in head:
-        return marked or "utf-8"
-    rare, most = len(head) // 40, len(head) // 4
-    even, odd = head[::2].count(0), head[1::2].count(0)
-    if odd > most and even <= rare:
-        return "utf-16-le"
-    return "utf-16-be" if even > most and odd <= rare else None
-
-
 def _pieces(name: str, stream: IO[bytes]) -> Iterator[Source | Unread]:
     first = stream.read(PIECE)
-    encoding = _encoding(first) or ("utf-8" if name == "-" else None)
-    if encoding is None:
+    coding = coding_of(first) or ("utf-8" if name == "-" else None)
+    if coding is None:
         yield Unread(name)
         return
-    decoder = codecs.getincrementaldecoder(encoding)("replace")
+    decoder = codecs.getincrementaldecoder(coding)("replace")
     before = ""
-    current = decoder.decode(first)
+    current = decoder.decode(first).removeprefix("\ufeff")
     line, offset = 1, 0
     while current:
         more = stream.read(PIECE)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from ai_platform.domain.call import Call
+from ai_platform.domain.call import Call, Operation
 from ai_platform.domain.clock import Clock
 from ai_platform.domain.decision import Refusal
 from ai_platform.domain.errors import Blocked, Refused
@@ -29,7 +29,7 @@ from ai_platform.protection.seen import MemorySeen, SeenValues
 from ai_platform.protection.sessions import Sessions
 from ai_platform.protection.settings import ProtectionSettings
 from ai_platform.protection.stream import StreamGuard
-from ai_platform.protection.texts import inspect_texts
+from ai_platform.protection.texts import inspect_texts, is_json
 from ai_platform.protection.thinking import is_redacted, release_thinking, signed_again
 from ai_platform.protection.vault import Scope, Vault, VaultStore
 from ai_platform.protection.wording import (
@@ -181,11 +181,7 @@ class Guard:
         started = self._clock.monotonic()
         exchange = exchange or Exchange(self.vault, _scope(principal, call.client.session_id), plan.restore_in_tools)
         inspector = self._inspector(plan, (upstream,))
-        if body.lstrip()[:1] in {b"{", b"["}:
-            steps = inspector.whole(body, Direction.OUTPUT, principal.team)
-        else:
-            steps = inspect_texts(inspector.scanner, body, b"", Direction.OUTPUT, principal.team)
-        result = await self._finished(steps)
+        result = await self._finished(_answer_steps(inspector, body, principal.team))
         news = await self._news(principal, result.located, shown=False)
         blocking = [item.finding for item in result.located if item.finding.action is Action.BLOCK]
         if blocking:
@@ -198,7 +194,7 @@ class Guard:
         return inspection
 
     def _steps(self, principal: Principal, call: Call, inspector: BodyInspector) -> Iterator[Inspected | None]:
-        if call.body.lstrip()[:1] in {b"{", b"["}:
+        if call.operation is not Operation.FILES_CREATE and call.body.lstrip()[:1] in {b"{", b"["}:
             key = (principal.id, principal.team, call.client.session_id, call.operation, inspector)
             return self._sessions.steps(key, inspector, call.body, Direction.INPUT, principal.team)
         content_type = call.header(b"content-type") or b""
@@ -291,6 +287,13 @@ class Guard:
             raise _blocked(blocked_for_good(stuck, inspector.scanner.label), stuck, result, news)
         if blocking:
             raise _blocked(blocked_input(blocking, inspector.scanner.label), blocking, result, news)
+
+
+def _answer_steps(inspector: BodyInspector, body: bytes, team: str | None) -> Iterator[Inspected | None]:
+    if (yield from is_json(body)):
+        yield from inspector.whole(body, Direction.OUTPUT, team)
+    else:
+        yield from inspect_texts(inspector.scanner, body, b"", Direction.OUTPUT, team)
 
 
 def _scope(principal: Principal, session: str | None) -> Scope:

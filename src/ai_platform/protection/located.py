@@ -20,6 +20,7 @@ class Located:
     """A finding and where its value stands in the raw body (bytes). fixed: may that place be changed?
 
     quoted: the value stands inside a string. index: its segment. rest: the second half of a value that two blocks share.
+    coding: how the text around it is written.
     """
 
     finding: Finding
@@ -30,6 +31,7 @@ class Located:
     quoted: bool
     index: int
     rest: bool = False
+    coding: str = "utf-8"
 
 
 @dataclass(slots=True)

@@ -34,7 +34,7 @@ def edits_of(result: Inspected, mint: Mint | None) -> list[ByteEdit]:
     for item in result.located:
         text = None if item.fixed is not Fixed.FREE else replacement(item.finding, item.value, mint)
         if text is not None:
-            new = _REST if item.rest else as_json(text).encode()
+            new = _REST if item.rest else as_json(text).encode(item.coding)
             edits.append((item.start, item.end, new if item.quoted else b'"' + new + b'"'))
     return edits
 
