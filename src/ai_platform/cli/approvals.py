@@ -15,7 +15,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from ai_platform.cli.output import Json, emit_json, explained
+from ai_platform.cli.output import Json, count_of, emit_json, explained
 from ai_platform.client import AdminClient
 from ai_platform.client.sign_in import SignIn, default_file
 
@@ -146,7 +146,7 @@ def _decide(request: str, verdict: str, note: str, data: Path | None, *, as_json
 def _table(found: list[dict[str, Any]]) -> RenderableType:
     if not found:
         return Text(_EMPTY)
-    table = Table(title=f"{len(found)} requests", title_justify="left", header_style="bold")
+    table = Table(title=count_of(len(found), "request"), title_justify="left", header_style="bold")
     for column in _COLUMNS:
         table.add_column(column, overflow="fold")
     for each in found:

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from ai_platform.audit.bundle import unpack
 from ai_platform.audit.verifier import Tampered, read_keys, verify_path
-from ai_platform.cli.output import Json, emit_json, emit_table, explained, fail
+from ai_platform.cli.output import Json, count_of, emit_json, emit_table, explained, fail
 from ai_platform.client import AdminClient
 
 app = typer.Typer(no_args_is_help=True, help="Verify, follow, search, export and prove the audit trail.")
@@ -87,7 +87,7 @@ def search(
     if as_json:
         emit_json(found)
     else:
-        emit_table(f"{len(found)} events", _COLUMNS, map(_row, found), empty="No event matches.", right=("usd",))
+        emit_table(count_of(len(found), "event"), _COLUMNS, map(_row, found), empty="No event matches.", right=("usd",))
 
 
 @app.command()

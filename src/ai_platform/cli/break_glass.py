@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from ai_platform.cli.output import Json, emit_json, emit_table, explained, fail
+from ai_platform.cli.output import Json, count_of, emit_json, emit_table, explained, fail
 from ai_platform.client import AdminClient, ClientError
 
 Data = Annotated[Path | None, typer.Option(help="Data folder of the platform.", show_default=False)]
@@ -87,7 +87,7 @@ def list_admins(*, data: Data = None, as_json: Json = False) -> None:
         return
     empty = "No local administrators. Enrol one: `ai-platform break-glass enrol NAME`."
     columns = ("name", "second_factors", "state", "created", "last_used")
-    emit_table(f"{len(found)} local administrators", columns, [_row(one) for one in found], empty=empty)
+    emit_table(count_of(len(found), "local administrator"), columns, [_row(one) for one in found], empty=empty)
 
 
 @app.command()

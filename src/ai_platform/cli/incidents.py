@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from ai_platform.cli.output import Json, emit_json, emit_table, explained
+from ai_platform.cli.output import Json, count_of, emit_json, emit_table, explained
 from ai_platform.client import AdminClient
 
 app = typer.Typer(no_args_is_help=True, help="Security incidents: sensitive data that people sent or were sent.")
@@ -70,7 +70,7 @@ def list_incidents(
         }
         for each in found
     ]
-    emit_table(f"{len(found)} incidents", _COLUMNS, shown, empty="No incident matches.", right=("count",))
+    emit_table(count_of(len(found), "incident"), _COLUMNS, shown, empty="No incident matches.", right=("count",))
     if page["next"]:
         Console().print(f"There are more: --after {page['next']}", highlight=False, soft_wrap=True)
 

@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from ai_platform.cli.output import Json, emit_json, emit_table, explained
+from ai_platform.cli.output import Json, count_of, emit_json, emit_table, explained
 from ai_platform.client import AdminClient
 
 Data = Annotated[Path | None, typer.Option(help="Data folder of the platform.", show_default=False)]
@@ -75,7 +75,7 @@ def list_keys(
         return
     empty = "No keys. Make one with `ai-platform keys create NAME`."
     columns = (*_COLUMNS, "status") if all_keys else _COLUMNS
-    emit_table(f"{len(found)} keys", columns, [_row(key) for key in found], empty=empty)
+    emit_table(count_of(len(found), "key"), columns, [_row(key) for key in found], empty=empty)
 
 
 @app.command()

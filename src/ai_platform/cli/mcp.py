@@ -13,7 +13,7 @@ from ai_platform.cli.mcp_approve import approve
 from ai_platform.cli.mcp_credentials import app as credentials
 from ai_platform.cli.mcp_new import new
 from ai_platform.cli.mcp_test import try_out
-from ai_platform.cli.output import Json, emit_json, emit_table, explained, fail
+from ai_platform.cli.output import Json, count_of, emit_json, emit_table, explained, fail
 from ai_platform.client import AdminClient
 
 Data = Annotated[Path | None, typer.Option(help="Data folder of the platform.", show_default=False)]
@@ -117,7 +117,7 @@ def list_servers(*, data: Data = None, as_json: Json = False) -> None:
         return
     empty = "No MCP servers. Add one with `ai-platform mcp add NAME --url URL` or `-- COMMAND`."
     emit_table(
-        f"{len(rows)} MCP servers", _COLUMNS, [_row(row) for row in rows], empty=empty, right=("tools", "pinned")
+        count_of(len(rows), "MCP server"), _COLUMNS, [_row(row) for row in rows], empty=empty, right=("tools", "pinned")
     )
 
 
@@ -135,7 +135,7 @@ def show(name: Name, *, data: Data = None, as_json: Json = False) -> None:
         console.print(Text(f"  {key}: {value}"))
     columns = ("kind", "name", "approved_by", "approved_at", "digest")
     rows = [{**one, "digest": one["digest"][:12]} for one in found["definitions"]]
-    emit_table(f"{len(rows)} approved definitions", columns, rows, empty="Nothing of it is approved.")
+    emit_table(count_of(len(rows), "approved definition"), columns, rows, empty="Nothing of it is approved.")
 
 
 @app.command()
@@ -227,11 +227,15 @@ def _show_added(row: dict[str, Any]) -> None:
         if row["sandbox"]:
             console.print(Text(f"  `ai-platform mcp logs {name}` shows what it wrote."))
     if row["approved"]:
-        console.print(Text(f"  {row['approved']} definitions are approved: it can be used."))
+        console.print(Text(f"  {_are(row['approved'])} approved: it can be used."))
     if row["held"]:
         flagged = f", {row['flagged']} of them suspicious" if row["flagged"] else ""
-        console.print(Text(f"  {row['held']} definitions are held{flagged}. Read and approve them with:"))
+        console.print(Text(f"  {_are(row['held'])} held{flagged}. To read and approve:"))
         console.print(Text(f"  ai-platform mcp approve {name}"))
+
+
+def _are(number: int) -> str:
+    return f"{count_of(number, 'definition')} {'is' if number == 1 else 'are'}"
 
 
 def _row(row: dict[str, Any]) -> dict[str, Any]:

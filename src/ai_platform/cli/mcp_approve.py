@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.panel import Panel
 from rich.text import Text
 
-from ai_platform.cli.output import Json, emit_json, explained, fail
+from ai_platform.cli.output import Json, count_of, emit_json, explained, fail
 from ai_platform.client import AdminClient
 from ai_platform.mcp.trust.characters import visible
 
@@ -56,7 +56,7 @@ def approve(
     if as_json:
         emit_json(done)
     else:
-        console.print(Text(f"Approved {len(wanted)} definitions of {name}.", style="green"))
+        console.print(Text(f"Approved {count_of(len(wanted), 'definition')} of {name}.", style="green"))
 
 
 def _chosen(held: list[dict[str, Any]], names: list[str] | None) -> list[dict[str, Any]]:
@@ -72,7 +72,7 @@ def _asked(console: Console, held: list[dict[str, Any]], grave: list[dict[str, A
     """Whether a person says yes; twice, when something speaks against it."""
     if not sys.stdin.isatty():
         fail("Nobody can be asked here. Read them, then use --yes.", code=2)
-    if not typer.confirm(f"Approve these {len(held)} definitions?"):
+    if not typer.confirm(f"Approve {count_of(len(held), 'definition')} as shown?"):
         return False
     if not grave or despite_flags:
         return True

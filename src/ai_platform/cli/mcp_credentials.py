@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from ai_platform.cli.output import Json, emit_json, emit_table, explained, fail
+from ai_platform.cli.output import Json, count_of, emit_json, emit_table, explained, fail
 from ai_platform.client import AdminClient
 
 Data = Annotated[Path | None, typer.Option(help="Data folder of the platform.", show_default=False)]
@@ -30,7 +30,7 @@ def list_credentials(*, data: Data = None, as_json: Json = False) -> None:
         return
     columns = ("server", "whose", "kind", "since", "problem")
     empty = f"Nobody has connected an account. People do so at {url}/auth/connections."
-    emit_table(f"{len(found)} accounts", columns, [_row(one) for one in found], empty=empty)
+    emit_table(count_of(len(found), "account"), columns, [_row(one) for one in found], empty=empty)
 
 
 @app.command("set")

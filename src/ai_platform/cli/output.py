@@ -34,6 +34,11 @@ def emit_table(
     Console().print(table if count else empty)
 
 
+def count_of(number: int, noun: str, several: str = "") -> str:
+    """`1 key`, `2 keys`; `several` where an s is not enough."""
+    return f"{number} {noun if number == 1 else several or f'{noun}s'}"
+
+
 def fail(message: str, *, code: int = 1) -> NoReturn:
     """Print an error and leave with `code` (1 = the command failed, 2 = it was used wrongly)."""
     escaped = message.replace("[", r"\[")

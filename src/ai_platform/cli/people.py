@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from ai_platform.cli.output import Json, emit_json, emit_table, explained
+from ai_platform.cli.output import Json, count_of, emit_json, emit_table, explained
 from ai_platform.client import AdminClient
 
 Data = Annotated[Path | None, typer.Option(help="Data folder of the platform.", show_default=False)]
@@ -34,7 +34,7 @@ def list_people(
         emit_json(found)
         return
     empty = "Nobody yet. People appear with their first key (`ai-platform keys create NAME`) or sign-in."
-    emit_table(f"{len(found)} people", _COLUMNS, [_row(person) for person in found], empty=empty)
+    emit_table(count_of(len(found), "person", "people"), _COLUMNS, [_row(person) for person in found], empty=empty)
 
 
 @app.command()

@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from ai_platform.cli.output import Json, emit_json, emit_table, explained, fail
+from ai_platform.cli.output import Json, count_of, emit_json, emit_table, explained, fail
 from ai_platform.client import AdminClient
 
 Data = Annotated[Path | None, typer.Option(help="Data folder of the platform.", show_default=False)]
@@ -32,7 +32,11 @@ def list_accounts(*, data: Data = None, as_json: Json = False) -> None:
     empty = "No service accounts. List an issuer in `sso.federation`, or `ai-platform keys create NAME --service`."
     columns = ("name", "comes_from", "keys", "tokens", "last_used", "status")
     emit_table(
-        f"{len(found)} service accounts", columns, [_row(one) for one in found], empty=empty, right=("keys", "tokens")
+        count_of(len(found), "service account"),
+        columns,
+        [_row(one) for one in found],
+        empty=empty,
+        right=("keys", "tokens"),
     )
 
 

@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from ai_platform.cli.output import Json, emit_json, emit_table, explained, fail
+from ai_platform.cli.output import Json, count_of, emit_json, emit_table, explained, fail
 from ai_platform.client import AdminClient, ClientError
 
 Data = Annotated[Path | None, typer.Option(help="Data folder of the platform.", show_default=False)]
@@ -28,7 +28,7 @@ def status(*, data: Data = None, as_json: Json = False) -> None:
         empty = "Nobody signs in here. Name a provider in `sso.providers` or `sso.saml`."
         columns = ("name", "kind", "issuer", "sends_people_to", "certificate", "state")
         rows = [_row(provider) for provider in found["providers"]]
-        emit_table(f"{len(rows)} identity providers", columns, rows, empty=empty)
+        emit_table(count_of(len(rows), "identity provider"), columns, rows, empty=empty)
         for line in bad:
             Console().print(Text(line, style="yellow"))
     raise typer.Exit(1 if bad else 0)

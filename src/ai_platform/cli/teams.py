@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from ai_platform.cli.output import Json, emit_json, emit_table, explained
+from ai_platform.cli.output import Json, count_of, emit_json, emit_table, explained
 from ai_platform.client import AdminClient
 
 Data = Annotated[Path | None, typer.Option(help="Data folder of the platform.", show_default=False)]
@@ -52,7 +52,7 @@ def list_members(team: Name, *, data: Data = None, as_json: Json = False) -> Non
         return
     empty = f"Nobody. Add people with `ai-platform teams members add {team} PERSON`."
     rows = [{**person, "roles": " ".join(person["roles"])} for person in found]
-    emit_table(f"{len(found)} members of {team}", _COLUMNS, rows, empty=empty)
+    emit_table(f"{count_of(len(found), 'member')} of {team}", _COLUMNS, rows, empty=empty)
 
 
 @members.command("add")
@@ -100,7 +100,7 @@ def _list(what: str, data: Path | None, *, as_json: bool) -> None:
     )
     rows = [{**one, "created": one["created_at"][:10]} for one in found]
     empty = f"No {what}. They appear when a key names one, or with `ai-platform {what} create NAME`."
-    emit_table(f"{len(found)} {what}", columns, rows, empty=empty, right=("members", "keys"))
+    emit_table(count_of(len(found), what[:-1]), columns, rows, empty=empty, right=("members", "keys"))
 
 
 def _create(what: str, name: str, title: str, data: Path | None, *, as_json: bool) -> None:

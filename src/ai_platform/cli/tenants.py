@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from ai_platform.cli.output import Json, emit_json, emit_table, explained
+from ai_platform.cli.output import Json, count_of, emit_json, emit_table, explained
 from ai_platform.client import AdminClient
 
 Data = Annotated[Path | None, typer.Option(help="Data folder of the platform.", show_default=False)]
@@ -35,7 +35,7 @@ def list_tenants(*, data: Data = None, as_json: Json = False) -> None:
         {**one, "created": one["created_at"][:10], "state": "disabled" if one["disabled_at"] else "active"}
         for one in found
     ]
-    emit_table(f"{len(found)} tenants", _COLUMNS, rows, empty="", right=("people", "keys"))
+    emit_table(count_of(len(found), "tenant"), _COLUMNS, rows, empty="", right=("people", "keys"))
 
 
 @app.command()
