@@ -19,6 +19,7 @@ from ai_platform.config import Settings
 from ai_platform.domain.call import Door
 from ai_platform.domain.clock import Clock, SystemClock
 from ai_platform.domain.errors import ConfigError
+from ai_platform.domain.extras import only_missing
 from ai_platform.entrypoints.admin.access import endpoints as access_endpoints
 from ai_platform.entrypoints.admin.approvals import endpoints as approval_endpoints
 from ai_platform.entrypoints.admin.audit import endpoints as audit_endpoints
@@ -54,11 +55,13 @@ from ai_platform.upstream.settings import UpstreamSettings
 
 try:
     from ai_platform.bootstrap import fleet, tools
-except ImportError:  # without the extra `mcp` there is no second door
+except ImportError as error:  # without the extra `mcp` there is no second door
+    only_missing(error, "mcp", "mcp_types", "pydantic")
     fleet = tools = None
 try:
     from ai_platform.bootstrap import scim
-except ImportError:  # without the extra `scim` nobody provisions
+except ImportError as error:  # without the extra `scim` nobody provisions
+    only_missing(error, "scim2_server", "scim2_models", "pydantic")
     scim = None
 
 

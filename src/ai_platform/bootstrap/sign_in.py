@@ -5,6 +5,7 @@ import msgspec
 from ai_platform.bootstrap.base import Base
 from ai_platform.directory.groups import ProvisionedGroups
 from ai_platform.domain.errors import ConfigError
+from ai_platform.domain.extras import only_missing
 from ai_platform.sso import SignOn
 from ai_platform.sso.breakglass import BreakGlass, Factors
 from ai_platform.sso.health import Health
@@ -15,12 +16,14 @@ from ai_platform.telemetry import Meter
 
 try:
     from ai_platform.sso.saml import reading as saml_reading
-except ImportError:  # without the extra `saml`
+except ImportError as error:  # without the extra `saml`
+    only_missing(error, "onelogin", "xmlsec", "lxml")
     saml_reading = None
 
 try:
     from ai_platform.sso.breakglass import factors as second_factors
-except ImportError:  # without the extra `mfa`
+except ImportError as error:  # without the extra `mfa`
+    only_missing(error, "pyotp", "webauthn")
     second_factors = None
 
 

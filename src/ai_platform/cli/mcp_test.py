@@ -18,6 +18,7 @@ from rich.text import Text
 from ai_platform.cli.output import Json, emit_json, explained, fail
 from ai_platform.client import AdminClient
 from ai_platform.domain.clock import SystemClock
+from ai_platform.domain.extras import only_missing
 from ai_platform.mcp.settings import McpServerSettings
 from ai_platform.sandbox import Folders, Program, Sandbox
 from ai_platform.sandbox.settings import Mode, SandboxSettings
@@ -93,7 +94,8 @@ async def _report(
     try:
         checks: _Checks = importlib.import_module("ai_platform.mcp_check")  # pyright: ignore[reportAssignmentType]
         reach: Any = importlib.import_module("ai_platform.mcp_check.reach")
-    except ImportError:
+    except ImportError as error:
+        only_missing(error, "mcp", "mcp_types", "jsonschema")
         fail(_MISSING, code=2)
     sandbox = Sandbox(SandboxSettings(mode=Mode.REQUIRED), folder, clock=SystemClock())
     program = None

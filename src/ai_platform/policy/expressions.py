@@ -10,12 +10,14 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
+from ai_platform.domain.extras import only_missing
 from ai_platform.policy.analysis import Analysis, Mistake, analyse
 from ai_platform.policy.patterns import BadPattern, Finder
 
 try:
     import cel as _library
-except ImportError:  # without the extra no condition can be compiled, and a policy that has one does not load
+except ImportError as error:  # without the extra no condition can be compiled, and a policy that has one does not load
+    only_missing(error, "cel")
     _library = None
 
 cel: Any = _library
