@@ -332,7 +332,7 @@ class Rig:
 
     def http(self, who: str = "alice", **headers: str) -> httpx2.AsyncClient:
         fields = {"authorization": f"Bearer {who}", **headers}
-        return httpx2.AsyncClient(base_url=self.url, headers=fields, timeout=20, trust_env=False)
+        return httpx2.AsyncClient(base_url=self.url, headers=fields, timeout=60, trust_env=False)
 
 
 @asynccontextmanager
