@@ -312,7 +312,7 @@ def test_a_program_that_dies_at_once_is_started_again(site: PlatformProcess) -> 
     add(site, "dying", "--", "false")
     until(lambda: sum(line.endswith("-- starting") for line in said(site, "logs", "dying", "--json")) >= 3)
     assert row(site, "dying")["state"] == "down"
-    assert "cannot be used" in row(site, "dying")["problem"]
+    assert "ended before it answered" in row(site, "dying")["problem"]
     run(site, "remove", "dying")
 
 

@@ -317,6 +317,8 @@ class Link:
         if exchange.status >= 300 and not exchange.is_rpc and not (probing and exchange.status in _NOT_KNOWN):
             return self._http_error(exchange, what)
         if self.over.is_set() or (not exchange.status and error.message == _DISPATCHER_SAYS):
+            if not self.manners.version:
+                return self._strange("it ended before it answered")
             return UpstreamBroken(f"{what} ended in the middle of the call", target=self.name, sent=True)
         is_strange = not exchange.is_rpc or error.message.startswith(_TRANSPORT_SAYS.get(error.code, ()))
         if exchange.status and is_strange and not probing:
