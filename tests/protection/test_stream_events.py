@@ -231,6 +231,45 @@ def test_hostile_events_never_carry_a_value_through(name: str):
     assert any(finding.type == "US_SSN" for finding in stream.findings) or name.startswith("two")
 
 
+SAID = delta("hi")
+
+
+@pytest.mark.requirement("DP-3")
+@pytest.mark.parametrize(
+    "raw",
+    [
+        f"event: x\ndata: ssn {SSN}\n\n".encode(),
+        f"event: x\ndata: {{ssn {SSN}}}\n\n".encode(),
+        f'data: ["ssn {SSN}"]\n\n'.encode(),
+        f'event: ssn {SSN}\ndata: {{"type":"later"}}\n\n'.encode(),
+        f"event: ssn {SSN}\n".encode() + SAID,
+        f"id: ssn {SSN}\n".encode() + SAID,
+        f"retry: ssn {SSN}\r".encode() + SAID,
+        f"later: ssn {SSN}\n".encode() + SAID,
+        f": ssn {SSN}\n".encode() + SAID,
+        SAID[:-1] + f": ssn {SSN}\n\n".encode(),
+        f'event: ping\ndata: {{"type": "ping"}}\n: ssn {SSN}\n\n'.encode(),
+        event({"type": "content_block_stop", "index": 0, "note": f"ssn {SSN}"}),
+        event({"type": "content_block_stop", "index": int(CARD.replace(" ", ""))}),
+        event({"type": "content_block_delta", "index": f"ssn {SSN}", "delta": {"type": "text_delta", "text": "hi"}}),
+        event({"type": "content_block_delta", "delta": {"type": "text_delta", "text": "hi", "thinking": f"ssn {SSN}"}}),
+        start({"type": "text", "text": "hi", "thinking": f"ssn {SSN}", "partial_json": f"ssn {SSN}"}),
+    ],
+)
+def test_whatever_stands_beside_what_an_event_is_for_is_inspected_too(raw: bytes):
+    stream = guard_of()
+    out = pass_on(stream, [SAID, raw, SAID, stop()])
+    assert SSN.encode() not in out
+    assert CARD.replace(" ", "").encode() not in out
+    assert stream.findings or b"thinking" in raw, "of two texts in one event only the first is passed on"
+    assert out.count(b"hi") >= 2
+
+
+def test_lines_beside_the_data_that_hold_nothing_stay():
+    raw = b": keep-alive\nid: 7\n" + SAID
+    assert pass_on(guard_of(), [raw, stop()]) == raw + stop()
+
+
 def test_an_event_of_several_data_lines_is_read_as_clients_read_it():
     raw = b'event: content_block_delta\ndata: {"type":"content_block_delta","index":0,\n'
     raw += b'data: "delta":{"type":"text_delta","text":"ssn 536-22-8491 x"}}\n\n'

@@ -7,7 +7,22 @@ import json
 import re
 from typing import Any
 
+_BARE = re.compile(rb"(?:event: [a-z_]{1,40}\r?\n)?data: [^\r\n]*(?:\r?\n)*")
 _LINE = re.compile(rb"data:[ ]?([^\r\n]*)(?:\r\n|\n|\r|\Z)")
+
+
+def is_bare(event: bytes) -> bool:
+    """Does it consist of nothing but a name and one line of data?"""
+    return _BARE.fullmatch(event) is not None
+
+
+def lines(event: bytes) -> list[bytes]:
+    """With their ends, which may be a carriage return alone."""
+    return event.splitlines(keepends=True)
+
+
+def is_data(line: bytes) -> bool:
+    return line.startswith(b"data:") or not line.strip()
 
 
 def data_of(event: bytes) -> bytes:

@@ -48,8 +48,10 @@ _ENDS = frozenset({"content_block_stop", "message_delta", "message_stop", "error
 _PINGS = frozenset({b'event: ping\ndata: {"type": "ping"}\n\n', b'event: ping\ndata: {"type":"ping"}\n\n'})
 _STREAMED = ("text", "partial_json", "thinking")
 _OPAQUE = frozenset({"type", "signature", "data", "encrypted_content", "stop_reason", "stop_sequence"})
-_EMPTY = 100
-"""The end of a block, in no more bytes, carries nothing but its type and place."""
+_TYPES = frozenset({"text_delta", "thinking_delta", "input_json_delta", "signature_delta"})
+_END_OF_BLOCK = frozenset({"type", "index"})
+_MOST_BLOCKS = 10_000
+"""No answer has more; a greater number is read as whatever it may be."""
 
 
 class _Held(msgspec.Struct, gc=False):
@@ -123,6 +125,8 @@ class StreamGuard:
             self.bytes_unchecked += len(event)
             out = event
         else:
+            if not sse.is_bare(event):
+                event = self._bare(event)
             out = self._delta(event) if _DELTA in event else self._other(event)
         if out:
             self.released = True
@@ -147,6 +151,8 @@ class StreamGuard:
         delta = parsed.delta
         if delta is None or parsed.type != "content_block_delta" or event.count(b'"delta"') != 1:
             return self._unusual(event)
+        if delta.type not in _TYPES or not 0 <= parsed.index < _MOST_BLOCKS:
+            return self._unusual(event)
         if delta.text is not None:
             name, text = "text", delta.text
         elif delta.partial_json is not None:
@@ -157,7 +163,7 @@ class StreamGuard:
             return self._signature(event, parsed.index, delta.signature)
         else:
             return self._unusual(event)
-        if event.count(f'"{name}"'.encode()) != 1 or delta.signature is not None:
+        if event.count(f'"{name}"'.encode()) != 1 or _members(delta) != 1:
             return self._unusual(event)
         return self._text(event, parsed.index, name, text)
 
@@ -171,10 +177,11 @@ class StreamGuard:
             document = sse.read(sse.data_of(event))
         if document is None or document.get("type") != "content_block_delta":
             return self._other(event)
-        event = sse.with_data(event, sse.written(document))
         index, delta = _index(document), document.get("delta")
         members: dict[str, Any] = delta if isinstance(delta, dict) else {}
         name = _streamed(members)
+        _drop_others(members, name)
+        event = sse.with_data(event, sse.written(document))
         if name:
             event = self._whole(event, skip=f"delta.{name}")
             return self._text(event, index, name, members[name])
@@ -185,13 +192,21 @@ class StreamGuard:
         """Everything but deltas."""
         if event in _PINGS:
             return event
-        document = sse.read(sse.data_of(event)) or {}
+        data = sse.data_of(event)
+        document = sse.read(data)
+        if document is None and data:
+            return self._plain_text(event)
+        document = document or {}
         kind = document.get("type")
         if kind == "content_block_delta":
             return self._unusual(event)
         if kind == "content_block_start":
             return self._start(event, document)
-        if kind == "content_block_stop" and len(event) <= _EMPTY:
+        if (
+            kind == "content_block_stop"
+            and document.keys() <= _END_OF_BLOCK
+            and _index(document) in range(_MOST_BLOCKS)
+        ):
             return self._finish(_index(document)) + event
         passed = self._whole(event)
         return self._finish_all() + passed if self._blocks and kind in _ENDS else passed
@@ -205,6 +220,7 @@ class StreamGuard:
         name = next((name for name in _STREAMED if isinstance(block.get(name), str) and block[name]), "")
         if not name:
             return self._in_place(self._whole(event), index)
+        _drop_others(block, name)
         event = sse.with_data(event, sse.written(document))
         event = self._whole(event, skip=f"content_block.{name}")
         return self._text(event, index, name, block[name], inside="content_block")
@@ -214,7 +230,7 @@ class StreamGuard:
         assert self._inspector is not None
         data = sse.data_of(event)
         if not data:
-            return self._comment(event)
+            return self._plain_text(event)
         try:
             result = _last(self._inspector.whole(data, Direction.OUTPUT, self._team))
         except TooManyValues as error:  # fails closed
@@ -231,14 +247,18 @@ class StreamGuard:
         self.changed = True
         return sse.with_data(event, splice(data, edits))
 
-    def _comment(self, event: bytes) -> bytes:
-        """An event without data: no client needs it, so one that holds a value is left out."""
+    def _plain_text(self, event: bytes) -> bytes:
+        """Lines that are no JSON object. No client needs them, so what holds a value is left out."""
         assert self._inspector is not None
         text = event.decode("utf-8", "replace")
         self.bytes_checked += len(event)
         findings = self._inspector.scanner.scan(text, direction=Direction.OUTPUT, team=self._team)
         self._note(findings, block=findings)
         return b"" if any(finding.action in REWRITING for finding in findings) else event
+
+    def _bare(self, event: bytes) -> bytes:
+        """The event without the lines beside its data (comments, ids, its name) that hold a value."""
+        return b"".join([line if sse.is_data(line) else self._plain_text(line) for line in sse.lines(event)])
 
     def _signature(self, event: bytes, index: int | str, signature: str) -> bytes:
         block = self._blocks.get((index, "thinking"))
@@ -338,6 +358,17 @@ def _last(steps: Iterable[Inspected | None]) -> Inspected:
     *_, result = steps
     assert result is not None
     return result
+
+
+def _members(delta: _Delta) -> int:
+    return sum(value is not None for value in (delta.text, delta.partial_json, delta.thinking, delta.signature))
+
+
+def _drop_others(members: dict[str, Any], name: str) -> None:
+    """Of several texts in one event only one is followed, and passed on."""
+    for other in _STREAMED:
+        if name and other != name:
+            members.pop(other, None)
 
 
 def _index(document: dict[str, Any]) -> int | str:
