@@ -18,6 +18,7 @@ from ai_platform.domain.finding import Action, Direction, Finding
 from ai_platform.protection import sse
 from ai_platform.protection.actions import REWRITING
 from ai_platform.protection.body import BodyInspector
+from ai_platform.protection.deltas import STREAMED, decode, drop_others, index_of, streamed, texts_in
 from ai_platform.protection.exchange import Exchange
 from ai_platform.protection.located import Inspected, splice
 from ai_platform.protection.rewriting import edits_of, settled
@@ -26,28 +27,9 @@ from ai_platform.protection.watcher import Edit, TextWatcher
 from ai_platform.protection.watcher_json import JsonWatcher
 from ai_platform.protection.wording import blocked_output
 
-
-class _Delta(msgspec.Struct, gc=False, forbid_unknown_fields=True):
-    type: str = ""
-    text: str | None = None
-    thinking: str | None = None
-    partial_json: str | None = None
-    signature: str | None = None
-    estimated_tokens: int | None = None
-
-
-class _Event(msgspec.Struct, gc=False, forbid_unknown_fields=True):
-    type: str = ""
-    index: int = 0
-    delta: _Delta | None = None
-
-
-_decode = msgspec.json.Decoder(_Event).decode
 _DELTA = b"content_block_delta"
 _ENDS = frozenset({"content_block_stop", "message_delta", "message_stop", "error"})
 _PINGS = frozenset({b'event: ping\ndata: {"type": "ping"}\n\n', b'event: ping\ndata: {"type":"ping"}\n\n'})
-_STREAMED = ("text", "partial_json", "thinking")
-_OPAQUE = frozenset({"type", "signature", "data", "encrypted_content", "stop_reason", "stop_sequence"})
 _TYPES = frozenset({"text_delta", "thinking_delta", "input_json_delta", "signature_delta"})
 _END_OF_BLOCK = frozenset({"type", "index"})
 _MOST_BLOCKS = 10_000
@@ -145,7 +127,7 @@ class StreamGuard:
         if (at > 0 and event[at - 1] not in b"\r\n") or (b"\r" in event and b"\r" in event.replace(b"\r\n", b"")):
             return self._unusual(event)
         try:
-            parsed = _decode(event[at + 5 :])
+            parsed = decode(event[at + 5 :])
         except (ValueError, RecursionError):
             return self._unusual(event)
         delta = parsed.delta
@@ -163,7 +145,7 @@ class StreamGuard:
             return self._signature(event, parsed.index, delta.signature)
         else:
             return self._unusual(event)
-        if event.count(f'"{name}"'.encode()) != 1 or _members(delta) != 1:
+        if event.count(f'"{name}"'.encode()) != 1 or texts_in(delta) != 1:
             return self._unusual(event)
         return self._text(event, parsed.index, name, text)
 
@@ -177,10 +159,10 @@ class StreamGuard:
             document = sse.read(sse.data_of(event))
         if document is None or document.get("type") != "content_block_delta":
             return self._other(event)
-        index, delta = _index(document), document.get("delta")
+        index, delta = index_of(document), document.get("delta")
         members: dict[str, Any] = delta if isinstance(delta, dict) else {}
-        name = _streamed(members)
-        _drop_others(members, name)
+        name = streamed(members)
+        drop_others(members, name)
         event = sse.with_data(event, sse.written(document))
         if name:
             event = self._whole(event, skip=f"delta.{name}")
@@ -205,22 +187,22 @@ class StreamGuard:
         if (
             kind == "content_block_stop"
             and document.keys() <= _END_OF_BLOCK
-            and _index(document) in range(_MOST_BLOCKS)
+            and index_of(document) in range(_MOST_BLOCKS)
         ):
-            return self._finish(_index(document)) + event
+            return self._finish(index_of(document)) + event
         passed = self._whole(event)
         return self._finish_all() + passed if self._blocks and kind in _ENDS else passed
 
     def _start(self, event: bytes, document: dict[str, Any]) -> bytes:
-        block, index = document.get("content_block"), _index(document)
+        block, index = document.get("content_block"), index_of(document)
         if not isinstance(block, dict):
             return self._whole(event)
         if block.get("type") == "tool_use" and isinstance(block.get("name"), str):
             self._tools[index] = block["name"]
-        name = next((name for name in _STREAMED if isinstance(block.get(name), str) and block[name]), "")
+        name = next((name for name in STREAMED if isinstance(block.get(name), str) and block[name]), "")
         if not name:
             return self._in_place(self._whole(event), index)
-        _drop_others(block, name)
+        drop_others(block, name)
         event = sse.with_data(event, sse.written(document))
         event = self._whole(event, skip=f"content_block.{name}")
         return self._text(event, index, name, block[name], inside="content_block")
@@ -295,7 +277,7 @@ class StreamGuard:
         if name == "partial_json":
             watcher = JsonWatcher(scanner, self._team, exchange=exchange, tool=self._tools.get(index, ""))
         else:
-            tool = None if name in _STREAMED else ""
+            tool = None if name in STREAMED else ""
             watcher = TextWatcher(scanner, self._team, exchange=exchange, tool=tool, signed=name == "thinking")
         path = f"content[{index}].{'input' if name == 'partial_json' else name}"
         block = self._blocks[index, name] = _Block(watcher, path, signed=name == "thinking")
@@ -358,30 +340,6 @@ def _last(steps: Iterable[Inspected | None]) -> Inspected:
     *_, result = steps
     assert result is not None
     return result
-
-
-def _members(delta: _Delta) -> int:
-    return sum(value is not None for value in (delta.text, delta.partial_json, delta.thinking, delta.signature))
-
-
-def _drop_others(members: dict[str, Any], name: str) -> None:
-    """Of several texts in one event only one is followed, and passed on."""
-    for other in _STREAMED:
-        if name and other != name:
-            members.pop(other, None)
-
-
-def _index(document: dict[str, Any]) -> int | str:
-    index = document.get("index", 0)
-    return index if isinstance(index, int) else repr(index)
-
-
-def _streamed(delta: dict[str, Any]) -> str:
-    """The member of a delta that is a piece of a longer text."""
-    for name in _STREAMED:
-        if isinstance(delta.get(name), str):
-            return name
-    return next((name for name, value in delta.items() if isinstance(value, str) and name not in _OPAQUE), "")
 
 
 def _rewritten(item: _Held, edits: deque[Edit]) -> bytes:
