@@ -1,10 +1,12 @@
 """Sign-out started by the provider: its word that a person, or one sign-in of theirs, is over.
 
 OpenID Connect Back-Channel Logout 1.0 (a signed token, server to server) and Front-Channel Logout 1.0 (an address in a
-frame, which carries no secret but the sign-in's name). Above: signon. Below: provider, sessions, grants.
+frame, which carries no secret but the sign-in's name); what SAML single logout names. Above: signon. Below: provider,
+sessions, grants.
 """
 
 import hashlib
+from collections.abc import Sequence
 from typing import Any
 
 from ai_platform.domain.clock import Clock
@@ -61,6 +63,12 @@ class Logouts:
         if not 0 < len(sid) <= 255:
             raise refused("it names no sign-in")
         return await self._end_sign_in(provider, sid, None)
+
+    async def by_name(self, provider: str, sessions: Sequence[str], subject: str | None) -> int:
+        """Those sign-ins of the provider, or without one everything of the person there; its word was checked."""
+        if not sessions:
+            return await self._end_person(provider, subject or "")
+        return sum([await self._end_sign_in(provider, session, subject) for session in sessions])
 
     async def _end_sign_in(self, provider: str, sid: str, subject: str | None) -> int:
         sessions = await self._sessions.end_sign_in(provider, sid, subject)

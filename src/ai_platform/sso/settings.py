@@ -14,7 +14,7 @@ Count = Annotated[int, msgspec.Meta(ge=1)]
 Skew = Annotated[float, msgspec.Meta(ge=0, le=300)]
 
 ANY = "*"
-RESERVED = frozenset({"login", "acs", "metadata", "finish", "break-glass"})
+RESERVED = frozenset({"login", "logout", "acs", "metadata", "finish", "break-glass"})
 """Words that stand in our own addresses where a provider's name would."""
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
@@ -106,7 +106,8 @@ class IdentityProvider(msgspec.Struct, frozen=True, kw_only=True):
     signs in there belongs to; "" = as rules and attributes say, else the default one. email_domains: addresses that
     may sign in, by domain; empty = any. Of several providers each must have it, so that none speaks for another's
     people; `*` says that one may. groups: what groups mean; who is in none of them is refused. ca_file: PEM file of
-    the authority of its certificate; nothing = the system's.
+    the authority of its certificate; nothing = the system's. sign_out: offer to sign out at the provider too, when it
+    has an address for that; of OpenID, /auth/signed-out must be registered there as the address to come back to.
     """
 
     name: str
@@ -115,6 +116,7 @@ class IdentityProvider(msgspec.Struct, frozen=True, kw_only=True):
     email_domains: tuple[str, ...] = ()
     groups: tuple[GroupRule, ...] = ()
     ca_file: Path | None = None
+    sign_out: bool = False
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name) or self.name in RESERVED:
@@ -138,8 +140,7 @@ class ProviderSettings(IdentityProvider, frozen=True, kw_only=True):
     development. client_id: as registered there. client_secret_env, client_secret_file: where its secret is; neither =
     a public client. scopes: what is asked for; with offline_access every refresh asks the provider whether the person
     is still there. hosts: other hosts that its endpoints may lie on (Google's do). algorithms: signatures that are
-    accepted. claims: which claims say what. sign_out: offer to sign out at the provider too, when it has a page for
-    that; /auth/signed-out must be registered there as the address to come back to.
+    accepted. claims: which claims say what.
     """
 
     issuer: str
@@ -150,7 +151,6 @@ class ProviderSettings(IdentityProvider, frozen=True, kw_only=True):
     hosts: tuple[str, ...] = ()
     algorithms: tuple[str, ...] = ALGORITHMS
     claims: ClaimNames = ClaimNames()
-    sign_out: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()

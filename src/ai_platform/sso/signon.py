@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from ai_platform.domain.clock import Clock
-from ai_platform.domain.errors import ConfigError, Denied, StoreUnavailable, Unauthenticated, UpstreamError
+from ai_platform.domain.errors import Denied, StoreUnavailable, Unauthenticated, UpstreamError
 from ai_platform.identity.scopes import RoleBook
 from ai_platform.sso.breakglass import BreakGlass
 from ai_platform.sso.breakglass.emergency import PROVIDER
@@ -30,10 +30,10 @@ from ai_platform.sso.people import Account, People
 from ai_platform.sso.provisioned import Provisioned, with_provisioned
 from ai_platform.sso.rules import Rules
 from ai_platform.sso.saml import Reading, SamlFlow
+from ai_platform.sso.saml.flow import providers_of
 from ai_platform.sso.saml.keys import OwnKeys
-from ai_platform.sso.saml.provider import SamlProvider
+from ai_platform.sso.saml.outgoing import LogoutName
 from ai_platform.sso.saml.requests import Requests
-from ai_platform.sso.saml.threads import Threads
 from ai_platform.sso.seal import Seal
 from ai_platform.sso.sessions import Sessions
 from ai_platform.sso.settings import IdentityProvider, SsoSettings
@@ -45,6 +45,7 @@ WATCH_SECONDS = 1.0
 SWEEP_SECONDS = 300.0
 PROVIDER_TOKEN = "provider refresh token"
 ID_TOKEN = "provider id token"
+NAME_THERE = "saml name"
 SIGNED_OUT = "/auth/signed-out"
 """Where a provider may lead back to after signing out there."""
 
@@ -104,7 +105,7 @@ class SignOn:
         self.oidc = OidcFlow(settings, url=self.url, seal=self._seal, clock=clock, environ=environ, person=self._person)
         own_keys = OwnKeys(database, self._seal, clock, name=urlsplit(self.url).hostname or "ai-platform")
         self.saml = SamlFlow(
-            _saml_providers(settings, reading, own_keys, clock, self.url),
+            providers_of(settings, reading, own_keys, clock=clock, url=self.url),
             requests=Requests(database, pepper=keys.pepper, clock=clock),
             keys=own_keys,
             seal=self._seal,
@@ -210,8 +211,9 @@ class SignOn:
 
     async def finish_saml(self, cookie: str | None, ticket: str, *, before: str | None) -> SignedIn:
         """The second half of a sign-in by SAML; `saml.arrive` is the first. Raises Unauthenticated, Denied."""
-        person, return_to = await self.saml.finish(cookie, ticket)
-        return await self._enter(person, return_to, before)
+        person, return_to, name = await self.saml.finish(cookie, ticket)
+        sealed = self._seal.close(msgspec.json.encode(name), NAME_THERE) if name else None
+        return await self._enter(person, return_to, before, id_token=sealed)
 
     async def poll(self, device_code: str) -> Tokens | Poll:
         outcome = await self.devices.poll(device_code)
@@ -271,12 +273,18 @@ class SignOn:
 
         None: the provider has no such page, is not set to be signed out of, or does not answer.
         """
-        one = self.oidc.providers.get(provider)
-        if one is None or not one.settings.sign_out:
+        settings = next((each for each in self.settings.everyone if each.name == provider), None)
+        if settings is None or not settings.sign_out:
             return None
         sealed = await self.sessions.id_token(cookie)
-        opened = self._seal.open(sealed, ID_TOKEN) if sealed else None
         try:
+            if provider in self.saml.providers:
+                name = self._seal.open(sealed, NAME_THERE) if sealed else None
+                return (
+                    await self.saml.logout.begin(provider, msgspec.json.decode(name, type=LogoutName)) if name else None
+                )
+            opened = self._seal.open(sealed, ID_TOKEN) if sealed else None
+            one = self.oidc.providers[provider]
             return await one.sign_out_url(opened.decode() if opened else None, back=self.url + SIGNED_OUT)
         except UpstreamError:
             return None
@@ -373,28 +381,3 @@ def _is_theirs(grant: Grant, client_id: str, resource: str | None) -> bool:
 def login_cookie(mark: str) -> str:
     """The name of a sign-in's cookie: one each, so that two tabs do not disturb one another."""
     return f"aip-login-{''.join(letter for letter in mark[:8] if letter.isalnum() or letter in '-_')}"
-
-
-def _saml_providers(
-    settings: SsoSettings, reading: Reading | None, keys: OwnKeys, clock: Clock, url: str
-) -> dict[str, SamlProvider]:
-    """The first one has the short addresses, and keeps them when others are added after it."""
-    if not settings.saml:
-        return {}
-    if reading is None:
-        raise ConfigError('Sign-in by SAML (`sso.saml`) needs an extra: pip install "ai-platform[saml]".')
-    threads = Threads()
-    return {
-        each.name: SamlProvider(
-            each,
-            reading=reading,
-            threads=threads,
-            keys=keys,
-            clock=clock,
-            url=url,
-            prefix="/saml" if index == 0 else f"/saml/{each.name}",
-            skew=settings.clock_skew_seconds,
-            seconds=settings.fetch_seconds,
-        )
-        for index, each in enumerate(settings.saml)
-    }

@@ -101,8 +101,8 @@ def _signing_in(
             ("service_token_refused",): exchange.refused,
             ("service_token_replayed",): signon.federation.replayed,
             ("saml_replayed",): saml.replayed,
-            ("ended_by_provider",): account.ended,
-            ("logout_refused",): account.refused,
+            ("ended_by_provider",): account.ended + saml.ended,
+            ("logout_refused",): account.refused + saml.logout_refused,
         },
         labels=("result",),
     )

@@ -103,13 +103,13 @@ class AccountPage:
             return onward(url, "Signed out here", "You are led to your identity provider to sign out there.", [gone])
         note = {
             "everywhere": "You are signed out everywhere, programs included. Platform keys of yours still work.",
-            "provider": "You are signed out here. Your identity provider does not answer: sign out there yourself.",
+            "provider": "You are signed out here. Your identity provider offers no way: sign out there yourself.",
         }.get(way, "You are signed out here. You may still be signed in at your identity provider.")
         return Page("Signed out", f"<p>{note}</p>{AGAIN}", 200, [gone])
 
     async def signed_out(self, visit: Visit) -> Answer:
         del visit
-        return Page("Signed out", f"<p>You are signed out here and at your identity provider.</p>{AGAIN}")
+        return signed_out_there()
 
     async def back_channel(self, provider: str, visit: Visit) -> Answer:
         try:
@@ -151,10 +151,11 @@ class AccountPage:
         return f"{name}{place}, since {since:%Y-%m-%d %H:%M} UTC"
 
     def _ways_out(self, session: Session) -> str:
-        provider = self._signon.oidc.providers.get(session.account.provider)
+        providers = self._signon.settings.everyone
+        provider = next((one for one in providers if one.name == session.account.provider and one.sign_out), None)
         there = (
-            f'<button name="way" value="provider">Sign out here and at {text(provider.settings.shown)}</button>'
-            if provider is not None and provider.settings.sign_out
+            f'<button name="way" value="provider">Sign out here and at {text(provider.shown)}</button>'
+            if provider is not None
             else ""
         )
         buttons = (
@@ -162,3 +163,7 @@ class AccountPage:
             f'{there}<button name="way" value="everywhere">Sign out everywhere, Claude Code included</button>'
         )
         return form("/auth/logout", {"csrf": session.csrf}, buttons)
+
+
+def signed_out_there() -> Page:
+    return Page("Signed out", f"<p>You are signed out here and at your identity provider.</p>{AGAIN}")

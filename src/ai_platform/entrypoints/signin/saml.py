@@ -3,6 +3,7 @@
 GET  /saml[/NAME]/login      to the provider
 POST /saml[/NAME]/acs        the provider's answer, by way of the browser
 GET  /saml/finish            the same browser by itself, with the cookie that the POST could not carry
+GET  /saml[/NAME]/logout     the provider ends sign-ins, or says that it did so there
 GET  /saml[/NAME]/metadata   ours, for whoever sets the provider up
 
 The first provider has the short addresses beside those with its name.
@@ -15,12 +16,14 @@ from urllib.parse import urlencode
 from ai_platform.domain.errors import Denied
 from ai_platform.domain.event import EventType
 from ai_platform.entrypoints.http import Handler, Receive, Scope, Send, is_small
-from ai_platform.entrypoints.signin.browser import Browser
+from ai_platform.entrypoints.signin.account import signed_out_there
+from ai_platform.entrypoints.signin.browser import AGAIN, Browser
 from ai_platform.entrypoints.signin.record import Recorder
 from ai_platform.entrypoints.signin.web import Answer, Download, Leave, Page, Visit, page_handler, text
 from ai_platform.sso import SignOn
 from ai_platform.sso.idtoken import BadTokenError
 from ai_platform.sso.saml.flow import AnswerRefusedError, Arrived
+from ai_platform.sso.saml.messages import LogoutAnswered
 from ai_platform.sso.saml.provider import SamlProvider
 from ai_platform.sso.saml.requests import TICKET_SECONDS
 from ai_platform.sso.signon import login_cookie
@@ -31,7 +34,7 @@ FINISH = "/saml/finish"
 
 
 class SamlDoor:
-    """refused, replayed: counters."""
+    """refused, replayed: answers. ended, logout_refused: what providers ended, and what was not taken; counters."""
 
     def __init__(self, signon: SignOn, browser: Browser, record: Recorder) -> None:
         self._signon = signon
@@ -40,12 +43,15 @@ class SamlDoor:
         self._large = asyncio.Semaphore(LARGE_AT_ONCE)
         self.refused = 0
         self.replayed = 0
+        self.ended = 0
+        self.logout_refused = 0
 
     def handlers(self) -> dict[tuple[str, str], Handler]:
         handlers: dict[tuple[str, str], Handler] = {}
         for name, provider in self._signon.saml.providers.items():
             for prefix in dict.fromkeys((provider.prefix, f"/saml/{name}")):
-                acs = f"{self._signon.url}{prefix}/acs"
+                acs, out = (f"{self._signon.url}{prefix}/{what}" for what in ("acs", "logout"))
+                handlers["GET", f"{prefix}/logout"] = page_handler(partial(self.logout, name, out))
                 handlers["GET", f"{prefix}/login"] = page_handler(partial(self._browser.begin, name))
                 handlers["GET", f"{prefix}/metadata"] = page_handler(partial(self.metadata, provider))
                 handlers["POST", f"{prefix}/acs"] = self._bounded(
@@ -77,6 +83,26 @@ class SamlDoor:
             return self._browser.failed(error, [])
         onward = f"{FINISH}?{urlencode({'login': arrived.mark, 'ticket': arrived.ticket})}"
         return self._unasked(name, arrived, onward) if arrived.cookie else Leave(onward)
+
+    async def logout(self, name: str, address: str, visit: Visit) -> Answer:
+        """No cookie is looked at: browsers do not send ours in a frame, and the provider's signature says enough."""
+        try:
+            heard = await self._signon.saml.logout.heard(name, visit.scope["query_string"], address=address)
+        except BadTokenError as error:
+            self.logout_refused += 1
+            return Page(
+                "Not signed out", f"<p>The identity provider's message cannot be used: {text(error.why)}.</p>", 400
+            )
+        if isinstance(heard, LogoutAnswered):
+            if heard.succeeded:
+                return signed_out_there()
+            note = "You are signed out here. Your identity provider says that it did not end everything there."
+            return Page("Signed out", f"<p>{note}</p>{AGAIN}")
+        ended = await self._signon.logouts.by_name(name, heard.sessions, heard.subject)
+        self.ended += ended
+        if ended:
+            await self._record("sign_out", visit, provider=name, result="ended by the provider", ended=ended)
+        return Leave(heard.onward)
 
     async def finish(self, visit: Visit) -> Answer:
         pending = login_cookie(visit.query.get("login", ""))

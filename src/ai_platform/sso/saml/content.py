@@ -24,7 +24,7 @@ _STATUS = re.compile(r"[A-Za-z]{1,40}")
 
 def check_age(root: Any, *, now: float, skew: float) -> None:
     """Raises Unauthenticated: made too long ago or in the future, with how far the clocks are apart."""
-    issued = _moment(root, "IssueInstant")
+    issued = moment_of(root, "IssueInstant")
     if issued is None:
         raise refused("it does not say when it was made")
     if issued - skew > now:
@@ -68,6 +68,8 @@ def facts_of(root: Any, demand: Demand) -> Facts:
         session=session,
         until=until,
         expires=expires,
+        name_format_uri="" if name is None else name.get("Format", ""),
+        qualifiers=("", "") if name is None else (name.get("NameQualifier", ""), name.get("SPNameQualifier", "")),
     )
 
 
@@ -93,7 +95,7 @@ def _check_conditions(assertion: Any, demand: Demand) -> float:
     audiences = [{text_of(each) for each in one.findall(f"{SAML}Audience")} for one in restrictions]
     if not audiences or not all(demand.entity_id in allowed for allowed in audiences):
         raise refused("it is meant for another application")
-    starts, ends = _moment(conditions, "NotBefore"), _moment(conditions, "NotOnOrAfter")
+    starts, ends = moment_of(conditions, "NotBefore"), moment_of(conditions, "NotOnOrAfter")
     if ends is None:
         raise refused("it does not say when it expires")
     _check_window(starts, ends, demand)
@@ -109,7 +111,7 @@ def _check_confirmations(subject: Any, demand: Demand) -> None:
             continue
         if data.get("InResponseTo") != demand.request:
             continue
-        ends = _moment(data, "NotOnOrAfter")
+        ends = moment_of(data, "NotOnOrAfter")
         if ends is None or data.get("NotBefore") is not None:  # profiles, 4.1.4.2: the one is demanded, the other not
             continue
         if ends + demand.skew <= demand.now:
@@ -125,7 +127,7 @@ def _session(assertion: Any, demand: Demand) -> tuple[str | None, float | None]:
     statement = only(assertion, f"{SAML}AuthnStatement")
     if statement is None:
         raise refused("it does not say that somebody signed in")
-    until = _moment(statement, "SessionNotOnOrAfter")
+    until = moment_of(statement, "SessionNotOnOrAfter")
     if until is not None and until + demand.skew <= demand.now:
         raise refused("the sign-in at the provider has ended")
     session = statement.get("SessionIndex")
@@ -150,7 +152,7 @@ def _check_window(starts: float | None, ends: float, demand: Demand) -> None:
         raise refused(f"it is not valid yet: {apart(starts - demand.now, 'ahead of')}")
 
 
-def _moment(element: Any, name: str) -> float | None:
+def moment_of(element: Any, name: str) -> float | None:
     """Epoch seconds; SAML moments are in UTC (core, 1.3.3)."""
     text = element.get(name)
     if text is None:

@@ -12,16 +12,20 @@ from typing import NamedTuple
 import msgspec
 
 from ai_platform.domain.clock import Clock
+from ai_platform.domain.errors import ConfigError
 from ai_platform.domain.principal import HOME
 from ai_platform.sso.idtoken import OLDEST, BadTokenError, refused
 from ai_platform.sso.mapping import Person, Said
 from ai_platform.sso.oidc import Started
 from ai_platform.sso.saml.keys import OwnKeys
-from ai_platform.sso.saml.messages import Facts, Opened
+from ai_platform.sso.saml.logout import SingleLogout
+from ai_platform.sso.saml.messages import Facts, Opened, Reading
+from ai_platform.sso.saml.outgoing import LogoutName
 from ai_platform.sso.saml.provider import SamlProvider
 from ai_platform.sso.saml.requests import REQUEST_SECONDS, Requests
+from ai_platform.sso.saml.threads import Threads
 from ai_platform.sso.seal import Seal
-from ai_platform.sso.settings import IdentityProvider
+from ai_platform.sso.settings import IdentityProvider, SsoSettings
 from ai_platform.stores.postgres import SystemDatabase
 
 PURPOSE = "saml login"
@@ -66,6 +70,7 @@ class SamlFlow:
     ) -> None:
         self.providers = providers
         self.keys = keys
+        self.logout = SingleLogout(providers, requests=requests, clock=clock)
         self._requests = requests
         self._seal = seal
         self._clock = clock
@@ -103,18 +108,22 @@ class SamlFlow:
         person = msgspec.structs.replace(person, sid=facts.session, until=facts.until)
         request = answer.request or await self._requests.begin(provider, answered=True)
         mark, cookie = self._cookie(request, return_to)
-        return Arrived(person, mark, await self._requests.arrived(request, person), "" if asked else cookie)
+        name = LogoutName(facts.name_id, facts.name_format_uri, *facts.qualifiers, facts.session)
+        return Arrived(person, mark, await self._requests.arrived(request, person, name), "" if asked else cookie)
 
-    async def finish(self, cookie: str | None, ticket: str) -> tuple[Person, str]:
-        """Who signed in, and where they go. Raises Unauthenticated: not this browser, too late, or twice."""
+    async def finish(self, cookie: str | None, ticket: str) -> tuple[Person, str, LogoutName | None]:
+        """Who signed in, where they go, what the provider calls them.
+
+        Raises Unauthenticated: not this browser, too late, or twice.
+        """
         opened = self._seal.open(cookie, PURPOSE) if cookie else None
         login = msgspec.json.decode(opened, type=_Login) if opened else None
-        person = None
+        found = None
         if login is not None and login.until > self._clock.now():
-            person = await self._requests.finish(login.request, ticket)
-        if login is None or person is None:
+            found = await self._requests.finish(login.request, ticket)
+        if login is None or found is None:
             raise refused("this browser did not ask for it, or asked too long ago")
-        return person, login.return_to
+        return found[0], login.return_to, found[1]
 
     async def sweep(self, system: SystemDatabase) -> None:
         """Forget what is over."""
@@ -134,3 +143,31 @@ class SamlFlow:
     def _cookie(self, request: str, return_to: str) -> tuple[str, str]:
         login = _Login(request, return_to, self._clock.now() + REQUEST_SECONDS)
         return request[1:9], self._seal.close(msgspec.json.encode(login), PURPOSE)
+
+
+def providers_of(
+    settings: SsoSettings, reading: Reading | None, keys: OwnKeys, *, clock: Clock, url: str
+) -> dict[str, SamlProvider]:
+    """The first one has the short addresses, and keeps them when others are added after it.
+
+    Raises ConfigError: the extra is not there.
+    """
+    if not settings.saml:
+        return {}
+    if reading is None:
+        raise ConfigError('Sign-in by SAML (`sso.saml`) needs an extra: pip install "ai-platform[saml]".')
+    threads = Threads()
+    return {
+        each.name: SamlProvider(
+            each,
+            reading=reading,
+            threads=threads,
+            keys=keys,
+            clock=clock,
+            url=url,
+            prefix="/saml" if index == 0 else f"/saml/{each.name}",
+            skew=settings.clock_skew_seconds,
+            seconds=settings.fetch_seconds,
+        )
+        for index, each in enumerate(settings.saml)
+    }

@@ -58,11 +58,16 @@ def described(document: bytes, *, issuer: str, signer: str | None, now: float) -
     certificates = _certificates(roles[0])
     if not certificates:
         raise ConfigError(f"The metadata of '{issuer}' shows no signing certificate that can be used (RSA 2048, EC).")
+    logout = _by_redirect(roles[0], "SingleLogoutService")
+    logout_url = _address(logout.get("Location", ""), issuer) if logout is not None else ""
+    answers = logout.get("ResponseLocation", "") if logout is not None else ""
     return Described(
         sso_url=_sso_url(roles[0], issuer),
         certificates=certificates,
         wants_signed=roles[0].get("WantAuthnRequestsSigned") in {"true", "1"},
         until=until,
+        logout_url=logout_url,
+        logout_answer_url=_address(answers, issuer) if answers else logout_url,
     )
 
 
@@ -103,10 +108,17 @@ def _until(root: Any, entity: Any) -> float | None:
 
 
 def _sso_url(role: Any, issuer: str) -> str:
-    services = [each for each in role.findall(f"{MD}SingleSignOnService") if each.get("Binding") == REDIRECT]
-    if not services:
+    service = _by_redirect(role, "SingleSignOnService")
+    if service is None:
         raise ConfigError(f"'{issuer}' offers no sign-in by the HTTP-Redirect binding, the one that is used here.")
-    location = str(services[0].get("Location", ""))
+    return _address(service.get("Location", ""), issuer)
+
+
+def _by_redirect(role: Any, service: str) -> Any | None:
+    return next((each for each in role.findall(f"{MD}{service}") if each.get("Binding") == REDIRECT), None)
+
+
+def _address(location: str, issuer: str) -> str:
     parts = urlsplit(location)
     plain = parts.scheme == "http" and parts.hostname in LOOPBACK
     if not (plain or parts.scheme == "https") or not parts.hostname or parts.fragment or not location.isprintable():

@@ -40,7 +40,8 @@ class Demand(msgspec.Struct, frozen=True, kw_only=True):
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """What a verified answer says. name_id, name_format: "" without one. expires: of the assertion, epoch seconds.
 
-    session: the provider's name of the sign-in. until: when it ends there, None = not said.
+    session: the provider's name of the sign-in. until: when it ends there, None = not said. name_format_uri,
+    qualifiers: of the name, as they stand there; a logout must repeat them.
     """
 
     assertion: str
@@ -50,6 +51,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     session: str | None
     until: float | None
     expires: float
+    name_format_uri: str = ""
+    qualifiers: tuple[str, str] = ("", "")
 
 
 class Certificate(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,12 +67,42 @@ class Described(msgspec.Struct, frozen=True, kw_only=True):
     """What a provider's metadata says. sso_url: for the redirect binding. wants_signed: requests must be signed.
 
     certificates: its signing keys; several while it changes them. until: epoch seconds after which all of this is void.
+    logout_url, logout_answer_url: for single logout by the redirect binding, "" = it has none.
     """
 
     sso_url: str
     certificates: tuple[Certificate, ...]
     wants_signed: bool
     until: float | None
+    logout_url: str = ""
+    logout_answer_url: str = ""
+
+
+class LogoutDemand(msgspec.Struct, frozen=True, kw_only=True):
+    """What a good logout message must be. address: it came to. issuer: the provider's. now, skew: seconds."""
+
+    address: str
+    issuer: str
+    now: float
+    skew: float
+
+
+class LogoutAsked(msgspec.Struct, frozen=True, kw_only=True):
+    """The provider wants sign-ins ended. sessions: its names of them, empty = all of the person's.
+
+    name_id: who; "" when it is encrypted.
+    """
+
+    id: str
+    name_id: str
+    sessions: tuple[str, ...]
+
+
+class LogoutAnswered(msgspec.Struct, frozen=True, kw_only=True):
+    """The provider's answer to our wish. succeeded: everything ended there; False: not all, or nothing."""
+
+    request: str
+    succeeded: bool
 
 
 class Reading(Protocol):
@@ -81,6 +114,14 @@ class Reading(Protocol):
 
     def verified(self, answer: Opened, demand: Demand) -> Facts:
         """Raises Unauthenticated."""
+        ...
+
+    def logout_asked(self, document: bytes, demand: LogoutDemand) -> LogoutAsked:
+        """Of a document whose signature is good. Raises Unauthenticated."""
+        ...
+
+    def logout_answered(self, document: bytes, demand: LogoutDemand) -> LogoutAnswered:
+        """Of a document whose signature is good. Raises Unauthenticated."""
         ...
 
     def described(self, document: bytes, *, issuer: str, signer: str | None, now: float) -> Described:

@@ -5,6 +5,7 @@ then nobody signs in there (fail closed). Above: flow. Below: fetch, outgoing, m
 """
 
 import asyncio
+import secrets
 from pathlib import Path
 
 from ai_platform.domain.clock import Clock
@@ -13,8 +14,19 @@ from ai_platform.sso.fetch import Fetcher
 from ai_platform.sso.idtoken import refused
 from ai_platform.sso.mapping import Said, said_by_attributes
 from ai_platform.sso.saml.keys import OwnKeys
-from ai_platform.sso.saml.messages import Certificate, Demand, Described, Facts, Opened, Reading
-from ai_platform.sso.saml.outgoing import metadata, request_url
+from ai_platform.sso.saml.messages import (
+    Certificate,
+    Demand,
+    Described,
+    Facts,
+    LogoutAnswered,
+    LogoutAsked,
+    LogoutDemand,
+    Opened,
+    Reading,
+)
+from ai_platform.sso.saml.outgoing import LogoutName, logout_answer_url, logout_url, metadata, request_url
+from ai_platform.sso.saml.redirected import redirected
 from ai_platform.sso.saml.threads import Threads
 from ai_platform.sso.settings import SamlSettings
 
@@ -46,6 +58,7 @@ class SamlProvider:
         self.settings = settings
         self.prefix = prefix
         self.acs = f"{url}{prefix}/acs"
+        self.logout = f"{url}{prefix}/logout"
         self.entity_id = settings.entity_id or f"{url}{prefix}/metadata"
         self.problem = ""
         self._reading = reading
@@ -85,8 +98,46 @@ class SamlProvider:
         own = await self._keys.all()
         certificates = [key.certificate.pem for key in reversed(own)]
         return metadata(
-            entity_id=self.entity_id, acs=self.acs, certificates=certificates, signs=self.settings.sign_requests
+            entity_id=self.entity_id,
+            acs=self.acs,
+            logout=self.logout,
+            certificates=certificates,
+            signs=self.settings.sign_requests,
         )
+
+    async def logout_url(self, identifier: str, name: LogoutName) -> str:
+        """Where the browser goes to sign out there; the request is signed, whatever the provider asks for."""
+        described = await self.described()
+        return logout_url(
+            described.logout_url,
+            identifier=identifier,
+            entity_id=self.entity_id,
+            name=name,
+            now=self._clock.now(),
+            key=(await self._keys.all())[0].key,
+        )
+
+    async def logout_answer_url(self, request: str, relay_state: str) -> str:
+        """Where the browser goes with our answer to the provider's request to end sign-ins."""
+        described = await self.described()
+        if not described.logout_answer_url:
+            raise refused("the provider's metadata has no address for the answer")
+        return logout_answer_url(
+            described.logout_answer_url,
+            identifier=f"_{secrets.token_urlsafe(24)}",
+            entity_id=self.entity_id,
+            request=request,
+            relay_state=relay_state,
+            now=self._clock.now(),
+            key=(await self._keys.all())[0].key,
+        )
+
+    async def logout_message(self, query: bytes, *, address: str) -> tuple[LogoutAsked | LogoutAnswered, str]:
+        """A message about signing out that came to `address`, and its RelayState."""
+        message = redirected(query, self._usable(await self.described()))
+        demand = LogoutDemand(address=address, issuer=self.settings.issuer, now=self._clock.now(), skew=self._skew)
+        read = self._reading.logout_asked if message.is_request else self._reading.logout_answered
+        return await self._threads.run(lambda: read(message.document, demand)), message.relay_state
 
     async def opened(self, form_value: str) -> Opened:
         """An answer, not believed yet."""

@@ -5,5 +5,6 @@ Importing it without the extra raises ImportError; the wiring does so and says w
 
 from ai_platform.sso.saml.answer import opened, verified
 from ai_platform.sso.saml.idp_metadata import certificate_of, described
+from ai_platform.sso.saml.logout_message import logout_answered, logout_asked
 
-__all__ = ["certificate_of", "described", "opened", "verified"]
+__all__ = ["certificate_of", "described", "logout_answered", "logout_asked", "opened", "verified"]

@@ -13,6 +13,7 @@ import msgspec
 from ai_platform.domain.clock import Clock
 from ai_platform.sso.mapping import Person
 from ai_platform.sso.rows import moment
+from ai_platform.sso.saml.outgoing import LogoutName
 from ai_platform.stores.postgres import Database, SystemDatabase
 
 REQUEST_SECONDS = 600.0
@@ -62,21 +63,21 @@ class Requests:
             )
         )
 
-    async def arrived(self, identifier: str, person: Person) -> str:
-        """The ticket that the browser which brought the answer carries on."""
+    async def arrived(self, identifier: str, person: Person, name: LogoutName) -> str:
+        """The ticket that the browser which brought the answer carries on. name: theirs at the provider."""
         ticket = secrets.token_urlsafe(32)
         id_hash = self._hash("request", identifier)
         await self._database.presenting(id_hash).execute(
             "UPDATE saml_requests SET ticket_hash = $2, person = $3, expires_at = $4 WHERE id_hash = $1",
             id_hash,
             self._hash("ticket", ticket),
-            msgspec.to_builtins(person),
+            msgspec.to_builtins(person) | {"logout": msgspec.to_builtins(name)},
             moment(self._clock.now() + TICKET_SECONDS),
         )
         return ticket
 
-    async def finish(self, identifier: str, ticket: str) -> Person | None:
-        """Who the answer is about, once, for whoever has both."""
+    async def finish(self, identifier: str, ticket: str) -> tuple[Person, LogoutName | None] | None:
+        """Who the answer is about, once, for whoever has both; and their name at the provider."""
         id_hash = self._hash("request", identifier)
         row: Any = await self._database.presenting(id_hash).fetchrow(
             "UPDATE saml_requests SET finished_at = $3 WHERE id_hash = $1 AND ticket_hash = $2 AND expires_at > $3"
@@ -85,7 +86,9 @@ class Requests:
             self._hash("ticket", ticket),
             moment(self._clock.now()),
         )
-        return msgspec.convert(row["person"], Person) if row else None
+        if row is None:
+            return None
+        return msgspec.convert(row["person"], Person), msgspec.convert(row["person"].get("logout"), LogoutName | None)
 
     async def sweep(self, system: SystemDatabase) -> None:
         """Forget those that can be answered no more; assertions are forgotten with the exchanged tokens."""
