@@ -3,6 +3,7 @@
 import asyncio
 import os
 import shutil
+import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -154,6 +155,65 @@ def test_what_reaches_the_engine_is_one_quoted_string_per_phrase(query: str):
 @given(identifier=st.text(max_size=80) | st.from_regex(r"(docs/)?(\.\./){1,4}etc/passwd"))
 async def test_an_identifier_is_only_ever_a_key(index: Index, identifier: str):
     assert await index.get(identifier.encode(errors="replace").decode()) is None
+
+
+HOSTILE = [
+    "<!--",
+    "<!",
+    "<",
+    "<a ",
+    "<a b='",
+    "</",
+    "<![CDATA[",
+    "&",
+    "&#1",
+    "&#x1",
+    "<script>",
+    "<a '>' ",
+    "<title>",
+    "<p>",
+]
+
+
+@pytest.mark.parametrize("piece", HOSTILE)
+def test_a_page_that_is_made_to_take_long_does_not(piece: str):
+    """The standard library's parser takes minutes for the first of these."""
+    content = extract("a.html", (piece * (500_000 // len(piece)) + '"').encode())
+    assert content is not None
+
+
+@given(st.text("<>!-/&#;'\"apstyletitle \n", max_size=80))
+def test_any_page_has_its_plain_words(text: str):
+    content = extract("a.html", f"<html><p>first{chr(10)}</p><!-- - -->{text}".encode())
+    assert content is not None
+    assert content.body.startswith("first")
+
+
+def test_a_page_is_read_as_a_person_sees_it():
+    page = b"""<!doctype html><title>A &amp; B</title><style>p > x {}</style><script>if (a<b) '</p>'</script>
+        <h1 title='x > y'>Head</h1><p>one<br>two &lt;b&gt; &#8364; 3 < 4 <!-- c > --> x</p>
+        <svg><text>no</text></svg>end"""
+    content = extract("a.html", page)
+    assert content is not None
+    assert (content.title, content.body) == ("A & B", "Head\none\ntwo <b> € 3 < 4 x\nend")
+
+
+async def test_a_bottomless_folder_does_not_keep_others_from_being_read(tmp_path: Path, docs: Path):
+    made = SqliteIndex(tmp_path / "kb.sqlite")
+    (docs / "zebra.md").write_text("striped")
+    here = os.open(docs, os.O_RDONLY)
+    for _ in range(1200):  # deeper than Python's stack, and than most programs may open files
+        os.mkdir("d", dir_fd=here)
+        below = os.open("d", os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = below
+    os.close(here)
+    try:
+        await refreshed(made, docs)
+        assert await found(made, "striped") == ["docs/zebra.md"]
+    finally:
+        await asyncio.to_thread(subprocess.run, ["rm", "-rf", str(docs / "d")], check=True)
+        await made.close()
 
 
 @given(name=st.sampled_from(["a.md", "a.html", "a.json", "a.rst", "a.txt"]), data=st.binary(max_size=300))

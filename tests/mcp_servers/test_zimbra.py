@@ -88,7 +88,6 @@ CONDITIONS = [
 @pytest.mark.parametrize("way", WAYS)
 async def test_health_says_what_is_wrong_with_a_mailbox_and_makes_none(tmp_path: Path, way: str):
     site = example()
-    site.services["mail2.simulated.example"]["stats"] = True
     async with reached(way, tmp_path, site) as client:
         for name, health, problem in CONDITIONS:
             told = await ask(client, "check_mailbox_health", email=f"{name}@simulated.example")

@@ -64,7 +64,7 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
         ),
         "zimbra": Recipe(
             module="zimbra",
-            shows=("--ca", "--logs", "--password-file"),
+            shows=("--ca", "--commands", "--logs", "--password-file"),
             variables=("--password-env",),
             online=("--url",),
             outside=("--commands",),
@@ -138,7 +138,7 @@ def _placed(recipe: Recipe, words: Sequence[str], folder: str) -> tuple[list[str
             path, label = _path(value, folder)
             placed.append(f"{option}={label}{path}")
             shown.add(path)
-        elif before in recipe.shows:
+        elif before in recipe.shows and not word.startswith("--"):
             path, label = _path(word, folder)
             placed.append(f"{label}{path}")
             shown.add(path)

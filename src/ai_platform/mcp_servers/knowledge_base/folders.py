@@ -18,6 +18,8 @@ from ai_platform.mcp_servers.knowledge_base.extract import extract, is_readable
 
 RACY = 2_000_000_000
 """Nanoseconds: a file written so shortly before it was read may be written again without a new date."""
+MOST_DEPTH = 64
+"""Folders below these are left out: each level holds a descriptor while it is walked."""
 BATCH_BYTES = 8 << 20
 BATCH_FILES = 1000
 _NO_FILE = {
@@ -116,6 +118,8 @@ def _files(folder: Folder) -> Iterator[tuple[str, int, str]]:
     for root, below, names, descriptor in os.fwalk(folder.path, follow_symlinks=False):
         below[:] = sorted(name for name in below if not name.startswith("."))
         relative = os.path.relpath(root, folder.path)
+        if relative.count("/") >= MOST_DEPTH:
+            below.clear()
         prefix = folder.label if relative == "." else f"{folder.label}/{relative}"
         for name in names:
             if not name.startswith(".") and is_readable(name):

@@ -6,7 +6,8 @@ git runs without hooks, pagers, external diff programs or network, its output an
 import asyncio
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from ai_platform.domain.errors import ConfigError
@@ -20,8 +21,12 @@ from ai_platform.mcp_servers.prompts.material import (
 )
 
 MOST_OUTPUT = 64 << 20
+MOST_CONTENT = 32 << 20
+"""Of all files that one prompt looks into; of the others only the size is told."""
 LARGEST_FILE = 200_000
 _SECONDS = 30.0
+_REVIEW_SECONDS = 90.0
+_MOST_COMPLAINT = 1 << 20
 _SAFE = (
     *("-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-c", "protocol.allow=never"),
     *("-c", "log.showSignature=false", "-c", "diff.submodule=short"),
@@ -44,6 +49,13 @@ class GitRepository:
 
     async def change(self, number: int) -> Change:
         """Pull request N from a ref that was fetched; 0 is the branch that is checked out."""
+        try:
+            async with asyncio.timeout(_REVIEW_SECONDS):
+                return await self._change(number)
+        except TimeoutError as error:
+            raise Unfilled(f"git took longer than {_REVIEW_SECONDS:.0f} seconds for this change.") from error
+
+    async def _change(self, number: int) -> Change:
         head = "HEAD" if number == 0 else await self._fetched(number)
         base = await self._base_branch()
         span = f"{base}...{head}"
@@ -51,12 +63,11 @@ class GitRepository:
         letters = await self._git("diff", "--name-status", "-z", "--no-renames", "--end-of-options", span)
         status = dict(_pairs(letters))
         listed = [_stat(entry) for entry in stats.split(b"\0") if entry]
-        files = [
-            ChangedFile(
-                path, _STATUS.get(status.get(path, "M"), "modified"), added, removed, await self._patch(span, path)
-            )
-            for added, removed, path in listed[:MOST_FILES]
-        ]
+        files: list[ChangedFile] = []
+        for added, removed, path in listed[:MOST_FILES]:
+            kind = _STATUS.get(status.get(path, "M"), "modified")
+            patch = await self._patch(span, path) if added + removed < LARGEST_FILE else ""
+            files.append(ChangedFile(path, kind, added, removed, patch))
         subject, author, body = await self._words("log", "-1", "--format=%s%x00%an%x00%b", "--end-of-options", head)
         branch = await self._text("rev-parse", "--abbrev-ref", head) if number == 0 else f"#{number}"
         return Change(
@@ -87,7 +98,7 @@ class GitRepository:
         """Tracked files that match any of the globs (`**` crosses folders), as staged, and how many more there are."""
         entries = await self._staged([f":(glob){pattern}" for pattern in patterns])
         contents = await self._contents([blob for blob, _ in entries[:MOST_FILES]])
-        files = [_source(path, data) for (_, path), data in zip(entries[:MOST_FILES], contents, strict=True)]
+        files = [_source(path, *found) for (_, path), found in zip(entries[:MOST_FILES], contents, strict=True)]
         return files, max(0, len(entries) - MOST_FILES)
 
     async def measures(self, directory: str) -> tuple[list[Measure], int]:
@@ -98,8 +109,8 @@ class GitRepository:
         commits = Counter(name.strip(b"\n").decode(errors="replace") for name in log.split(b"\0"))
         contents = await self._contents([blob for blob, _ in entries])
         measured = [
-            Measure(path, len(data), None if b"\0" in data else data.count(b"\n"), commits[path])
-            for (_, path), data in zip(entries, contents, strict=True)
+            Measure(path, size, None if data is None or b"\0" in data else data.count(b"\n"), commits[path])
+            for (_, path), (size, data) in zip(entries, contents, strict=True)
         ]
         measured.sort(key=lambda file: (-(file.commits + 1) * (file.lines or 1), file.path))
         return measured[:MOST_FILES], max(0, len(measured) - MOST_FILES)
@@ -132,8 +143,8 @@ class GitRepository:
 
     async def _patch(self, span: str, path: str) -> str:
         shown = await self._git(
-            *("diff", "--no-color", "--no-ext-diff", "--no-textconv", "--no-renames", "-U5", span, "--"),
-            f":(top,literal){path}",
+            *("diff", "--no-color", "--no-ext-diff", "--no-textconv", "--no-renames", "-U5"),
+            *("--end-of-options", span, "--", f":(top,literal){path}"),
         )
         text = shown.decode(errors="replace")
         return text[text.find("@@") :] if "\n@@" in text and len(text) <= LARGEST_FILE else ""
@@ -150,16 +161,26 @@ class GitRepository:
             raise Unfilled(f"No tracked file matches {', '.join(pattern.partition(')')[2] for pattern in patterns)}.")
         return found
 
-    async def _contents(self, blobs: list[str]) -> list[bytes]:
-        data = await self._git("cat-file", "--batch", sent="".join(f"{blob}\n" for blob in blobs).encode())
-        contents: list[bytes] = []
+    async def _contents(self, blobs: list[str]) -> list[tuple[int, bytes | None]]:
+        """Size and content of each; no content of one that is large, or when there is enough already."""
+        asked = "".join(f"{blob}\n" for blob in blobs).encode()
+        checked = (await self._git("cat-file", "--batch-check=%(objectsize)", sent=asked)).splitlines()
+        sizes = [int(line) if line.isdigit() else 0 for line in checked]
+        room = MOST_CONTENT
+        wanted: dict[str, bytes] = {}
+        for blob, size in zip(blobs, sizes, strict=True):
+            if size <= min(LARGEST_FILE, room) and blob not in wanted:
+                wanted[blob] = b""
+                room -= size
+        data = await self._git("cat-file", "--batch", sent="".join(f"{blob}\n" for blob in wanted).encode())
         at = 0
-        for _ in blobs:
+        for blob in wanted:
             end = data.index(b"\n", at)
-            size = int(data[at:end].split()[2])
-            contents.append(data[end + 1 : end + 1 + size])
+            about = data[at:end].split()
+            size = int(about[2]) if len(about) == 3 else -1  # "missing", of a repository that is not whole
+            wanted[blob] = data[end + 1 : end + 1 + max(size, 0)]
             at = end + 2 + size
-        return contents
+        return [(size, wanted.get(blob)) for blob, size in zip(blobs, sizes, strict=True)]
 
     async def _text(self, *arguments: str) -> str:
         return (await self._git(*arguments)).decode(errors="replace").strip()
@@ -188,24 +209,50 @@ class GitRepository:
             raise Unfilled(f"git cannot be started: {error.strerror or error}.") from error
         try:
             async with asyncio.timeout(_SECONDS):
-                output, complaint = await process.communicate(sent)
+                output, complaint, _ = await asyncio.gather(
+                    _bounded(process.stdout, MOST_OUTPUT, process.kill),
+                    _bounded(process.stderr, _MOST_COMPLAINT, process.kill),
+                    _send(process.stdin, sent),
+                )
+                await process.wait()
         except TimeoutError as error:
             raise Unfilled(f"git {arguments[0]} took longer than {_SECONDS:.0f} seconds.") from error
         finally:
             if process.returncode is None:
                 process.kill()
                 await process.wait()
+        if len(output) > MOST_OUTPUT:
+            raise Unfilled(f"git {arguments[0]} has too much to say; choose less.")
         if process.returncode != 0:
             words = complaint.decode(errors="replace").strip().splitlines()
             raise Unfilled(f"git {arguments[0]}: {words[0][:300] if words else 'it failed'}")
-        if len(output) > MOST_OUTPUT:
-            raise Unfilled(f"git {arguments[0]} has too much to say; choose less.")
         return output
 
 
-def _source(path: str, data: bytes) -> SourceFile:
-    readable = b"\0" not in data and len(data) <= LARGEST_FILE
-    return SourceFile(path, len(data), data.decode(errors="replace") if readable else None)
+async def _bounded(stream: asyncio.StreamReader | None, most: int, stop: Callable[[], None]) -> bytes:
+    """What comes, until there is more than `most`; then git is stopped."""
+    assert stream is not None
+    data = bytearray()
+    while chunk := await stream.read(1 << 16):
+        data += chunk
+        if len(data) > most:
+            with suppress(ProcessLookupError):
+                stop()
+            break
+    return bytes(data)
+
+
+async def _send(stream: asyncio.StreamWriter | None, data: bytes) -> None:
+    assert stream is not None
+    with suppress(ConnectionError):  # git ended before it had read everything; its exit code tells
+        stream.write(data)
+        await stream.drain()
+        stream.close()
+
+
+def _source(path: str, size: int, data: bytes | None) -> SourceFile:
+    readable = data is not None and b"\0" not in data
+    return SourceFile(path, size, data.decode(errors="replace") if data is not None and readable else None)
 
 
 def _stat(entry: bytes) -> tuple[int, int, str]:

@@ -3,8 +3,10 @@
 Nothing a caller sends reaches the address but a whole number, no redirect is followed, answers are bounded.
 """
 
+import ipaddress
 import re
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx2
 import msgspec
@@ -55,6 +57,8 @@ class GitHub:
             raise ConfigError(f"--github {repository}: OWNER/NAME is needed.")
         if not re.fullmatch(r"https?://[^/?#@\s]+(/[^?#\s]*)?", api):
             raise ConfigError(f"--github-api {api}: an address such as https://api.github.com is needed.")
+        if token and api.startswith("http://") and not _is_loopback(urlsplit(api).hostname or ""):
+            raise ConfigError(f"--github-api {api}: https is needed, since the token is sent there.")
         self._root = f"{api.rstrip('/')}/repos/{repository}"
         self._headers = {
             "accept": "application/vnd.github+json",
@@ -111,6 +115,13 @@ class GitHub:
             return msgspec.json.decode(data, type=kind)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise Unfilled("GitHub's answer cannot be understood.") from error
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _complaint(status: int, path: str) -> str:

@@ -1,9 +1,10 @@
 """What a prompt is filled with, and how much of it."""
 
-from collections.abc import Iterable
 from typing import Protocol
 
 import msgspec
+
+from ai_platform.mcp_servers.marks import fenced
 
 MOST_CHARACTERS = 200_000
 """Of one prompt's material; about 50 000 tokens."""
@@ -82,10 +83,10 @@ class Budget:
         return text
 
 
-def cited(items: Iterable[str]) -> str:
-    """A sentence about what was left out, empty when nothing was."""
-    names = list(items)
+def left_out(budget: Budget) -> str:
+    """What is not shown, empty when everything is. Names are others' words, too."""
+    names = budget.left_out
     if not names:
         return ""
-    more = f" and {len(names) - 20} more" if len(names) > 20 else ""
-    return f"Too large to be shown here, read them yourself: {', '.join(names[:20])}{more}."
+    more = [f"and {len(names) - 20} more"] if len(names) > 20 else []
+    return "Too large to be shown here, read them yourself:\n" + fenced("left-out", "\n".join([*names[:20], *more]))

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from ai_platform.mcp_servers.marks import ADVICE, fenced
-from ai_platform.mcp_servers.prompts.material import Budget, Change, Measure, SourceFile, cited
+from ai_platform.mcp_servers.prompts.material import Budget, Change, Measure, SourceFile, left_out
 
 _REVIEW = """\
 Answer with these sections:
@@ -52,7 +52,7 @@ def code_review(change: Change, focus: str) -> str:
             fenced("about", "\n".join(about)),
             "Changed files:\n" + fenced("files", "\n".join(table)),
             "The changes:\n" + fenced("diff", "\n\n".join(patches)) if patches else "",
-            cited(budget.left_out),
+            left_out(budget),
             _REVIEW,
         )
         if part
@@ -74,7 +74,7 @@ def security_audit(pattern: str, commit: str, files: Sequence[SourceFile], more:
             f"Audit the security of the files that match `{pattern}` ({len(files) + more} files, commit {commit}).",
             ADVICE,
             fenced("files", "\n\n".join(shown)),
-            cited(budget.left_out),
+            left_out(budget),
             f"{more} more files match and are not shown." if more else "",
             _AUDIT,
         )

@@ -56,7 +56,7 @@ class CommandSite:
         missing = [name for name in ("zmprov", "zmcontrol") if not (folder / name).is_file()]
         if missing:
             raise ConfigError(f"There is no {missing[0]} in {folder}: --commands is for a Zimbra host.")
-        self._folder = folder
+        self._folder = folder.resolve()
         self._clock = clock
         self._running = asyncio.Lock()
         self._usage: tuple[float, dict[str, Usage]] = (0.0, {})

@@ -35,7 +35,7 @@ def problems(account: Account, usage: Usage | None, *, has_mailbox: bool, servic
     found = [
         *_of_account(account, has_mailbox=has_mailbox),
         *(_of_quota(account, usage) if usage else ()),
-        *(_of_service(account, service) for service in services if not service.running),
+        *(_of_service(account, one) for one in services if not one.running and one.name not in _MINOR),
     ]
     order = list(Verdict)
     return sorted(found, key=lambda problem: -order.index(problem.severity))
@@ -71,7 +71,5 @@ def _of_quota(account: Account, usage: Usage) -> list[Problem]:
 
 
 def _of_service(account: Account, service: Service) -> Problem:
-    grave = service.host == account.host and service.name not in _MINOR
-    return Problem(
-        Verdict.CRITICAL if grave else Verdict.WARNING, f"the service {service.name} does not run on {service.host}"
-    )
+    severity = Verdict.CRITICAL if service.host == account.host else Verdict.WARNING
+    return Problem(severity, f"the service {service.name} does not run on {service.host}")

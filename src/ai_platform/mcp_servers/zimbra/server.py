@@ -12,7 +12,7 @@ from ai_platform import __version__
 from ai_platform.domain.errors import NotFound, UpstreamError
 from ai_platform.mcp_servers.marks import ADVICE, fenced
 from ai_platform.mcp_servers.toolbox import Context, Toolbox, ToolSpec, success
-from ai_platform.mcp_servers.zimbra.entry import ADDRESS, Account, Service, Site, Usage, is_address, is_domain
+from ai_platform.mcp_servers.zimbra.entry import Account, Service, Site, Usage, is_address, is_domain
 from ai_platform.mcp_servers.zimbra.health import problems, verdict
 from ai_platform.mcp_servers.zimbra.logs import Found, Logs, Wanted
 from ai_platform.mcp_servers.zimbra.matching import expression, plain
@@ -29,7 +29,9 @@ Level = Literal["INFO", "WARN", "ERROR", "FATAL"]
 
 
 class EmailArguments(msgspec.Struct, forbid_unknown_fields=True):
-    email: Annotated[str, msgspec.Meta(max_length=320, pattern=ADDRESS, description="The address of an account.")]
+    email: Annotated[
+        str, msgspec.Meta(max_length=320, description="The address of an account.", examples=["ada@example.com"])
+    ]
 
 
 class SearchArguments(msgspec.Struct, forbid_unknown_fields=True):
@@ -147,7 +149,7 @@ class ZimbraServer:
 
     async def _account(self, email: str) -> Account:
         if not is_address(email):
-            raise NotFound("That is no address of an account.")
+            raise NotFound("That is no address of an account, such as ada@example.com.")
         account = await self._site.account(email)
         if account is None:
             raise NotFound(f"There is no account {email}.")
