@@ -29,6 +29,10 @@ from mcp import MCPError
 pytestmark = pytest.mark.anyio
 
 CALL: dict[str, Any] = {"name": "one__echo", "arguments": {"text": "x"}}
+ENVELOPE: dict[str, Any] = {
+    "io.modelcontextprotocol/protocolVersion": MODERN,
+    "io.modelcontextprotocol/clientCapabilities": {},
+}
 
 
 # --- headers ----------------------------------------------------------------------------------------------------------
@@ -138,6 +142,19 @@ async def test_what_only_the_platform_may_say_is_not_taken_from_a_client(tmp_pat
         assert "ai-platform/caller" not in script.metas[0]
         assert script.metas[0]["io.modelcontextprotocol/clientInfo"]["name"] == "ai-platform"
         assert script.headers[-1].get("authorization") is None
+
+
+@pytest.mark.requirement("DP-2")
+async def test_a_value_in_what_a_client_writes_beside_its_arguments_does_not_travel(tmp_path: Path):
+    script = Scripted()
+    async with over(tmp_path, script) as platform, platform.http() as http:
+        for note in ("ssn 536-22-8491", {"ssn 536-22-8491": 1}, ["x", {"y": "ssn 536-22-8491"}]):
+            refused = await by_hand(http, "tools/call", CALL | {"_meta": ENVELOPE | {"example.org/note": note}})
+            assert "Blocked by the data-protection policy" in refused.text
+            assert "536-22-8491" not in refused.text
+        assert script.calls == []
+        await by_hand(http, "tools/call", CALL | {"_meta": ENVELOPE | {"example.org/note": "jane"}})
+        assert script.metas[0]["example.org/note"] == "jane"
 
 
 # --- names ------------------------------------------------------------------------------------------------------------

@@ -116,6 +116,22 @@ def test_data_that_is_called_an_image_is_read_all_the_same():
         assert SSN.encode() not in inspect(body, REDACT_ALL).body
 
 
+@pytest.mark.requirement("DP-2", "DP-5")
+@pytest.mark.parametrize("value", [SSN, f"ssn {SSN}", CARD, EMAIL, AWS_KEY])
+def test_a_value_that_is_a_key_is_not_told_by_the_place_it_stands_in(value: str):
+    """Places go into messages, the audit log and incidents."""
+    body = request("hi", later={value: 1, "deep": {value: {"under_it": [value]}}})
+    guard = new_guard()
+    for _ in range(2):
+        message = ""
+        try:
+            found = inspect(body, guard=guard).findings
+        except Blocked as error:
+            found, message = tuple(error.findings), str(error)
+        assert value not in repr(found) + message
+        assert {finding.path for finding in found} == {"later.*", "later.deep.*", "later.deep.*.under_it[0]"}
+
+
 # --- memories -------------------------------------------------------------------------------------------------------
 
 

@@ -265,6 +265,21 @@ def test_whatever_stands_beside_what_an_event_is_for_is_inspected_too(raw: bytes
     assert out.count(b"hi") >= 2
 
 
+def test_no_name_or_number_of_a_stream_tells_a_value_as_a_place():
+    for index, name in ((f"ssn {SSN}", "text"), (int(CARD.replace(" ", "")), "text"), (0, f"ssn {SSN}")):
+        stream = guard_of()
+        sent = {
+            "type": "content_block_delta",
+            "index": index,
+            "delta": {"type": "later_delta", name: f"it is {EMAIL} "},
+        }
+        pass_on(stream, [event(sent)])
+        assert EMAIL not in repr(stream.findings)
+        assert SSN not in repr(stream.findings)
+        assert CARD.replace(" ", "") not in repr(stream.findings)
+        assert stream.findings
+
+
 def test_lines_beside_the_data_that_hold_nothing_stay():
     raw = b": keep-alive\nid: 7\n" + SAID
     assert pass_on(guard_of(), [raw, stop()]) == raw + stop()

@@ -96,8 +96,8 @@ class Gateway:
             call = policy.check_input(call)
             destination = self._destinations[call.door]
             record.route = route = destination.choose(caller, call)
-            record.inspection = inspection = await inspected(self._protection, caller, call, decision.plan, route)
-            call = call.with_body(inspection.body) if inspection.changed else call
+            inspection, call = await inspected(self._protection, caller, call, decision.plan, route)
+            record.inspection = inspection
             call = with_watched_peer(call, record, self._protection, route)
             record.decision = decision = policy.weigh(caller, call, decision, inspection.findings)
             record.estimate = estimate = self._cashier.estimate(caller, call, route)

@@ -68,13 +68,36 @@ def _read(body: bytes, record: Record) -> dict[str, Any]:
         raise UpstreamBroken("The MCP server's result is no JSON object.", target=record.target_name) from error
 
 
-async def inspected(protection: Guard, caller: Principal, call: Call, plan: ProtectionPlan, route: Route) -> Inspection:
-    """What is inside a call of either door. Actions may differ by who will get it."""
+async def inspected(
+    protection: Guard, caller: Principal, call: Call, plan: ProtectionPlan, route: Route
+) -> tuple[Inspection, Call]:
+    """What is inside a call of either door, and the call as it may go on. Actions may differ by who will get it."""
     if call.door is not Door.MCP:
-        return await protection.inspect(caller, call, plan, [target.name for target in route.targets])
-    return await protection.inspect_value(
-        caller, call.body, plan, Direction.INPUT, upstream=route.targets[0].name, session=call.client.session_id
+        inspection = await protection.inspect(caller, call, plan, [target.name for target in route.targets])
+        return inspection, call.with_body(inspection.body) if inspection.changed else call
+    inspection = await protection.inspect_value(
+        caller,
+        _with_meta(call),
+        plan,
+        Direction.INPUT,
+        upstream=route.targets[0].name,
+        session=call.client.session_id,
     )
+    if inspection.changed:
+        said = _decode(inspection.body)
+        call = structs.replace(call, meta=said.pop("_meta", {}), body=_encode(said))
+    return inspection, call
+
+
+def _with_meta(call: Call) -> bytes:
+    """What a client says to a server, with `_meta`, into which it may write what it likes."""
+    if not call.meta:
+        return call.body
+    try:
+        meta = _encode(call.meta)
+    except (UnicodeEncodeError, RecursionError) as error:
+        raise InvalidCall(Refusal.INVALID_REQUEST, "The request's `_meta` holds half of a character.") from error
+    return b'{"_meta":' + meta + (b"," if call.body != b"{}" else b"") + call.body[1:]
 
 
 def with_watched_peer(call: Call, record: Record, protection: Guard, route: Route) -> Call:

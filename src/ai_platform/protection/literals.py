@@ -157,6 +157,8 @@ Stack = tuple[int, ...]
 class Places:
     """Where literals stand: `messages[2].content[0].text`.
 
+    A key that could be a value itself is a star there: places are told and recorded, values never.
+
     starts: byte offset of every segment of `body`. trail: (segment, nesting before it) of points passed by earlier
     walks over the same beginning, ascending; this one adds its own. An even segment asked for is a number.
     """
@@ -204,8 +206,9 @@ class Places:
             if is_key and stack and stack[-1] < 0:
                 stack[-1] = -index
             while asked <= index:
-                self._paths[asked] = self._join(stack)
-                if asked < index and is_key:
+                own = asked < index and is_key
+                self._paths[asked] = f"{self._join(stack[:-1])}.{_HIDDEN}".lstrip(".") if own else self._join(stack)
+                if own:
                     self._keys.add(asked)
                 asked = next(queue, len(self._starts))
             if index >= due:
@@ -229,7 +232,7 @@ class Places:
             if step >= 0:
                 text += f"[{step}]"
             else:
-                key = decode(self._segment(-1 - step))[:_LONGEST_STEP] if step < -1 else ""
+                key = shown_key(decode(self._segment(-1 - step))) if step < -1 else ""
                 text += f".{key}" if text else key
         return text
 
@@ -241,8 +244,15 @@ def _first(point: tuple[int, Stack]) -> int:
 _COMMA, _OBJECT, _ARRAY = b",{["
 _STRIDE = 128
 _SHORT = 64
-_LONGEST_STEP = 200
+_HIDDEN = "*"
+_HARMLESS = re.compile(r"(?=\D*(?:\d\D*){0,3}\Z)[\w./$-]{1,60}")
+"""A key that tells nothing: a word, with three digits at most."""
 _NOT_STRUCTURE = re.compile(rb"[^{}\[\],]+")
+
+
+def shown_key(key: str) -> str:
+    """The key as places name it."""
+    return key if _HARMLESS.fullmatch(key) is not None else _HIDDEN
 
 
 def _structure(outside: bytes) -> tuple[bool, bytes]:

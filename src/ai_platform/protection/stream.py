@@ -20,6 +20,7 @@ from ai_platform.protection.actions import REWRITING
 from ai_platform.protection.body import BodyInspector
 from ai_platform.protection.deltas import STREAMED, decode, drop_others, index_of, streamed, texts_in
 from ai_platform.protection.exchange import Exchange
+from ai_platform.protection.literals import shown_key
 from ai_platform.protection.located import Inspected, splice
 from ai_platform.protection.rewriting import edits_of, settled
 from ai_platform.protection.scanner import TooManyValues
@@ -279,7 +280,8 @@ class StreamGuard:
         else:
             tool = None if name in STREAMED else ""
             watcher = TextWatcher(scanner, self._team, exchange=exchange, tool=tool, signed=name == "thinking")
-        path = f"content[{index}].{'input' if name == 'partial_json' else name}"
+        place = index if isinstance(index, int) and index < _MOST_BLOCKS else shown_key(str(index))
+        path = f"content[{place}].{'input' if name == 'partial_json' else shown_key(name)}"
         block = self._blocks[index, name] = _Block(watcher, path, signed=name == "thinking")
         return block
 
