@@ -6,13 +6,13 @@
 It serves both eras. TOOLS tools; each says back the text that it is given, and 1 KB more.
 """
 
-import asyncio
 import json
 import sys
 from typing import Any
 
 import mcp_types as types
 import uvicorn
+import uvloop
 from mcp.server.lowlevel import Server
 from mcp.server.stdio import stdio_server
 
@@ -61,9 +61,10 @@ class Telling(uvicorn.Server):
         sys.stdout.flush()
 
 
+async def over_http(made: Server[Any]) -> None:
+    app = made.streamable_http_app()
+    await Telling(uvicorn.Config(app, port=0, log_level="error", ws="none", access_log=False)).serve()
+
+
 if __name__ == "__main__":
-    if "--http" in sys.argv:
-        config = uvicorn.Config(server().streamable_http_app(), port=0, log_level="error", ws="none", access_log=False)
-        Telling(config).run()
-    else:
-        asyncio.run(over_lines())
+    uvloop.run(over_http(server()) if "--http" in sys.argv else over_lines())
