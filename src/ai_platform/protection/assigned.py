@@ -1,6 +1,6 @@
 """Secrets that no vendor's prefix gives away: where such a value may stand, what it is called and where it ends.
 
-Whether it is a secret is decided by `judge.py`. Above: rules/secrets_generic.py, tools/train_secrets.py. Below: nothing.
+Whether it is a secret is decided by `judge.py`. Above: rules/secrets_generic.py, tools/train_secrets.py. Below: names.py.
 """
 
 import re
@@ -8,6 +8,8 @@ from base64 import b64decode
 from binascii import Error
 
 import msgspec
+
+from ai_platform.protection.names import read_name
 
 NAMES = (
     r"(?:pass|pwd|psw|secret|token|key|auth|cred|bearer|session|cookie|otp|seed|connstr|webhook|jwt|kennwort|contrase"
@@ -20,10 +22,16 @@ _FIRST = r"""[^\s\x00"'`=:>{}()<,;$\[\]]{4}"""
 _FIRST_QUOTED = r"""[^\s\x00"'`=:>{}()<,;$\[\]][^\s\x00"'`\\]{3}"""
 _SCHEMES = r"(?:(?:bearer|basic|token) {1,2})?"
 
+_OPENER = r"(?:\[\s{0,12}|aws\.string\()?"
+_QUOTE = rf"""\s{{0,24}}{_OPENER}\\?["'`]{_SCHEMES}{_FIRST_QUOTED}"""
+_BARE_START = rf"[ \t]{{0,24}}{_OPENER}{_SCHEMES}{_FIRST}"
+
 ASSIGNED = (
-    NAMES + r"""[\w.\- ]{0,24}["'`\]\)\\}]{0,3}(?: ?string)?\s{0,24}(?:[:=?.+|~!<>-]{0,3}[=:>]|,|\()\s{0,24}"""
-    rf"""(?:\[\s{{0,12}}|aws\.string\()?(?:\\?["'`]{_SCHEMES}{_FIRST_QUOTED}|{_SCHEMES}{_FIRST})"""
+    NAMES + r"""[\w.\- ]{0,24}["'`\]\)\\}]{0,3}(?: ?string)?\s{0,24}"""
+    rf"""(?:(?:[:=?.+|~!<>-]{{0,3}}[=:]|[=-]>)(?:{_QUOTE}|{_BARE_START})|>(?:\n[ \t]{{0,24}})?["'`]?{_FIRST_QUOTED}|[,(]{_QUOTE})"""
 )
+"""A value without quotes stands on the line of its name; as an argument or an item of a list it has quotes."""
+
 SCHEME = r"(?:bearer|basic|apikey|api-key) {1,2}" + _FIRST
 FLAG = (
     r"[\s'\"]--?[\w-]{0,24}(?:passw(?:or)?d|pass|pwd|pw|token|secret|key)\s{1,3}[\"']?[^\s\x00\"'`$<({\[|=:;,-]"
@@ -53,6 +61,10 @@ _QUOTED = {
     )
     for quote in "\"'`"
 }
+_QUOTES = frozenset("\"'`")
+_EXPRESSION = re.compile(r"[A-Za-z_$][\w$]{0,60}[(\[{]|[A-Za-z_$]{1,60}(?:\.[A-Za-z_$]{1,60}){1,8}(?=[;,)\s(\[])")
+"""What code computes (plausible.py refuses it too, only later)."""
+
 _OPEN_QUOTED = re.compile(rf"[^\"'`\s]{{4,{LONGEST_VALUE}}}")
 _BARE = re.compile(rf"[^\s\"'`,;&<>{{}}()\[\]\\]{{3,{LONGEST_VALUE}}}")
 _KEY_BACK = re.compile(r"[A-Za-z0-9_.+/=~-]{12,60}(?=[\s\"'=])")
@@ -85,6 +97,8 @@ class Candidate(msgspec.Struct):
 def assigned(text: str, _start: int, end: int) -> Candidate | None:
     """`password = "..."`, `TOKEN=...`, `secret: ...`, `("api_key", "...")`, `<token>...`."""
     begin = end - 4
+    if text[begin - 1] not in _QUOTES and _EXPRESSION.match(text, begin) is not None:
+        return None
     back = _BACK.match(text[max(0, begin - 160) : begin][::-1])
     if back is None:
         return None
@@ -93,6 +107,8 @@ def assigned(text: str, _start: int, end: int) -> Candidate | None:
     if back.group("before") and back.group("close"):
         return None  # a key that is the name of a type (`"AWS::IAM::AccessKey"`)
     name = back.group("name")[::-1].strip(" .-")
+    if not read_name(name).secret:
+        return None
     found = _finish(text, begin, name, back.group("op")[::-1], back.group("quote"))
     if found:
         found.variable = not back.group("close").strip(")]}\\")

@@ -5,6 +5,7 @@ literals, scanner.
 """
 
 import operator
+import re
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Generator, Iterable, Iterator, Sequence
@@ -36,6 +37,9 @@ _LONG = 64
 _SHORT_NUMBER = 8
 _TEXT_KEY = b'"text"'
 _COLON = frozenset({b":", b": "})
+_SPECIAL = re.compile(rb"[\\%\x80-\xff][^\"]*")
+"""Where a string may read differently from how it is written (escapes, look-alikes), up to its end at the most."""
+
 _LEAST_MEDIA = 256
 _MEDIA_KEYS = frozenset({b"data", b"blob"})
 _MOST_LEADS = 10_000
@@ -215,11 +219,12 @@ class BodyInspector:
         text = b"".join(pieces)
         short: set[int] = set()
         numbers: set[int] = set()
-        if not text.isascii() or b"\\" in text or b"%" in text:
-            skip = set(long)
-            for first in range(1, len(parts), _PARTS_AT_ONCE):
-                indices = range(first, min(len(parts), first + _PARTS_AT_ONCE), 2)
-                short.update(index for index in indices if index not in skip and _is_special(parts[index]))
+        for count, special in enumerate(_SPECIAL.finditer(text)):
+            piece = bisect_right(places, special.start()) - 1
+            index = bisect_right(starts, origins[piece] + special.start() - places[piece]) - 1
+            if index & 1:
+                short.add(index)
+            if not count % _STEP:
                 yield None
         for triggers in self.scanner.engine.sliced(text):
             for _, end in triggers:
@@ -313,11 +318,6 @@ def _texts(leaves: Iterable[Leaf]) -> Iterator[str | None]:
                 pieces.append(piece)
                 yield None
             yield leaf.around("".join(pieces))
-
-
-def _is_special(part: bytes) -> bool:
-    """May it read differently from how it is written (escapes, look-alikes)?"""
-    return not part.isascii() or b"\\" in part or b"\1" in part or b"%" in part
 
 
 def _key_of(parts: Sequence[bytes], index: int) -> bytes:

@@ -10,7 +10,7 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from unicodedata import digit, normalize
 
-_SAME_LENGTH = (("\\n", " \n"), ("\\t", " \t"), ('\\"', ' "'))
+_SAME_LENGTH = {"n": " \n", "t": " \t", '"': ' "'}
 
 _DASHES = (
     "\u058a\u1806\u2010\u2011\u2012\u2013\u2014\u2015\u2043\u207b\u208b\u2212\u2796\u2e3a\u2e3b\u30fc\ufe58\ufe63\uff0d"
@@ -46,7 +46,9 @@ _ALIKE_CHARACTERS = frozenset(map(chr, _ALIKE))
 _BACKSLASHED = re.compile(r"\\(?:u00[2-7]|x[2-7]|/)")
 _ENCODED = re.compile(r"%[2-7][0-9a-fA-F]")
 _HIDDEN = re.compile(f"[{_INVISIBLE}]")
-_ESCAPES = r"(?:\\u00[2-7][0-9a-fA-F])+|(?:\\x[2-7][0-9a-fA-F])+|(?:%[2-7][0-9a-fA-F])+|\\/"
+_BEHIND_BACKSLASH = r"u00[2-7][0-9a-fA-F](?:\\u00[2-7][0-9a-fA-F])*|x[2-7][0-9a-fA-F](?:\\x[2-7][0-9a-fA-F])*|/"
+_BEHIND_PERCENT = r"[2-7][0-9a-fA-F](?:%[2-7][0-9a-fA-F])*"
+_ESCAPES = rf"(?:(?<=\\)(?:{_BEHIND_BACKSLASH})|(?<=%){_BEHIND_PERCENT})"
 _WIDTHS = {"\\u": 6, "\\x": 4, "%": 3}
 _SINGLE = {"\\/": "/"} | {
     mark + high + low: chr(int(high + low, 16))
@@ -54,12 +56,17 @@ _SINGLE = {"\\/": "/"} | {
     for high in "234567"
     for low in "0123456789abcdefABCDEF"
 }
-_SHRINKING_ASCII = re.compile(f"({_ESCAPES})")
-_SHRINKING = re.compile(rf"({_ESCAPES}|[{_INVISIBLE}]+)")
+# each begins with a set of characters, which is searched for ten times faster than a choice of expressions
+_SHRINKING_ASCII = re.compile(rf"([\\%]{_ESCAPES})")
+_SHRINKING = re.compile(rf"([\\%{_INVISIBLE}](?:{_ESCAPES}|(?<=[{_INVISIBLE}])[{_INVISIBLE}]*))")
 _UNFINISHED = re.compile(rf"(?:\\(?:u[0-9a-fA-F]{{0,3}}|x[0-9a-fA-F]?)?|%[0-9a-fA-F]?|[{_INVISIBLE}])+\Z")
 
 
 _PIECE = 16 * 1024
+_FEW = 8
+_ASCII = bytes(range(128))
+_RARE = 128
+"""Marks of escapes that are further apart on average are looked at one by one."""
 
 
 class View:
@@ -95,13 +102,18 @@ class View:
     def _plain(self, text: str, begin: int) -> str:
         """What `text` reads as. begin: where it stands in the view."""
         if "\\" in text:
-            for escape, plain in _SAME_LENGTH:
-                text = text.replace(escape, plain)
+            text = _unescaped(text)
         hidden = False
         if not text.isascii():
-            foreign = set(text)
-            if not foreign.isdisjoint(_ALIKE_CHARACTERS):
+            foreign = set(
+                text.encode("utf-8", "surrogatepass").translate(None, _ASCII).decode("utf-8", "surrogatepass")
+            )
+            alike = foreign & _ALIKE_CHARACTERS
+            if len(alike) > _FEW:
                 text = text.translate(_ALIKE)
+            else:
+                for char in alike:
+                    text = text.replace(char, _ALIKE[ord(char)])
             hidden = _HIDDEN.search("".join(foreign)) is not None
         return self._shrunk(text, begin) if hidden or _has_escapes(text) else text
 
@@ -155,10 +167,38 @@ def _before_escapes(text: str, stop: int) -> int:
     return stop - unfinished(text[stop - 16 : stop])
 
 
+def _unescaped(text: str) -> str:
+    """`text` with the commonest escapes replaced by what is as long. Few backslashes are faster found one by one."""
+    few = len(text) // _RARE + 8
+    pieces = text.split("\\", few)
+    if len(pieces) > few:
+        for letter, plain in _SAME_LENGTH.items():
+            text = text.replace("\\" + letter, plain)
+        return text
+    known = _SAME_LENGTH.get
+    for place in range(1, len(pieces)):
+        piece = pieces[place]
+        plain = known(piece[:1])
+        pieces[place] = "\\" + piece if plain is None else plain + piece[1:]
+    return "".join(pieces)
+
+
 def _has_escapes(text: str) -> bool:
-    if "\\" in text and _BACKSLASHED.search(text) is not None:
-        return True
-    return "%" in text and _ENCODED.search(text) is not None
+    return _is_there(text, "\\", "ux/", _BACKSLASHED) or _is_there(text, "%", "234567", _ENCODED)
+
+
+def _is_there(text: str, mark: str, seconds: str, escape: re.Pattern[str]) -> bool:
+    """Is `escape` in the text, which begins with `mark` and one of `seconds`? One character is faster found."""
+    left = len(text) // _RARE + 8
+    place = text.find(mark)
+    while place >= 0:
+        if not left:
+            return escape.search(text, place) is not None
+        if text[place + 1 : place + 2] in seconds and escape.match(text, place) is not None:
+            return True
+        left -= 1
+        place = text.find(mark, place + 1)
+    return False
 
 
 def is_plain(text: str) -> bool:
