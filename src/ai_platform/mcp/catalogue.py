@@ -81,6 +81,7 @@ class Catalogue:
         self._changed = changed
         self._known: dict[Hashable, Listing] = {}
         self._fetching: dict[Hashable, asyncio.Task[Listing]] = {}
+        self._forgets = 0
 
     async def listing(self, kind: Kind, caller: Principal | None) -> Listing:
         """Raises UpstreamError, Refused: there is none, and none is remembered."""
@@ -120,11 +121,11 @@ class Catalogue:
                 self._known[key] = msgspec.structs.replace(listing, until=0.0, is_current=False)
 
     def forget(self, owner: Owner) -> None:
-        """What this owner's account there showed is not to be shown any more."""
+        """What this owner's account there showed is not to be shown any more, nor what it shows at this moment."""
+        self._forgets += 1
         for kind in Kind:
             self._known.pop((kind, owner), None)
-            if task := self._fetching.pop((kind, owner), None):
-                task.cancel()
+            self._fetching.pop((kind, owner), None)
 
     async def close(self) -> None:
         for task in self._fetching.values():
@@ -145,11 +146,13 @@ class Catalogue:
         return await asyncio.shield(task)
 
     def _arrived(self, key: Hashable, done: asyncio.Task[Listing]) -> None:
-        self._fetching.pop(key, None)
+        if self._fetching.get(key) is done:
+            del self._fetching[key]
         if not done.cancelled():
             done.exception()
 
     async def _fetch(self, key: Hashable, kind: Kind, caller: Principal | None) -> Listing:
+        forgets = self._forgets
         line = await self._lines.shared(caller)
         seconds = self._settings.connect_timeout
         try:
@@ -171,6 +174,8 @@ class Catalogue:
             digest=hash(msgspec.json.encode(ordered, order="deterministic")),
             headers=_mirrored(ordered) if kind is Kind.TOOLS else {},
         )
+        if forgets != self._forgets:
+            return listing
         before = self._known.pop(key, None)
         self._known[key] = listing
         while len(self._known) > MOST_OWNERS:

@@ -138,6 +138,7 @@ class Lines:
         self._opening: dict[Hashable, asyncio.Task[Line]] = {}
         self._idle: dict[Hashable, list[Line]] = {}
         self._leased = 0
+        self._ended = 0
         self._offers_sessions = settings.protocol is not Protocol.STATELESS
 
     @property
@@ -149,12 +150,6 @@ class Lines:
     @property
     def count(self) -> int:
         return len(self._kept) + self._leased + sum(map(len, self._idle.values()))
-
-    def owners(self) -> set[Owner]:
-        """Whose credentials lines carry, as far as they are kept."""
-        return {line.owner for line in self._kept.values()} | {
-            line.owner for lines in self._idle.values() for line in lines
-        }
 
     async def shared(self, caller: Principal | None) -> Line:
         """The line that everybody with these credentials uses.
@@ -198,17 +193,10 @@ class Lines:
 
     async def end_owner(self, owner: Owner) -> None:
         """Close what carries this owner's credential. None: all, where it is the platform's own."""
-        kept = [
-            self._kept.pop(key)
-            for key in list(self._kept)
-            if owner is None or key == ("shared", owner) or (isinstance(key, tuple) and key[2:] == owner)
-        ]
-        idle = [
-            line
-            for key in list(self._idle)
-            if owner is None or (isinstance(key, tuple) and key[:2] == owner)
-            for line in self._idle.pop(key)
-        ]
+        self._ended += 1
+        kept = [self._kept.pop(key) for key, line in list(self._kept.items()) if owner in {None, line.owner}]
+        idle = [line for lines in self._idle.values() for line in lines if owner in {None, line.owner}]
+        self._idle = {key: [line for line in lines if line not in idle] for key, lines in self._idle.items()}
         await asyncio.gather(*(line.link.close() for line in (*kept, *idle)))
 
     async def sweep(self) -> None:
@@ -336,7 +324,11 @@ class Lines:
             await old.link.close()
         if own:
             await self._make_room()
+        ended = self._ended
         line = await self._open(owner, hello, own=own)
+        if ended != self._ended:  # it may have begun with a credential that has ended since
+            await line.link.close()
+            line = await self._open(owner, hello, own=own)
         self._kept[key] = line
         return line
 

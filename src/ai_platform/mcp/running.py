@@ -3,9 +3,9 @@
 import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
-import httpx2
 import msgspec
 from mcp.client.streamable_http import streamable_http_client
 
@@ -14,7 +14,8 @@ from ai_platform.domain.clock import Clock
 from ai_platform.domain.errors import UpstreamUnreachable
 from ai_platform.domain.principal import Principal
 from ai_platform.mcp.catalogue import Catalogue
-from ai_platform.mcp.hub import Hub, Owner, owner_of
+from ai_platform.mcp.clients import Clients
+from ai_platform.mcp.hub import Hub, Owner
 from ai_platform.mcp.keeper import Keeper
 from ai_platform.mcp.line import Lines
 from ai_platform.mcp.link import Streams
@@ -65,7 +66,7 @@ class Running:
         self._trust = trust
         self._credentials = credentials
         self._launcher = launcher
-        self._clients: dict[Owner, httpx2.AsyncClient] = {}
+        self._clients = Clients(partial(client_for, settings, credentials))
         self.lines = Lines(settings, self._reach, clock, self._heard)
         self.server = Server(settings, self.lines, Breaker(breaker, clock), waits)
         self.catalogue = Catalogue(settings, self.lines, trust, clock, self._changed)
@@ -82,16 +83,14 @@ class Running:
         await self.keeper.close()
         await self.catalogue.close()
         await self.lines.close()
-        for client in self._clients.values():
-            await client.aclose()
+        await self._clients.close()
 
     async def forget(self, owner: Owner) -> None:
         """The account of this owner there is another now, or none: end what was made with it."""
         self.keeper.forget(owner)
         self.catalogue.forget(owner)
+        await self._clients.retire(owner)
         await self.lines.end_owner(owner)
-        if client := self._clients.pop(owner, None):
-            await client.aclose()
         self.keeper.wake()
 
     def may_be_seen_by(self, caller: Principal) -> bool:
@@ -127,8 +126,7 @@ class Running:
     async def _tidy(self) -> None:
         """Close connections nobody uses, and what only they used."""
         await self.lines.sweep()
-        for owner in self._clients.keys() - self.lines.owners() - {None}:
-            await self._clients.pop(owner).aclose()
+        await self._clients.tidy()
 
     def _heard(self, owner: Owner, method: str, params: Mapping[str, Any]) -> None:
         self.keeper.heard(owner, method, params)
@@ -143,11 +141,16 @@ class Running:
             raise UpstreamUnreachable(f"the MCP server '{settings.name}' is in quarantine: {why}", target=settings.name)
         if settings.command:
             return self._program()
-        key = owner_of(owner)
-        client = self._clients.get(key)
-        if client is None:
-            client = self._clients[key] = client_for(settings, self._credentials, owner)
-        return streamable_http_client(settings.url, http_client=client, max_sse_event_size=settings.max_message_bytes)
+        return self._http(owner)
+
+    @asynccontextmanager
+    async def _http(self, owner: Principal | None) -> AsyncGenerator[tuple[Any, Any]]:
+        most = self.settings.max_message_bytes
+        async with (
+            self._clients.held(owner) as client,
+            streamable_http_client(self.settings.url, http_client=client, max_sse_event_size=most) as streams,
+        ):
+            yield streams
 
     @asynccontextmanager
     async def _program(self) -> AsyncGenerator[tuple[Any, Any]]:
