@@ -316,7 +316,7 @@ class Rig:
             book=self.book,
         )
         self.door = McpDoor(
-            self.gateway, self.federation, self.clock, settings, ServerSettings(), challenge=lambda _: b"Bearer"
+            self.gateway, self.federation, self.clock, settings, ServerSettings(), challenge=lambda *_: b"Bearer"
         )
 
     @asynccontextmanager

@@ -135,10 +135,32 @@ class TestAToken:
 
     def test_with_fewer_scopes_can_do_less(self, tools: Tools, ann: Person):
         token = ann.give_access(scope="mcp:prompts unheard-of")["access_token"]
-        assert "echo: hello" not in tools.call(token)
         listed = tools.rpc(token, "tools/list").text
         assert "echo__echo" not in listed
         assert "echo__greet" in tools.rpc(token, "prompts/list").text
+
+    def test_with_fewer_scopes_is_told_which_to_ask_for(self, tools: Tools, ann: Person):
+        token = ann.give_access(scope="mcp:prompts")["access_token"]
+        refused = tools.rpc(token, "tools/call", name="echo__echo", arguments={"text": "hello"})
+        assert refused.status_code == 403
+        challenge = refused.headers["www-authenticate"]
+        assert 'error="insufficient_scope"' in challenge
+        assert 'scope="mcp:tools mcp:prompts"' in challenge, "what it had and what it lacks, and nothing else"
+        assert f'resource_metadata="{tools.url}/.well-known/oauth-protected-resource/mcp"' in challenge
+        more = ann.give_access(scope="mcp:tools mcp:prompts")["access_token"]
+        assert tools.call(more) == "echo: hello"
+
+    def test_with_fewer_scopes_that_hides_its_method_can_do_no_more(self, tools: Tools, ann: Person):
+        token = ann.give_access(scope="mcp:prompts")["access_token"]
+        for method in ("tools/list", "prompts/get"):
+            own = {"mcp-method": method}
+            refused = tools.rpc(token, "tools/call", name="echo__echo", own=own, arguments={"text": "hello"})
+            assert "echo: hello" not in refused.text
+
+    def test_of_a_key_with_scopes_is_not_sent_to_ask_for_more(self, tools: Tools):
+        key = tools.here.platform.key("narrow", "--scope", "prompts:*:get")
+        refused = tools.rpc(key, "tools/call", name="echo__echo", arguments={"text": "hello"})
+        assert (refused.status_code, "www-authenticate" in refused.headers) == (200, False)
 
     def test_says_who_it_is_to_the_flow(self, tools: Tools, ann: Person):
         token = ann.give_access()["access_token"]

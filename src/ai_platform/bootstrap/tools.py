@@ -1,5 +1,6 @@
 """The MCP door. Needs the extra `mcp`; without it nothing imports this."""
 
+from collections.abc import Collection
 from functools import partial
 
 from ai_platform.bootstrap.base import Base
@@ -27,7 +28,7 @@ async def tools_door(
     return {PATH: door.serve, **(resource_mount(base.url) if tokens else {})}
 
 
-def _challenge(scope: Scope) -> bytes:
+def _challenge(scope: Scope, kinds: Collection[str]) -> bytes:
     """Without sign-in only platform keys are taken, and those are not given by a program."""
-    del scope
+    del scope, kinds
     return b'Bearer realm="ai-platform"'

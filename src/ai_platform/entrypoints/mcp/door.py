@@ -5,7 +5,7 @@ Below: mount, gateway.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Collection
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
@@ -30,6 +30,7 @@ from ai_platform.entrypoints.mcp.calls import Calls
 from ai_platform.entrypoints.mcp.listening import Listening
 from ai_platform.entrypoints.mcp.lists import Lists
 from ai_platform.entrypoints.mcp.mount import Mount
+from ai_platform.entrypoints.mcp.scopes import TooNarrow, check_scope
 from ai_platform.entrypoints.mcp.sessions import Session, Sessions
 from ai_platform.entrypoints.mcp.visit import KEY, Visit
 from ai_platform.entrypoints.settings import ServerSettings
@@ -44,8 +45,8 @@ SESSION_FIELD = b"mcp-session-id"
 VERSION_FIELD = b"mcp-protocol-version"
 LOOK_SECONDS = 10.0
 
-Challenge = Callable[[Scope], bytes]
-"""The value of `www-authenticate` for who is not known at this path."""
+Challenge = Callable[[Scope, Collection[str]], bytes]
+"""The value of `www-authenticate` for who is not known at this path, or whose token lacks these kinds of permission."""
 
 
 class McpDoor:
@@ -131,6 +132,7 @@ class McpDoor:
             check_fields(fields)
             check_target(scope, credentials)
             principal = await self._gateway.recognise(credentials, client)
+            check_scope(scope, principal)
         except Refused as error:
             call = Call(
                 id=call_id,
@@ -235,7 +237,7 @@ class McpDoor:
         return noting
 
     async def _refuse(self, error: PlatformError, scope: Scope, send: Send, call_id: str) -> None:
-        status = error.status if isinstance(error, WrongOrigin) else shape_of(error).status
+        status = error.status if isinstance(error, WrongOrigin | TooNarrow) else shape_of(error).status
         data = {"reason": error.reason.value if isinstance(error, Refused) else shape_of(error).type, "call": call_id}
         body = msgspec.json.encode(
             {"jsonrpc": "2.0", "id": None, "error": {"code": INVALID_REQUEST, "message": sentence(error), "data": data}}
@@ -246,7 +248,9 @@ class McpDoor:
             (b"x-ai-platform-call-id", call_id.encode()),
         ]
         if isinstance(error, Unauthenticated):
-            headers.append((b"www-authenticate", self._challenge(scope)))
+            headers.append((b"www-authenticate", self._challenge(scope, ())))
+        elif isinstance(error, TooNarrow):
+            headers.append((b"www-authenticate", self._challenge(scope, error.kinds)))
         if (wait := shape_of(error).retry_after) is not None:
             headers.append((b"retry-after", str(max(1, round(wait))).encode()))
         await send_whole(send, status, headers, body)

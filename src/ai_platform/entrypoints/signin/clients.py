@@ -4,6 +4,7 @@ GET  /.well-known/oauth-protected-resource[/mcp[/NAME]]   RFC 9728
 POST /oauth/register                                      RFC 7591, without memory: see sso/oauth/clients
 """
 
+from collections.abc import Collection
 from functools import partial
 from typing import Any
 
@@ -94,12 +95,17 @@ async def _protected_resource(url: str, visit: Visit) -> Answer:
     return Data(document)
 
 
-def challenge(url: str, scope: Scope) -> bytes:
-    """`www-authenticate` of a 401 at the MCP door: where to learn who gives tokens for this endpoint."""
+def challenge(url: str, scope: Scope, kinds: Collection[str]) -> bytes:
+    """`www-authenticate` at the MCP door: where to learn who gives tokens for this endpoint (RFC 9728 section 5.1).
+
+    kinds: of permissions, `tools`; what a token that lacks some must be asked for with (RFC 6750 section 3.1).
+    """
     path = scope["raw_path"].decode("latin-1")
     endpoint = path if ENDPOINT.fullmatch(path) else MCP
     fields = {"realm": "ai-platform", "resource_metadata": f"{url}{RESOURCE_METADATA}{endpoint}"}
-    if any(name in {b"authorization", b"x-api-key"} for name, _ in scope["headers"]):
+    if kinds:
+        fields["error"] = "insufficient_scope"
+    elif any(name in {b"authorization", b"x-api-key"} for name, _ in scope["headers"]):
         fields["error"] = "invalid_token"
-    fields["scope"] = " ".join(SCOPES)
+    fields["scope"] = " ".join(name for name, means in SCOPES.items() if not kinds or means.split(":")[0] in kinds)
     return ("Bearer " + ", ".join(f'{name}="{value}"' for name, value in fields.items())).encode()
