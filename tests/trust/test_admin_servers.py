@@ -47,12 +47,16 @@ class Standing:
     def __init__(self) -> None:
         self.known: list[Condition] = []
         self.refused = ""
+        self.forgotten: list[str] = []
 
     def conditions(self) -> Sequence[Condition]:
         return self.known
 
     def log(self, name: str, last: int) -> Sequence[str]:
         return [f"{name} line {number}" for number in range(10)][-last:]
+
+    async def forget(self, name: str) -> None:
+        self.forgotten.append(name)
 
     async def check(self, server: McpServerSettings) -> None:
         if self.refused:

@@ -1,24 +1,21 @@
 """Accounts at MCP servers: where they are kept, how they are renewed, and the page that connects them."""
 
-import asyncio
-from collections.abc import Awaitable, Callable
-from typing import NoReturn
+from collections.abc import Awaitable, Callable, Mapping
 
 import msgspec
 
 from ai_platform.bootstrap.base import Base
-from ai_platform.domain.errors import StoreUnavailable
+from ai_platform.domain.errors import ConfigError
 from ai_platform.domain.permission import Permission
 from ai_platform.domain.principal import Principal
 from ai_platform.mcp.needs import variable_of
+from ai_platform.secret import SIZE
 from ai_platform.sso.connections.client import OAuthClient
 from ai_platform.sso.connections.credentials import Credentials
 from ai_platform.sso.connections.flow import Flow, Servers
 from ai_platform.sso.connections.store import PLATFORM, Connections, Owner
 from ai_platform.sso.people import Account
 from ai_platform.sso.seal import Seal
-
-SWEEP_SECONDS = 3600.0
 
 
 class Accounts(msgspec.Struct, frozen=True):
@@ -52,12 +49,12 @@ async def accounts_of(base: Base) -> Accounts:
         secret = server.oauth.client_secret_env if server.oauth else ""
         for variable in (*server.headers_env.values(), *([secret] if secret else [])):
             variable_of(server, variable, base.environ)
-    seal = Seal(base.secret.derive("accounts at MCP servers"))
+    own = base.secret.derive("accounts at MCP servers")
+    seal = Seal(*(_key(variable, base.environ) for variable in base.settings.mcp.credential_keys_env), own)
     connections = Connections(base.database, seal, base.clock)
     seconds = base.settings.sso.fetch_seconds
     client = OAuthClient(connections, url=base.url, environ=base.environ, clock=base.clock, seconds=seconds)
     credentials = Credentials(connections, client, url=base.url, environ=base.environ, clock=base.clock)
-    await base.in_background(_sweeping(connections, base), "accounts at MCP servers")
     return Accounts(credentials, connections, client, seal)
 
 
@@ -72,11 +69,15 @@ def manages_accounts(base: Base) -> Callable[[Account], bool]:
     return manages
 
 
-async def _sweeping(connections: Connections, base: Base) -> NoReturn:
-    failures = 0
-    while True:
-        await asyncio.sleep(SWEEP_SECONDS)
-        try:
-            await connections.sweep(base.system)
-        except StoreUnavailable:
-            failures += 1  # the next hour will do; who was removed has no way to use the account anyway
+def _key(variable: str, environ: Mapping[str, str]) -> bytes:
+    """Raises ConfigError: it is not set, or no key."""
+    try:
+        key = bytes.fromhex(environ.get(variable, "").strip())
+    except ValueError:
+        key = b""
+    if len(key) != SIZE:
+        raise ConfigError(
+            f"{variable} of mcp.credential_keys_env must hold {SIZE} bytes in hexadecimal; `openssl rand -hex {SIZE}`"
+            " makes them."
+        )
+    return key

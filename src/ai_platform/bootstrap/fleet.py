@@ -23,6 +23,7 @@ from ai_platform.mcp.trust.pins import Pins
 from ai_platform.sandbox import Folders, Sandbox
 from ai_platform.sandbox import Program as SandboxProgram
 from ai_platform.sso.connections.flow import Flow
+from ai_platform.sso.connections.store import Connections
 from ai_platform.telemetry import Meter
 from ai_platform.telemetry.scrub import scrub_text
 
@@ -48,6 +49,7 @@ async def fleet_of(base: Base, meter: Meter) -> Fleet:
     registry = Registry(settings.servers, base.system, changed=news.servers, notices=base.happenings)
     pins = Pins(base.system, settings_of=registry.get, notices=base.happenings, changed=news.trust)
     await registry.watch()
+    await accounts.connections.reseal(base.system, registry.servers)
     await pins.watch()
     sandbox = Sandbox(settings.sandbox, base.settings.data, clock=base.clock, clean=scrub_text)
     launcher = _Launcher(sandbox, pins, base)
@@ -66,7 +68,7 @@ async def fleet_of(base: Base, meter: Meter) -> Fleet:
     await base.in_background(registry.run(), "mcp registry watch")
     await base.in_background(pins.run(), "mcp trust watch")
     flow = accounts.flow(base, lambda: registry.servers, federation.connected)
-    routes = endpoints(registry, pins, _Servers(federation, launcher, sandbox))
+    routes = endpoints(registry, pins, _Servers(federation, launcher, sandbox, base, accounts.connections))
     return Fleet(federation, [*routes, *credential_endpoints(flow)], flow)
 
 
@@ -168,10 +170,14 @@ class _Launcher:
 class _Servers:
     """What the admin API needs of the servers."""
 
-    def __init__(self, federation: Federation, launcher: _Launcher, sandbox: Sandbox) -> None:
+    def __init__(
+        self, federation: Federation, launcher: _Launcher, sandbox: Sandbox, base: Base, connections: Connections
+    ) -> None:
         self._federation = federation
         self._launcher = launcher
         self._sandbox = sandbox
+        self._system = base.system
+        self._connections = connections
 
     def conditions(self) -> Sequence[Condition]:
         return [
@@ -196,3 +202,6 @@ class _Servers:
 
     async def check(self, server: McpServerSettings) -> None:
         await self._launcher.check(server)
+
+    async def forget(self, name: str) -> None:
+        await self._connections.forget_server(name, self._system)

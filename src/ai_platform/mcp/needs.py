@@ -6,7 +6,7 @@ Each has a plain default here or in the wiring; the doors and rooms that do more
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
@@ -49,6 +49,14 @@ class NotConnected(Denied):
         self.server = server
 
 
+class Rejected(NamedTuple):
+    """status: 401 or 403. challenge: `www-authenticate`. shown: the headers that it was an answer to."""
+
+    status: int
+    challenge: str
+    shown: Mapping[str, str]
+
+
 class ServerCredentials(Protocol):
     """What a server is shown of who calls."""
 
@@ -61,8 +69,12 @@ class ServerCredentials(Protocol):
         """
         ...
 
-    async def rejected(self, server: McpServerSettings, principal: Principal | None) -> bool:
-        """The server answered 401. True: fresh headers are there, try once more."""
+    async def rejected(self, server: McpServerSettings, principal: Principal | None, refusal: Rejected) -> bool:
+        """The server did not take what it was shown. True: other headers are there, try once more.
+
+        Raises:
+            NotConnected: their account there may not do this; the message says how it may.
+        """
         ...
 
 
@@ -119,8 +131,8 @@ class EnvironmentCredentials:
             known = self._known[server.name] = (server, _headers(server, self._environ))
         return known[1]
 
-    async def rejected(self, server: McpServerSettings, principal: Principal | None) -> bool:
-        del server, principal
+    async def rejected(self, server: McpServerSettings, principal: Principal | None, refusal: Rejected) -> bool:
+        del server, principal, refusal
         return False
 
 

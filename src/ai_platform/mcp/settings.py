@@ -265,6 +265,8 @@ class McpSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     servers: none = the door is open and shows nothing.
     breaker: when a server is left alone.
     sandbox: what surrounds the commands.
+    credential_keys_env: variables with keys (32 bytes in hexadecimal) that accounts at servers are encrypted with: the
+    first encrypts, the others decrypt too; none = a key derived from secret.key, which always decrypts.
     allowed_origins: origins of web pages that may call the door besides its own, e.g. `https://inspector.example`.
     max_message_bytes: largest message taken from a client.
     max_requests: requests and streams under way at the door, all clients together.
@@ -280,6 +282,7 @@ class McpSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     servers: tuple[McpServerSettings, ...] = ()
     breaker: BreakerSettings = BreakerSettings()
     sandbox: SandboxSettings = SandboxSettings()
+    credential_keys_env: tuple[str, ...] = ()
     allowed_origins: tuple[str, ...] = ()
     max_message_bytes: int = 4 * MIB
     max_requests: int = 4_000

@@ -5,7 +5,7 @@ becomes an answer to its own request, and `Exchange` keeps the truth. Above: lin
 """
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextvars import ContextVar
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,10 +17,11 @@ import msgspec
 from ai_platform.domain.errors import PlatformError, Refused
 from ai_platform.domain.principal import Principal
 from ai_platform.mcp.addresses import AddressRefused, transport_for
-from ai_platform.mcp.needs import ServerCredentials
+from ai_platform.mcp.needs import Rejected, ServerCredentials
 from ai_platform.mcp.settings import McpServerSettings
 
 MAX_ERROR_BODY = 64 * 1024
+LONGEST_CHALLENGE = 4096
 _KINDS = frozenset({"application/json", "text/event-stream"})
 _RPC = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
@@ -79,11 +80,13 @@ class _Wire(httpx2.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         exchange = EXCHANGE.get() or Exchange(self._owner)
+        principal = exchange.principal if exchange.principal is not None else self._owner
         try:
-            response = await self._send(request, exchange)
-            if response.status_code == 401 and await self._credentials.rejected(self._server, exchange.principal):
+            shown = await self._credentials.headers(self._server, principal)
+            response = await self._send(request, shown)
+            if response.status_code in {401, 403} and await self._may_try_again(response, principal, shown):
                 await response.aclose()
-                response = await self._send(request, exchange)
+                response = await self._send(request, await self._credentials.headers(self._server, principal))
         except Refused as error:
             exchange.refused = error
             return httpx2.Response(403, request=request)
@@ -103,10 +106,22 @@ class _Wire(httpx2.AsyncBaseTransport):
         stream = _Bounded(response, self._server.max_message_bytes, exchange)
         return httpx2.Response(response.status_code, headers=_plain(response), stream=stream, request=request)
 
-    async def _send(self, request: httpx2.Request, exchange: Exchange) -> httpx2.Response:
-        principal = exchange.principal if exchange.principal is not None else self._owner
+    async def _may_try_again(
+        self, response: httpx2.Response, principal: Principal | None, shown: Mapping[str, str]
+    ) -> bool:
+        challenge = response.headers.get("www-authenticate", "")[:LONGEST_CHALLENGE]
+        refusal = Rejected(response.status_code, challenge, shown)
+        try:
+            return await self._credentials.rejected(self._server, principal, refusal)
+        except PlatformError:
+            await response.aclose()
+            raise
+
+    async def _send(self, request: httpx2.Request, shown: Mapping[str, str]) -> httpx2.Response:
+        if _origin(request.url) != _origin(httpx2.URL(self._server.url)):  # fails closed: the credential is its alone
+            raise httpx2.ConnectError("the server leads to another address, which gets nothing")
         headers = httpx2.Headers(request.headers)
-        headers.update(dict(await self._credentials.headers(self._server, principal)))
+        headers.update(dict(shown))
         again = httpx2.Request(
             request.method, request.url, headers=headers, stream=request.stream, extensions=request.extensions
         )
@@ -128,6 +143,10 @@ class _Wire(httpx2.AsyncBaseTransport):
 
     async def aclose(self) -> None:
         await self._inner.aclose()
+
+
+def _origin(url: httpx2.URL) -> tuple[str, str, int | None]:
+    return url.scheme, url.host, url.port
 
 
 class _Bounded(httpx2.AsyncByteStream):

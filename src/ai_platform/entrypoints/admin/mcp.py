@@ -79,6 +79,10 @@ class Servers(Protocol):
         """Raises ConfigError: it cannot run here, or its address is never asked."""
         ...
 
+    async def forget(self, name: str) -> None:
+        """Accounts at it: it was removed, or is another one now."""
+        ...
+
 
 def endpoints(registry: Registry, pins: Pins, servers: Servers) -> list[Endpoint]:
     """Routes under /admin/mcp/servers."""
@@ -147,6 +151,7 @@ class ServerRoutes:
         await self._registry.add(settings, by=caller, replace=body.replace)
         if before is None or (before.command, before.url) != (server.command, server.url):
             await self._pins.forget(server.name)  # what was approved was another server's
+            await self._servers.forget(server.name)
         (row,) = [row for row in await self._rows() if row["name"] == server.name]
         return row
 
@@ -155,6 +160,7 @@ class ServerRoutes:
         caller, name = _operator(request.principal), self._known(request)
         await self._registry.remove(name, by=caller)
         await self._pins.forget(name)
+        await self._servers.forget(name)
         return {"name": name, "removed": True}
 
     async def review(self, request: AdminRequest) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from ai_platform.entrypoints.signin.oauth import OAuth
 from ai_platform.entrypoints.signin.record import Recorder
 from ai_platform.entrypoints.signin.saml import SamlDoor
 from ai_platform.sso import SignOn
+from ai_platform.sso.connections.client import OAuthClient
 from ai_platform.sso.connections.credentials import Credentials
 from ai_platform.telemetry import Meter
 
@@ -47,7 +48,7 @@ def sign_in_handlers(
     return claude_code.handlers() | (_signing_in(signon, trail, meter, clock, accounts) if signon else {})
 
 
-def _count_accounts(meter: Meter, page: ConnectionsPage, credentials: Credentials) -> None:
+def _count_accounts(meter: Meter, page: ConnectionsPage, credentials: Credentials, client: OAuthClient) -> None:
     meter.counter(
         "aip_mcp_accounts_total",
         "What became of accounts at MCP servers and of their tokens.",
@@ -57,6 +58,7 @@ def _count_accounts(meter: Meter, page: ConnectionsPage, credentials: Credential
             ("refused",): page.refused,
             ("renewed",): credentials.renewed,
             ("ended",): credentials.ended,
+            ("not revoked",): client.unrevoked,
         },
         labels=("result",),
     )
@@ -120,6 +122,6 @@ def _signing_in(
     if accounts is not None and signon.takes_people:
         secure = signon.url.startswith("https://")
         page = ConnectionsPage(accounts.flow, browser, record, manages=accounts.manages, secure=secure)
-        _count_accounts(meter, page, accounts.flow.credentials)
+        _count_accounts(meter, page, accounts.flow.credentials, accounts.flow.client)
         pages |= page.handlers()
     return {**pages, **programs, **oauth.handlers()}

@@ -178,4 +178,7 @@ def _state(row: Any) -> str:
     if row is None:
         return "Not connected."
     since = f"Connected since {row['connected_at']:%Y-%m-%d}"
-    return f"{since}, but {row['problem']}: connect it again." if row["problem"] else f"{since}."
+    if row["problem"]:
+        return f"{since}, but {row['problem']}: connect it again."
+    more = ", ".join(row["wanted"])
+    return f"{since}, but a tool needs more ({more}): connect it again to agree to that." if more else f"{since}."

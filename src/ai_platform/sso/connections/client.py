@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 import msgspec
 
 from ai_platform.domain.clock import Clock
-from ai_platform.domain.errors import ConfigError, UpstreamBroken
+from ai_platform.domain.errors import ConfigError, UpstreamBroken, UpstreamError
 from ai_platform.mcp.settings import McpServerSettings
 from ai_platform.sso.connections.discovery import Issuer, discover
 from ai_platform.sso.connections.outside import Outside
@@ -36,7 +36,10 @@ class Identity(msgspec.Struct, frozen=True):
 
 
 class OAuthClient:
-    """url: of the platform. Raises of every method: UpstreamError, with what is wrong."""
+    """url: of the platform. unrevoked: tokens whose issuer did not take the news of their end.
+
+    Raises of every method: UpstreamError, with what is wrong.
+    """
 
     def __init__(
         self, connections: Connections, *, url: str, environ: Mapping[str, str], clock: Clock, seconds: float
@@ -47,6 +50,7 @@ class OAuthClient:
         self._environ = environ
         self._clock = clock
         self._seconds = seconds
+        self.unrevoked = 0
 
     def document(self) -> dict[str, Any]:
         """What this platform says of itself at the address that is its client_id where documents are taken."""
@@ -118,6 +122,21 @@ class OAuthClient:
                 raise EndedError
             raise _broken(server, f"{token.issuer} does not renew the token ({_error(answer)})")
         return self._read(server, answer, token)
+
+    async def revoke(self, server: McpServerSettings, token: Token) -> bool:
+        """RFC 7009; whether its issuer did. Fails open: what matters is that it is forgotten here."""
+        if not token.revocation_endpoint:
+            return False
+        form = {"token": token.refresh or token.access}
+        form["token_type_hint"] = "refresh_token" if token.refresh else "access_token"
+        identity = Identity(token.client_id, token.client_secret)
+        try:
+            answer = await self._token(server, token.revocation_endpoint, identity, form, token.methods)
+        except UpstreamError:
+            self.unrevoked += 1
+            return False
+        self.unrevoked += answer.status != 200
+        return answer.status == 200
 
     async def for_itself(self, server: McpServerSettings) -> Token:
         """A token of the platform's own, by client id and secret (RFC 6749 section 4.4)."""
@@ -196,6 +215,7 @@ def _base(issuer: Issuer, identity: Identity) -> Token:
         client_id=identity.id,
         client_secret=identity.secret,
         resource=issuer.resource,
+        revocation_endpoint=issuer.revocation_endpoint,
     )
 
 

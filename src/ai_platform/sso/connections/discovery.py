@@ -15,6 +15,10 @@ from ai_platform.mcp.settings import McpServerSettings
 from ai_platform.sso.connections.outside import Outside
 
 _RESOURCE_METADATA = re.compile(r'resource_metadata\s*=\s*"([^"\\]{1,500})"')
+_INSUFFICIENT = re.compile(r'(?:^|[\s,])error\s*=\s*"?insufficient_scope"?(?=[\s,]|$)')
+_TOKEN = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,100}")
+MOST_SCOPES = 20
+WELL_KNOWN = "/.well-known/oauth-protected-resource"
 _SCOPE = re.compile(r'(?:^|[\s,])scope\s*=\s*"([^"\\]{1,500})"')
 
 
@@ -50,7 +54,7 @@ async def discover(server: McpServerSettings, outside: Outside) -> Issuer:
         says_iss=metadata.get("authorization_response_iss_parameter_supported") is True,
         takes_documents=metadata.get("client_id_metadata_document_supported") is True,
         methods=_texts(metadata, "token_endpoint_auth_methods_supported") or ("client_secret_basic",),
-        scopes=scopes or (tuple(challenged[1].split()) if challenged else listed),
+        scopes=scopes or (tuple(challenged[1].split())[:MOST_SCOPES] if challenged else listed[:MOST_SCOPES]),
     )
     if not found.token_endpoint:
         raise _broken(server, f"{issuer} names no token endpoint")
@@ -60,12 +64,22 @@ async def discover(server: McpServerSettings, outside: Outside) -> Issuer:
     return found
 
 
+def lacking(challenge: str) -> tuple[str, ...]:
+    """The scopes that a 403 says are missing (RFC 6750 section 3.1); empty when it is about something else."""
+    named = _SCOPE.search(challenge) if _INSUFFICIENT.search(challenge) else None
+    return (
+        tuple(dict.fromkeys(scope for scope in named[1].split() if _TOKEN.fullmatch(scope)))[:MOST_SCOPES]
+        if named
+        else ()
+    )
+
+
 async def _resource(server: McpServerSettings, outside: Outside, challenge: str) -> tuple[str, str, tuple[str, ...]]:
     """(resource, issuer, scopes). Without metadata the server's own origin is the issuer, as in MCP 2025-03-26."""
     parts = urlsplit(server.url)
     origin = f"{parts.scheme}://{parts.netloc}"
     named = _RESOURCE_METADATA.search(challenge)
-    well_known = f"{origin}/.well-known/oauth-protected-resource"
+    well_known = origin + WELL_KNOWN
     places = [named[1]] if named else []
     places += [well_known + parts.path.rstrip("/"), well_known]
     for address in dict.fromkeys(places):
@@ -74,7 +88,7 @@ async def _resource(server: McpServerSettings, outside: Outside, challenge: str)
         if not issuers:
             continue
         resource = _text(document, "resource")
-        if not _is_about(resource, server.url):
+        if not _is_about(resource, server.url, address):
             raise _broken(server, f"{address} is about {resource[:200]!r} and not about {server.url}")
         return resource, issuers[0], _texts(document, "scopes_supported")
     return server.url, origin, ()
@@ -111,10 +125,18 @@ async def _document(outside: Outside, address: str) -> dict[str, Any]:
     return answer.body if answer.status == 200 else {}
 
 
-def _is_about(resource: str, url: str) -> bool:
-    """The server's address, or one that it lies below."""
+def _is_about(resource: str, url: str, address: str) -> bool:
+    """Whether the document at `address` may speak for the server (RFC 9728 section 3.3).
+
+    A resource above the server's address is believed only where its own metadata lies: one of several servers of a host
+    could else have tokens for all of them sent to it.
+    """
     base = resource.rstrip("/")
-    return bool(base) and (url.rstrip("/") == base or url.startswith(f"{base}/"))
+    if not base or url.rstrip("/") == base:
+        return bool(base)
+    parts = urlsplit(base)
+    own = f"{parts.scheme}://{parts.netloc}{WELL_KNOWN}{parts.path}"
+    return url.startswith(f"{base}/") and address == own
 
 
 def _text(document: dict[str, Any], name: str) -> str:

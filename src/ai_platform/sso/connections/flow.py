@@ -18,12 +18,13 @@ from ai_platform.domain.decision import Refusal
 from ai_platform.domain.errors import InvalidCall
 from ai_platform.domain.principal import HOME
 from ai_platform.mcp.settings import CredentialMode, McpServerSettings
-from ai_platform.sso.connections.client import Identity, OAuthClient
+from ai_platform.sso.connections.client import OAuthClient
 from ai_platform.sso.connections.credentials import Credentials
 from ai_platform.sso.connections.discovery import Issuer
 from ai_platform.sso.connections.store import PLATFORM, Connections, Owner, Token
 from ai_platform.sso.people import Account
 from ai_platform.sso.seal import Seal
+from ai_platform.stores.postgres import Gone
 
 PENDING_SECONDS = 600.0
 PURPOSE = "account at an MCP server"
@@ -59,7 +60,7 @@ class _Pending(msgspec.Struct, frozen=True, kw_only=True):
     state: str
     verifier: str
     issuer: Issuer
-    identity: Identity
+    client_id: str
     until: float
 
 
@@ -106,6 +107,8 @@ class Flow:
         if not self._may_lead_to(issuer.authorization_endpoint):
             raise _invalid(f"The authorisation server of '{name}' has no https address for people")
         identity = await self.client.identity(server, issuer)
+        more = await self.connections.wanted(server, owner)
+        issuer = msgspec.structs.replace(issuer, scopes=tuple(dict.fromkeys((*issuer.scopes, *more))))
         pending = _Pending(
             server=server.name,
             url=server.url,
@@ -113,10 +116,8 @@ class Flow:
             person=account.id,
             state=secrets.token_urlsafe(24),
             verifier=secrets.token_urlsafe(48),
-            issuer=msgspec.structs.replace(
-                issuer, authorization_endpoint="", registration_endpoint="", revocation_endpoint="", scopes=()
-            ),
-            identity=identity,
+            issuer=msgspec.structs.replace(issuer, authorization_endpoint="", registration_endpoint="", scopes=()),
+            client_id=identity.id,
             until=self._clock.now() + PENDING_SECONDS,
         )
         url = self.client.authorization_url(issuer, identity, state=pending.state, verifier=pending.verifier)
@@ -144,8 +145,11 @@ class Flow:
         server = self._servers().get(pending.server)
         if server is None or server.url != pending.url:
             raise _invalid(f"The MCP server '{pending.server}' was changed meanwhile; begin again")
+        identity = await self.client.identity(server, pending.issuer)
+        if identity.id != pending.client_id:
+            raise _invalid(f"This platform is another client of '{pending.server}' now; begin again")
         token = await self.client.exchange(
-            server, pending.issuer, pending.identity, code=query["code"], verifier=pending.verifier
+            server, pending.issuer, identity, code=query["code"], verifier=pending.verifier
         )
         await self._keep(server, pending.owner, token, kind="oauth", by=account.id)
         return server.name
@@ -166,16 +170,25 @@ class Flow:
         await self._keep(server, owner, kept, kind="token", by=by)
 
     async def disconnect(self, name: str, owner: Owner) -> bool:
-        """False: there was none."""
+        """Forget it here, then tell its issuer, which may not answer. False: there was none."""
+        server = self._servers().get(name)
+        known = await self.connections.get(server, owner) if server is not None else None
         done = await self.connections.remove(name, owner)
         await self._tell(name, owner)
+        if server is not None and known is not None and known.token is not None:
+            await self.client.revoke(server, known.token)
         return done
 
     def server(self, name: str) -> McpServerSettings | None:
         return self._servers().get(name)
 
     async def _keep(self, server: McpServerSettings, owner: Owner, token: Token, *, kind: str, by: str) -> None:
-        await self.connections.put(server, owner, token, kind=kind, by=by)
+        try:
+            await self.connections.put(server, owner, token, kind=kind, by=by)
+        except Gone as error:
+            raise _invalid(
+                "Who this account is for was removed, suspended, or belongs to a disabled organisation"
+            ) from error
         await self._tell(server.name, owner)
 
     async def _tell(self, name: str, owner: Owner) -> None:

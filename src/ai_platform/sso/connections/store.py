@@ -4,6 +4,8 @@ Above: flow, credentials. Below: seal, stores.
 """
 
 import datetime as dt
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import msgspec
@@ -17,6 +19,14 @@ from ai_platform.sso.seal import Seal
 from ai_platform.stores.postgres import Database, SystemDatabase
 
 CLAIM_SECONDS = 30.0
+_RESEAL = MappingProxyType(
+    {
+        "mcp_connections": "UPDATE mcp_connections SET sealed = $5"
+        " WHERE tenant = $1 AND server = $2 AND principal_id = $3 AND sealed = $4",
+        "mcp_clients": "UPDATE mcp_clients SET sealed = $5"
+        " WHERE tenant = $1 AND server = $2 AND issuer = $3 AND sealed = $4",
+    }
+)
 
 
 class Owner(NamedTuple):
@@ -44,6 +54,7 @@ class Token(msgspec.Struct, frozen=True, kw_only=True):
     client_secret: str = ""
     resource: str = ""
     methods: tuple[str, ...] = ()
+    revocation_endpoint: str = ""
 
     def headers(self) -> dict[str, str]:
         value = f"Bearer {self.access}" if self.header == "authorization" else self.access
@@ -81,7 +92,8 @@ class Connections:
         """Rows without what is secret: of a tenant, or of one principal in it."""
         return await self._database.within(tenant).fetch(
             "SELECT c.server, c.principal_id, coalesce(p.email, p.name) AS person, c.kind, c.issuer, c.expires_at,"
-            " c.connected_at, c.problem FROM mcp_connections c LEFT JOIN principals p ON p.id = c.principal_id"
+            " c.connected_at, c.problem, c.wanted FROM mcp_connections c"
+            " LEFT JOIN principals p ON p.id = c.principal_id"
             " WHERE $1::text IS NULL OR c.principal_id = $1 ORDER BY c.server, person LIMIT 10000",
             principal,
         )
@@ -103,7 +115,7 @@ class Connections:
             " ON CONFLICT (tenant, server, principal_id) DO UPDATE SET kind = excluded.kind, issuer = excluded.issuer,"
             " sealed = excluded.sealed, expires_at = excluded.expires_at, connected_at = excluded.connected_at,"
             " connected_by = excluded.connected_by, changed_at = excluded.changed_at, renewing_until = NULL,"
-            " problem = NULL",
+            " problem = NULL, wanted = '{}'",
             server.name,
             owner.principal,
             kind,
@@ -128,27 +140,48 @@ class Connections:
         )
         return tag == "UPDATE 1"
 
-    async def renewed(self, server: McpServerSettings, owner: Owner, token: Token) -> None:
-        await self._database.within(owner.tenant).execute(
+    async def renewed(self, server: McpServerSettings, owner: Owner, token: Token, *, seen: dt.datetime) -> bool:
+        """False: the account was disconnected or connected anew since it was seen; it stays as it is."""
+        tag = await self._database.within(owner.tenant).execute(
             "UPDATE mcp_connections SET sealed = $3, expires_at = $4, changed_at = $5, renewing_until = NULL,"
-            " problem = NULL WHERE server = $1 AND principal_id = $2",
+            " problem = NULL WHERE server = $1 AND principal_id = $2 AND changed_at = $6",
             server.name,
             owner.principal,
             self._close(server, owner, token),
             moment(token.expires_at) if token.expires_at is not None else None,
-            moment(self._clock.now()),
+            self._later(seen),
+            seen,
         )
+        return tag == "UPDATE 1"
 
-    async def give_back(self, server: McpServerSettings, owner: Owner, problem: str | None) -> None:
+    async def give_back(
+        self, server: McpServerSettings, owner: Owner, problem: str | None, *, seen: dt.datetime
+    ) -> None:
         """It could not be renewed now. problem: None when it may be tried again."""
         await self._database.within(owner.tenant).execute(
             "UPDATE mcp_connections SET renewing_until = NULL, problem = $3, changed_at = $4"
-            " WHERE server = $1 AND principal_id = $2",
+            " WHERE server = $1 AND principal_id = $2 AND changed_at = $5",
             server.name,
             owner.principal,
             problem,
-            moment(self._clock.now()),
+            self._later(seen),
+            seen,
         )
+
+    async def wants(self, server: McpServerSettings, owner: Owner, scopes: tuple[str, ...]) -> None:
+        """The server asked for these; they are asked for when the account is connected again."""
+        await self._database.within(owner.tenant).execute(
+            "UPDATE mcp_connections SET wanted = $3 WHERE server = $1 AND principal_id = $2 AND wanted <> $3",
+            server.name,
+            owner.principal,
+            list(scopes),
+        )
+
+    async def wanted(self, server: McpServerSettings, owner: Owner) -> tuple[str, ...]:
+        found: list[str] | None = await self._database.within(owner.tenant).fetchval(
+            "SELECT wanted FROM mcp_connections WHERE server = $1 AND principal_id = $2", server.name, owner.principal
+        )
+        return tuple(found or ())
 
     async def remove(self, server: str, owner: Owner) -> bool:
         """False: there was none."""
@@ -182,12 +215,38 @@ class Connections:
             "DELETE FROM mcp_clients WHERE server = $1 AND issuer = $2", server.name, issuer
         )
 
-    async def sweep(self, system: SystemDatabase) -> None:
-        """Forget the accounts of people who were removed."""
-        await system.execute(
-            "DELETE FROM mcp_connections c USING principals p"
-            " WHERE p.tenant = c.tenant AND p.id = c.principal_id AND p.state = 'removed'"
+    def _later(self, seen: dt.datetime) -> dt.datetime:
+        """Now, and never what it was before: each change has a moment of its own, whatever the clock does."""
+        now = moment(self._clock.now())
+        return now if now > seen else seen + dt.timedelta(microseconds=1)
+
+    async def forget_server(self, name: str, system: SystemDatabase) -> None:
+        """It was removed, or is another one now: in every tenant."""
+        await system.execute("DELETE FROM mcp_connections WHERE server = $1", name)
+        await system.execute("DELETE FROM mcp_clients WHERE server = $1", name)
+
+    async def reseal(self, system: SystemDatabase, servers: Mapping[str, McpServerSettings]) -> int:
+        """Close with the present key what an older one closed, in every tenant. Returns how many there were."""
+        done = 0
+        if not self._seal.has_older:
+            return done
+        rows: list[Any] = await system.fetch(
+            "SELECT tenant, server, principal_id, sealed, '' AS issuer, 'mcp_connections'"
+            " AS held FROM mcp_connections UNION ALL"
+            " SELECT tenant, server, '', sealed, issuer, 'mcp_clients' FROM mcp_clients"
         )
+        for row in rows:
+            server = servers.get(row["server"])
+            if server is None:
+                continue
+            owner = Owner(row["tenant"], row["principal_id"])
+            sealed = self._seal.again(row["sealed"], self._purpose(server, owner, row["issuer"]))
+            if sealed is not None:  # unless it was renewed meanwhile, and so closed with the present key
+                statement = _RESEAL[row["held"]]
+                own = row["issuer"] if row["held"] == "mcp_clients" else row["principal_id"]
+                await system.execute(statement, row["tenant"], row["server"], own, row["sealed"], sealed)
+                done += 1
+        return done
 
     def _connection(self, row: Any, server: McpServerSettings) -> Connection:
         owner = Owner(row["tenant"], row["principal_id"])
