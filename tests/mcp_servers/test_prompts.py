@@ -1,11 +1,7 @@
 """The prompt library over a real repository, a GitHub on loopback and files of one's own, as a client meets it."""
 
-import asyncio
-import json
 import re
 import subprocess
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mcp import Client, MCPError
 from mcp_kit import ERAS, http_server, over_http, over_stdio
-from mcp_types import PromptReference, ResourceTemplateReference
+from mcp_types import ResourceTemplateReference
+from prompts_kit import filled, github, offered
 
 from ai_platform.domain.errors import ConfigError
 from ai_platform.mcp_servers.marks import fenced
@@ -65,18 +62,6 @@ def repository(tmp_path: Path) -> Path:
     git(path, "update-ref", "refs/pull/42/head", "discount")
     (path / "src" / "db.py").write_text("NOT = 'staged'\n")
     return path
-
-
-async def filled(client: Client, prompt: str, **arguments: str) -> str:
-    result = await client.get_prompt(prompt, arguments)
-    (message,) = result.messages
-    assert message.role == "user"
-    return message.content.text
-
-
-async def offered(client: Client, prompt: str, argument: str, typed: str) -> list[str]:
-    reference = PromptReference(name=prompt)
-    return (await client.complete(reference, {"name": argument, "value": typed})).completion.values
 
 
 @pytest.mark.parametrize("mode", ERAS)
@@ -211,41 +196,11 @@ async def test_without_a_source_the_prompts_say_what_is_missing():
     async with over_stdio("prompts") as client:
         with pytest.raises(MCPError, match="--github or --repository"):
             await client.get_prompt("code_review", {"pr_number": "1"})
-        with pytest.raises(MCPError, match="--repository PATH"):
+        with pytest.raises(MCPError, match="--repository or --github"):
             await client.get_prompt("security_audit", {"files": "*"})
         assert await offered(client, "refactor_assessment", "directory", "") == []
         with pytest.raises(MCPError, match="Only arguments of prompts"):
             await client.complete(ResourceTemplateReference(uri="x://y"), {"name": "a", "value": ""})
-
-
-class FakeGitHub:
-    """Answers by path; notes who asked for what."""
-
-    def __init__(self) -> None:
-        self.answers: dict[str, tuple[int, Any]] = {}
-        self.asked: list[tuple[str, str]] = []
-
-    async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(asyncio.IncompleteReadError, ConnectionError):
-            while True:
-                head = (await reader.readuntil(b"\r\n\r\n")).decode()
-                path = head.split()[1]
-                self.asked.append((path, head.lower().partition("authorization: ")[2].partition("\r")[0]))
-                status, body = self.answers.get(path, (404, {"message": "Not Found"}))
-                data = json.dumps(body).encode()
-                more = f"location: {body}\r\n" if status == 302 else ""
-                writer.write(f"HTTP/1.1 {status} X\r\n{more}content-length: {len(data)}\r\n\r\n".encode() + data)
-                await writer.drain()
-        writer.close()
-
-
-@asynccontextmanager
-async def github() -> AsyncGenerator[tuple[FakeGitHub, list[str]]]:
-    fake = FakeGitHub()
-    server = await asyncio.start_server(fake.answer, "127.0.0.1", 0)
-    async with server:
-        api = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/api/v3"
-        yield fake, ["--github", "acme/shop", "--github-api", api, "--github-token-env", "GH"]
 
 
 async def test_a_review_is_filled_from_github_page_by_page():

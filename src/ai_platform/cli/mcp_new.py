@@ -45,7 +45,7 @@ def new(
         fail(f"{place} cannot be written: {error.strerror}.")
     console = Console(soft_wrap=True)
     console.print(Text(f"Made {place} with {written} files. Next:", style="bold"))
-    for line in (f"cd {place}", "uv run pytest", f"ai-platform mcp test -- python -m {words['package']}"):
+    for line in (f"cd {place}", "uv run pytest", f"ai-platform mcp test -- .venv/bin/python -m {words['package']}"):
         console.print(Text(f"  {line}"))
 
 

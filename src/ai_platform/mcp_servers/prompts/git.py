@@ -108,12 +108,12 @@ class GitRepository:
         log = await self._git("log", "--since=1.year", "--format=", "--name-only", "-z", "HEAD", "--", inside)
         commits = Counter(name.strip(b"\n").decode(errors="replace") for name in log.split(b"\0"))
         contents = await self._contents([blob for blob, _ in entries])
-        measured = [
+        found = [
             Measure(path, size, None if data is None or b"\0" in data else data.count(b"\n"), commits[path])
             for (_, path), (size, data) in zip(entries, contents, strict=True)
         ]
-        measured.sort(key=lambda file: (-(file.commits + 1) * (file.lines or 1), file.path))
-        return measured[:MOST_FILES], max(0, len(measured) - MOST_FILES)
+        found.sort(key=lambda file: (-((file.commits or 0) + 1) * (file.lines or 1), file.path))
+        return found[:MOST_FILES], max(0, len(found) - MOST_FILES)
 
     async def _fetched(self, number: int) -> str:
         for name in (

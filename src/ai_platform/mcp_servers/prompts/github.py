@@ -70,11 +70,11 @@ class GitHub:
     async def change(self, number: int) -> Change:
         if number < 1:
             raise Unfilled("The number of a pull request is needed.")
-        async with self._client() as http:
-            pull = await self._get(http, f"/pulls/{number}", _Pull)
+        async with self.client() as http:
+            pull = await self.get(http, f"/pulls/{number}", _Pull)
             files: list[_File] = []
             for page in range(1, MOST_FILES // _PER_PAGE + 1):
-                got = await self._get(http, f"/pulls/{number}/files?per_page={_PER_PAGE}&page={page}", list[_File])
+                got = await self.get(http, f"/pulls/{number}/files?per_page={_PER_PAGE}&page={page}", list[_File])
                 files += got
                 if len(got) < _PER_PAGE:
                     break
@@ -92,14 +92,15 @@ class GitHub:
         )
 
     async def numbers(self) -> list[str]:
-        async with self._client() as http:
-            pulls = await self._get(http, f"/pulls?state=open&per_page={_PER_PAGE}", list[_Number])
+        async with self.client() as http:
+            pulls = await self.get(http, f"/pulls?state=open&per_page={_PER_PAGE}", list[_Number])
         return [str(pull.number) for pull in pulls]
 
-    def _client(self) -> httpx2.AsyncClient:
+    def client(self) -> httpx2.AsyncClient:
         return httpx2.AsyncClient(headers=self._headers, timeout=20, follow_redirects=False)
 
-    async def _get(self, http: httpx2.AsyncClient, path: str, kind: type[Any]) -> Any:
+    async def get(self, http: httpx2.AsyncClient, path: str, kind: type[Any]) -> Any:
+        """path: below the repository. Raises Unfilled."""
         data = bytearray()
         try:
             async with http.stream("GET", self._root + path) as answer:

@@ -1,5 +1,6 @@
 """What a prompt is filled with, and how much of it."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import msgspec
@@ -43,12 +44,12 @@ class SourceFile(msgspec.Struct, frozen=True):
 
 
 class Measure(msgspec.Struct, frozen=True):
-    """A file in an assessment. commits: that touched it within the last year."""
+    """A file in an assessment. commits: that touched it within the last year. None: not known."""
 
     path: str
     size: int
     lines: int | None
-    commits: int
+    commits: int | None
 
 
 class Changes(Protocol):
@@ -60,6 +61,24 @@ class Changes(Protocol):
 
     async def numbers(self) -> list[str]:
         """The numbers of open pull requests, newest first; empty when unknown."""
+        ...
+
+
+class Files(Protocol):
+    """Tracked files of a repository. Every method raises Unfilled when there are none, or it cannot be read."""
+
+    async def commit(self) -> str:
+        """Which one it is, for people."""
+        ...
+
+    async def paths(self) -> list[str]: ...
+
+    async def matching(self, patterns: Sequence[str]) -> tuple[list[SourceFile], int]:
+        """Those that match any of the globs, and how many more there are."""
+        ...
+
+    async def measures(self, directory: str) -> tuple[list[Measure], int]:
+        """Those below a folder, what matters most first, and how many more there are."""
         ...
 
 

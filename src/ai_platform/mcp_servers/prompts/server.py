@@ -9,9 +9,8 @@ from mcp import MCPError
 from mcp.server.lowlevel import Server
 
 from ai_platform import __version__
-from ai_platform.mcp_servers.prompts.git import GitRepository
 from ai_platform.mcp_servers.prompts.library import Library, OwnPrompt
-from ai_platform.mcp_servers.prompts.material import Changes, Unfilled
+from ai_platform.mcp_servers.prompts.material import Changes, Files, Unfilled
 from ai_platform.mcp_servers.prompts.texts import code_review, refactor_assessment, security_audit
 from ai_platform.mcp_servers.toolbox import Context
 
@@ -32,11 +31,11 @@ class BuiltIn(msgspec.Struct, frozen=True):
 
 
 class Prompts:
-    """The handlers. changes: where pull requests come from. repository: for what needs the files themselves."""
+    """The handlers. changes: where pull requests come from. files: for what needs the files themselves."""
 
-    def __init__(self, changes: Changes | None, repository: GitRepository | None, library: Library) -> None:
+    def __init__(self, changes: Changes | None, files: Files | None, library: Library) -> None:
         self._changes = changes
-        self._repository = repository
+        self._files = files
         self._library = library
         self._built_in = {built_in.prompt.name: built_in for built_in in self._three()}
 
@@ -130,7 +129,7 @@ class Prompts:
         return code_review(await self._changes.change(int(number)), " ".join(given.get("focus", "").split())[:500])
 
     async def _security_audit(self, given: Mapping[str, str]) -> str:
-        repository = self._local()
+        repository = self._source()
         patterns = [pattern.strip() for pattern in given["files"].split(",") if pattern.strip()]
         if not patterns:
             raise Unfilled("files needs a glob such as src/**/*.py.")
@@ -138,25 +137,25 @@ class Prompts:
         return security_audit(", ".join(patterns), await repository.commit(), files, more)
 
     async def _refactor_assessment(self, given: Mapping[str, str]) -> str:
-        repository = self._local()
+        repository = self._source()
         measures, more = await repository.measures(given["directory"].strip())
         return refactor_assessment(given["directory"].strip(), await repository.commit(), measures, more)
 
-    def _local(self) -> GitRepository:
-        if self._repository is None:
-            raise Unfilled("This prompt needs the files: start the server with --repository PATH.")
-        return self._repository
+    def _source(self) -> Files:
+        if self._files is None:
+            raise Unfilled("This prompt needs the files: start the server with --repository or --github.")
+        return self._files
 
     async def _numbers(self) -> list[str]:
         return await self._changes.numbers() if self._changes else []
 
     async def _directories(self) -> list[str]:
-        paths = await self._local().paths()
+        paths = await self._source().paths()
         folders = {path[:at] for path in paths for at, sign in enumerate(path) if sign == "/"}
         return [".", *sorted(folders)]
 
     async def _globs(self) -> list[str]:
-        paths = await self._local().paths()
+        paths = await self._source().paths()
         endings = {path.rpartition(".")[2] for path in paths if "." in path.rpartition("/")[2]}
         return [
             *(f"**/*.{ending}" for ending in sorted(endings)),

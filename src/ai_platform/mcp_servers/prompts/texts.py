@@ -83,9 +83,7 @@ def security_audit(pattern: str, commit: str, files: Sequence[SourceFile], more:
 
 
 def refactor_assessment(directory: str, commit: str, measures: Sequence[Measure], more: int) -> str:
-    rows = [
-        f"{file.path}\t{'-' if file.lines is None else file.lines}\t{file.size}\t{file.commits}" for file in measures
-    ]
+    rows = [f"{file.path}\t{_told(file.lines)}\t{file.size}\t{_told(file.commits)}" for file in measures]
     table = "\n".join(["file\tlines\tbytes\tcommits in a year", *rows])
     return "\n\n".join(
         part
@@ -98,3 +96,7 @@ def refactor_assessment(directory: str, commit: str, measures: Sequence[Measure]
         )
         if part
     )
+
+
+def _told(number: int | None) -> str:
+    return "-" if number is None else str(number)
