@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 from assembled import CLOSE, END, OPEN, START, STOP, Assembled, event, text, whole
+from msgspec import structs
 
 from ai_platform.budget.settings import BudgetRule, Period, Scope
-from ai_platform.domain.call import Operation
+from ai_platform.domain.call import Client, Operation
 from ai_platform.domain.errors import (
     AuditUnavailable,
     Blocked,
@@ -105,6 +106,26 @@ async def test_a_refused_call_leaves_a_refusal_an_incident_and_no_hold(platform:
     assert platform.held() == 0
     stored = repr(platform.trail.events) + repr(platform.trail.rows)
     assert "536-22-8491" not in stored
+
+
+@pytest.mark.requirement("DP-2", "DP-5")
+@pytest.mark.parametrize("place", ["model", "user-agent", "x-claude-code-session-id", "x-claude-code-agent-id"])
+async def test_a_value_as_the_name_of_something_is_refused_and_not_recorded(platform: Assembled, place: str) -> None:
+    value = "536-22-8491"
+    call = platform.call()
+    if place == "model":
+        head = structs.replace(call.head, model=value)
+        call = structs.replace(call, head=head, body=call.body.replace(b"claude-sonnet-5-5", value.encode()))
+    else:
+        client = Client(user_agent=value, session_id=value, agent_id=value)
+        names = ["user-agent", "x-claude-code-session-id", "x-claude-code-agent-id"]
+        call = structs.replace(call, client=client, headers=[(name.encode(), value.encode()) for name in names])
+    with pytest.raises(Blocked):
+        await platform.ask(call)
+    stored = repr(platform.trail.events) + repr(platform.trail.rows)
+    assert value not in stored
+    assert "[US_SSN]" in stored
+    assert platform.upstream.asked == []
 
 
 @pytest.mark.requirement("UP-3", "SP-2")

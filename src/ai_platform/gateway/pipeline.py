@@ -96,10 +96,9 @@ class Gateway:
             call = policy.check_input(call)
             destination = self._destinations[call.door]
             record.route = route = destination.choose(caller, call)
-            inspection, call = await inspected(self._protection, caller, call, decision.plan, route)
-            record.inspection = inspection
+            call = await inspected(self._protection, call, record, route)
             call = with_watched_peer(call, record, self._protection, route)
-            record.decision = decision = policy.weigh(caller, call, decision, inspection.findings)
+            record.decision = decision = policy.weigh(caller, call, decision, record.findings)
             record.estimate = estimate = self._cashier.estimate(caller, call, route)
             async with self._budget.hold(caller, call, decision.limits, estimate) as record.hold:
                 record.approval = await self._consent.granted(caller, call, decision)

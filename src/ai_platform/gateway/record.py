@@ -16,6 +16,7 @@ from ai_platform.domain.finding import Finding
 from ai_platform.domain.principal import Principal
 from ai_platform.domain.route import Route, Target
 from ai_platform.gateway.charge import Charge
+from ai_platform.gateway.hidden import without_values
 from ai_platform.pricing import UsageMeter
 from ai_platform.protection import Inspection, StreamGuard
 
@@ -92,6 +93,16 @@ class Record:
     def known_decision(self) -> Decision:
         assert self.decision is not None
         return self.decision
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """In what the caller sent."""
+        return self.inspection.findings if self.inspection else ()
+
+    def hide(self, findings: Sequence[Finding]) -> None:
+        """From now on the call is told without these values, where its own names for things hold one."""
+        self.call = without_values(self.call, findings)
+        self.who_and_what = None
 
     @property
     def target(self) -> Target | None:

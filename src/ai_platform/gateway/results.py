@@ -68,13 +68,32 @@ def _read(body: bytes, record: Record) -> dict[str, Any]:
         raise UpstreamBroken("The MCP server's result is no JSON object.", target=record.target_name) from error
 
 
-async def inspected(
+async def inspected(protection: Guard, call: Call, record: Record, route: Route) -> Call:
+    """The call as it may go on. Actions may differ by who will get it.
+
+    Raises:
+        Blocked, Refused: it may not.
+    """
+    plan = record.known_decision.plan
+    try:
+        if call.door is Door.MCP:
+            inspection, call = await _said_to_server(protection, record.known_caller, call, plan, route)
+        else:
+            inspection = await protection.inspect(
+                record.known_caller, call, plan, [target.name for target in route.targets]
+            )
+            call = call.with_body(inspection.body) if inspection.changed else call
+    except Blocked as error:
+        record.hide(error.findings)
+        raise
+    record.hide(inspection.findings)
+    record.inspection = inspection
+    return call
+
+
+async def _said_to_server(
     protection: Guard, caller: Principal, call: Call, plan: ProtectionPlan, route: Route
 ) -> tuple[Inspection, Call]:
-    """What is inside a call of either door, and the call as it may go on. Actions may differ by who will get it."""
-    if call.door is not Door.MCP:
-        inspection = await protection.inspect(caller, call, plan, [target.name for target in route.targets])
-        return inspection, call.with_body(inspection.body) if inspection.changed else call
     inspection = await protection.inspect_value(
         caller,
         _with_meta(call),

@@ -321,7 +321,7 @@ def _params(call: Call) -> dict[str, Any]:
     elif call.operation is Operation.PROMPTS_COMPLETE:
         said["ref"] = {"type": "ref/prompt", "name": name}
     elif call.operation is Operation.RESOURCES_COMPLETE:
-        said["ref"] = {"type": "ref/resource", "uri": name}
+        said["ref"] = {"type": "ref/resource", "uri": said.pop("uri", name)}
     if call.head.request_state is not None:
         said["requestState"] = call.head.request_state
     return said

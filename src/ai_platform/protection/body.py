@@ -75,10 +75,14 @@ class Memo:
 
 
 class BodyInspector:
-    """Inspects for one plan. The methods are generators of None that yield where other work may run."""
+    """Inspects for one plan. The methods are generators of None that yield where other work may run.
+
+    harmless: header fields that hold nothing (see heading.py), kept as long as the plan is.
+    """
 
     def __init__(self, scanner: Scanner, memo: Memo) -> None:
         self.scanner = scanner
+        self.harmless: set[tuple[bytes, bytes]] = set()
         self._memo = memo
         plan = scanner.plan
         told = repr((plan.patterns and sorted(plan.patterns), plan.custom, plan.allow))

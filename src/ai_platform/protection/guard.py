@@ -19,6 +19,7 @@ from ai_platform.protection.actions import REWRITING, plan_for, tokenises
 from ai_platform.protection.body import BodyInspector, Memo
 from ai_platform.protection.exchange import Exchange
 from ai_platform.protection.fixed import Fixed
+from ai_platform.protection.heading import inspect_heading
 from ai_platform.protection.injected import note_tokens
 from ai_platform.protection.inspection import Inspection
 from ai_platform.protection.located import Inspected, Located, splice
@@ -95,15 +96,17 @@ class Guard:
             return Inspection((), call.body, 0, 0, bytes_unchecked=len(call.body))
         if tokenises(plan):
             await exchange.recall()
-        if not (plan.scan_input and call.body):
+        if not plan.scan_input:
             return Inspection((), call.body, 0, 0, bytes_unchecked=len(call.body), exchange=exchange)
         started = self._clock.monotonic()
         inspector = self._inspector(plan, upstreams)
         result = await self._finished(self._steps(principal, call, inspector))
+        if beside := inspect_heading(inspector, call, principal.team):
+            result = replace(result, located=[*result.located, *beside])  # what a session remembers stays as it is
         news = await self._news(principal, result.located, shown=True)
         self._check_input(inspector, result, news)
         edits = edits_of(result, exchange.mint)
-        if tokenises(plan):
+        if tokenises(plan) and call.body:
             await note_tokens(call.body, exchange)
         if is_redacted(result):
             edits = sorted(edits + await signed_again(call.body, exchange))

@@ -95,7 +95,7 @@ class Calls:
             own = await self._own(visit, name, kind) if is_name(name) else None
             if own is None:
                 await self._gateway.turn_away(call, InvalidCall(Refusal.INVALID_REQUEST, _unknown(kind, name)))
-            if operation in {Operation.RESOURCES_READ, Operation.RESOURCES_SUBSCRIBE}:
+            if kind is None:
                 body = body | {"uri": own[1]}
             call = _aimed(call, own, body)
             async with self._gateway.handle(call) as answer:
