@@ -110,6 +110,48 @@ def test_who_is_removed_at_the_provider_is_cut_off_within_a_minute_and_nothing_i
         assert here.events("token_refused")
 
 
+@pytest.mark.requirement("CC-2", "ID-4")
+@pytest.mark.timeout(300)
+def test_whom_the_directory_deactivates_is_cut_off_within_a_minute(tmp_path: Path):
+    """Access tokens of an hour: it is the end that counts, not that they run out."""
+    lines = "  tokens: {access_seconds: 3600}"
+    with site(tmp_path / "site", sso=lines, more="scim: {enabled: true}") as here:
+        with here.platform.http() as admin:
+            wanted = {"name": "directory", "kind": "service", "roles": ["admin"], "scopes": ["scim"]}
+            key = admin.post("/admin/keys", json=wanted).json()["key"]
+        with here.platform.http(key) as directory:
+            user = {"schemas": ["urn:ietf:params:scim:schemas:core:2.0:User"], "userName": "ann@example.com"}
+            ann = directory.post("/scim/v2/Users", json=user).json()["id"]
+        terminal = ClaudeTerminal(tmp_path, here.url)
+        terminal.start()
+        try:
+            code = terminal.login()
+            with here.browser() as browser:
+                browser.sign_in("ann")
+                browser.approve(code)
+            terminal.wait_for("Signed in to Cloud gateway as ann@example.com")
+            terminal.choose("Yes, continue")
+            terminal.wait_for("Connected to Cloud gateway")
+            terminal.press("Enter")
+            terminal.type("Say hello [[scenario:text]]")
+            until(lambda: _calls(here) >= 1, within=60)
+
+            with here.platform.http(key) as directory:
+                change = {"op": "replace", "path": "active", "value": False}
+                schemas = ["urn:ietf:params:scim:api:messages:2.0:PatchOp"]
+                answer = directory.patch(f"/scim/v2/Users/{ann}", json={"schemas": schemas, "Operations": [change]})
+                assert answer.is_success, answer.text
+            ended, before = time.monotonic(), _calls(here)
+            terminal.type("Are you still there? [[scenario:text]]")
+            terminal.wait_for("/login", within=60 - (time.monotonic() - ended))
+            assert _calls(here) == before
+            assert terminal.run("-p", "Say hello [[scenario:text]]").returncode != 0
+            with here.browser() as browser:
+                assert browser.sign_in("ann").status_code == 403
+        finally:
+            terminal.stop()
+
+
 def _calls(here: Site) -> int:
     """Calls in the ledger."""
     return sum(row["requests"] for row in here.platform.json("usage", "--by", "person")["rows"])
