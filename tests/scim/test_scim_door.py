@@ -357,3 +357,15 @@ def test_somebody_who_was_there_before_is_joined_by_address(platform: PlatformPr
     assert idp.patch(
         f"/Users/{made['id']}", {"op": "replace", "path": "userName", "value": "b2@example.com"}
     ).is_success
+
+
+def test_no_user_is_joined_to_a_service_account(platform: PlatformProcess, idp: Idp):
+    """Handles of other kinds of principals hold a colon; an address does not."""
+    new_key(platform, name="robot", kind="service", owner="robot.example.com")
+    for user_name in ("service:robot.example.com", "SERVICE:robot.example.com", "service:robot@example.com"):
+        made = idp.user(user_name, emails=[{"value": user_name, "primary": True}])
+        assert idp.send("DELETE", f"/Users/{made['id']}").status_code == 204
+    assert person(platform, "robot.example.com")["state"] == "active"
+    with platform.http() as client:
+        refused = client.post("/admin/keys", json={"name": "sly", "email": "service:robot@example.com"})
+    assert refused.status_code == 400

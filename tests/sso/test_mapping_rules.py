@@ -143,3 +143,14 @@ async def test_the_same_address_in_two_tenants_is_two_people_and_nobody_moves_ov
     moved = Person(provider="a", subject="1", name="Ann", email="ann@a.example", roles=("member",), tenant="bees")
     with pytest.raises(Denied, match="belongs to the organisation 'default'"):
         await people.account_of(moved)
+
+
+async def test_an_address_is_never_the_handle_of_something_else():
+    """A service account's or a local administrator's: whoever chooses their address at the provider would be it."""
+    anybody = ProviderSettings(
+        name="a", issuer="https://a.example", client_id="x", groups=(GroupRule(group="dev", roles=("developer",)),)
+    )
+    rules = Rules(SsoSettings(providers=(anybody,)), Book())
+    for address in ("service:ci@a.example", "break-glass:x@a.example", "scim:y@a.example", "a b@a.example", "@a@b"):
+        assert (await person(rules, anybody, email=address)).email is None
+    assert (await person(rules, anybody, email="Ann+x@a.example")).email == "ann+x@a.example"

@@ -30,7 +30,7 @@ PLATFORM = "platform"
 """`created_by` of what the platform made itself."""
 
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,63}")
-_EMAIL = re.compile(r"[^@\s\x00-\x1f]{1,64}@[^@\s\x00-\x1f]{1,190}")
+_EMAIL = re.compile(r"[^@:\s\x00-\x1f]{1,64}@[^@:\s\x00-\x1f]{1,190}")  # no colon: RFC 5321, section 4.1.2
 
 
 class Keys:

@@ -10,7 +10,9 @@ from typing import Any
 import msgspec
 from scim2_models import InvalidValueException
 
-_ADDRESS = re.compile(r"[^@\s\x00-\x1f]{1,64}@[^@\s\x00-\x1f]{1,190}")
+_ADDRESS = re.compile(r"[^@:\s\x00-\x1f]{1,64}@[^@:\s\x00-\x1f]{1,190}")
+"""Without a colon: what holds one is the handle of another kind of principal (`service:`, `break-glass:`)."""
+
 LONGEST = 200
 
 

@@ -137,7 +137,8 @@ def _fits(rule: GroupRule, said: Said) -> bool:
 def _email(said: Said, provider: IdentityProvider, contact: str) -> str | None:
     """The address in lower case, when the provider vouches for it."""
     email = (said.email or "").lower()
-    is_address = email.count("@") == 1 and not any(letter.isspace() for letter in email) and len(email) <= 254
+    # An address without quotes holds no colon (RFC 5321, 4.1.2); what holds one is another kind of principal's handle.
+    is_address = email.count("@") == 1 and ":" not in email and len(email.split()) == 1 and len(email) <= 254
     usable = is_address and said.vouched
     if not provider.domains:
         return email if usable else None

@@ -27,6 +27,7 @@ from ai_platform.entrypoints.signin.web import (
     set_cookie,
     text,
 )
+from ai_platform.identity.attempts import network
 from ai_platform.sso import SignOn
 from ai_platform.sso.limits import Limiter
 from ai_platform.sso.oauth.asked import Asked, AskedWrongly
@@ -69,10 +70,10 @@ class Authorize:
         }
 
     async def begin(self, visit: Visit) -> Answer:
-        if wait := self._often.wait(visit.ip):
+        if wait := self._often.wait(network(visit.ip)):
             message = "<p>Too many programs asked for access from your network address. Try again in a minute.</p>"
             return Page("Try again in a minute", message, 429, [(b"retry-after", str(int(wait) + 1).encode())])
-        self._often.count(visit.ip)
+        self._often.count(network(visit.ip))
         try:
             asked = await self._server.asked(visit.query, visit.repeated)
         except AskedWrongly as error:

@@ -85,6 +85,12 @@ class Browser:
         """seconds: 0 deletes it."""
         return set_cookie(name, value, secure=self._secure, seconds=seconds)
 
+    def pending(self, mark: str) -> str:
+        """The name of the cookie of a sign-in under way; over https no sibling host can put another one in its place,
+        which would end in the account of whoever made that one.
+        """
+        return f"__Host-{login_cookie(mark)}" if self._secure else login_cookie(mark)
+
     def is_own_form(self, visit: Visit, session: Session) -> bool:
         """Whether the form comes from a page of this session."""
         sent = visit.form.get("csrf", "").encode("utf-8", "replace")
@@ -127,10 +133,10 @@ class Browser:
             started = await self._signon.begin(name, wish.return_to, hint=wish.email)
         except UpstreamError as error:
             return self._down(name, wish, error)
-        return Leave(started.url, [self.cookie(login_cookie(started.mark), started.cookie, int(LOGIN_SECONDS))])
+        return Leave(started.url, [self.cookie(self.pending(started.mark), started.cookie, int(LOGIN_SECONDS))])
 
     async def callback(self, provider: str, visit: Visit) -> Answer:
-        pending = login_cookie(visit.query.get("state", ""))
+        pending = self.pending(visit.query.get("state", ""))
         spent = self.cookie(pending, "", 0)
         try:
             done = await self._signon.arrive(

@@ -17,6 +17,7 @@ from ai_platform.entrypoints.http import Handler, Scope
 from ai_platform.entrypoints.signin.record import Recorder
 from ai_platform.entrypoints.signin.web import Answer, Data, Visit, oauth_error, oauth_handler
 from ai_platform.gateway.failures import FailureLimit
+from ai_platform.identity.attempts import network
 from ai_platform.sso import SignOn
 from ai_platform.sso.limits import Limiter
 from ai_platform.sso.oauth.asked import ENDPOINT, SCOPES
@@ -44,11 +45,11 @@ class ClientRoutes:
         return handlers
 
     async def register(self, visit: Visit) -> Answer:
-        if wait := self._often.wait(visit.ip):
+        if wait := self._often.wait(network(visit.ip)):
             headers: Headers = [(b"retry-after", str(int(wait) + 1).encode())]
             message = "Too many registrations from your network address. Try again in a minute."
             return oauth_error("slow_down", message, status=429, headers=headers)
-        self._often.count(visit.ip)
+        self._often.count(network(visit.ip))
         try:
             said = msgspec.json.decode(visit.body, type=dict[str, Any])
         except (msgspec.DecodeError, RecursionError):
@@ -58,7 +59,7 @@ class ClientRoutes:
         except InvalidCall as error:
             code = "invalid_redirect_uri" if "redirect" in str(error) else "invalid_client_metadata"
             return oauth_error(code, str(error))
-        skipped = self._told.admit(visit.ip, self._clock.monotonic())
+        skipped = self._told.admit(network(visit.ip), self._clock.monotonic())
         if skipped is not None:
             await self._record("client_registered", visit, client=client.name, unrecorded=skipped)
         self.registered += 1

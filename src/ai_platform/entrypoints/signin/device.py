@@ -9,6 +9,7 @@ from ai_platform.entrypoints.http import Handler
 from ai_platform.entrypoints.signin.browser import Browser, forged
 from ai_platform.entrypoints.signin.record import Recorder
 from ai_platform.entrypoints.signin.web import Answer, Page, Visit, facts, form, page_handler, text
+from ai_platform.identity.attempts import network
 from ai_platform.sso import SignOn
 from ai_platform.sso.devices import Request, plain
 from ai_platform.sso.limits import Limiter
@@ -48,7 +49,7 @@ class DevicePage:
             )
         if not self._browser.is_own_form(visit, session):
             return forged()
-        wait = max(self._wrong.wait(session.account.id), self._wrong.wait(visit.ip))
+        wait = max(self._wrong.wait(session.account.id), self._wrong.wait(network(visit.ip)))
         if wait:
             message = f"<p>Too many wrong codes. Try again in {int(wait // 60) + 1} minutes.</p>"
             return Page("Too many wrong codes", message, 429, [(b"retry-after", str(int(wait) + 1).encode())])
@@ -92,7 +93,7 @@ class DevicePage:
     def _unknown(self, visit: Visit, session: Session) -> Answer:
         self.wrong += 1
         self._wrong.count(session.account.id)
-        self._wrong.count(visit.ip)
+        self._wrong.count(network(visit.ip))
         note = '<p class="warn" role="alert">No sign-in waits under this code. It may have expired: begin again.</p>'
         return _enter(session, "", note)
 

@@ -8,6 +8,7 @@ from ai_platform.domain.errors import Denied, Unauthenticated
 from ai_platform.entrypoints.signin.record import Recorder
 from ai_platform.entrypoints.signin.web import Answer, Data, Visit, oauth_error
 from ai_platform.gateway.failures import FailureLimit
+from ai_platform.identity.attempts import network
 from ai_platform.sso import SignOn
 from ai_platform.sso.devices import Request
 from ai_platform.sso.federation import Exchanged
@@ -36,7 +37,7 @@ class Exchange:
         self.refused = 0
 
     async def __call__(self, grant: str, visit: Visit) -> Answer:
-        if wait := self._wrong.wait(visit.ip):
+        if wait := self._wrong.wait(network(visit.ip)):
             message = "Too many tokens from your network address were refused. Try again in a minute."
             return oauth_error(
                 "slow_down", message, status=429, headers=[(b"retry-after", str(int(wait) + 1).encode())]
@@ -80,8 +81,8 @@ class Exchange:
 
     async def _refuse(self, visit: Visit, error: Unauthenticated | Denied) -> None:
         self.refused += 1
-        self._wrong.count(visit.ip)
-        skipped = self._failures.admit(visit.ip, self._clock.monotonic())
+        self._wrong.count(network(visit.ip))
+        skipped = self._failures.admit(network(visit.ip), self._clock.monotonic())
         if skipped is not None:
             await self._record(
                 "service_token_refused", visit, result="refused", reason=str(error)[:200], unrecorded=skipped

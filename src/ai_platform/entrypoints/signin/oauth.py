@@ -20,6 +20,7 @@ from ai_platform.entrypoints.signin.clients import REGISTER
 from ai_platform.entrypoints.signin.exchange import Exchange
 from ai_platform.entrypoints.signin.record import Recorder
 from ai_platform.entrypoints.signin.web import Answer, Data, Visit, oauth_error, oauth_handler
+from ai_platform.identity.attempts import network
 from ai_platform.sso import SignOn
 from ai_platform.sso.devices import Poll, Request
 from ai_platform.sso.grants import Ended, id_in
@@ -100,12 +101,12 @@ class OAuth:
         }
 
     async def device_authorization(self, visit: Visit) -> Answer:
-        if wait := self._begun.wait(visit.ip):
+        if wait := self._begun.wait(network(visit.ip)):
             message = "Too many sign-ins were begun from your network address. Try again in a minute."
             return oauth_error(
                 "slow_down", message, status=429, headers=[(b"retry-after", str(int(wait) + 1).encode())]
             )
-        self._begun.count(visit.ip)
+        self._begun.count(network(visit.ip))
         settings = self._signon.settings
         request = Request(
             surface=visit.form.get("surface", "")[:40], user_agent=visit.header(b"user-agent")[:120], ip=visit.ip
@@ -147,7 +148,7 @@ class OAuth:
         return _tokens(outcome)
 
     async def _by_code(self, visit: Visit) -> Answer:
-        if wait := self._wrong.wait(visit.ip):
+        if wait := self._wrong.wait(network(visit.ip)):
             headers: Headers = [(b"retry-after", str(int(wait) + 1).encode())]
             return oauth_error("slow_down", "Too many wrong codes. Try again in a minute.", status=429, headers=headers)
         sent = visit.form
@@ -163,7 +164,7 @@ class OAuth:
         except Denied as error:
             return oauth_error("invalid_grant", str(error))
         if not isinstance(outcome, Tokens):
-            self._wrong.count(visit.ip)
+            self._wrong.count(network(visit.ip))
             if isinstance(outcome, Used):
                 self.codes_reused += 1
                 await self._record(

@@ -26,7 +26,6 @@ from ai_platform.sso.saml.flow import AnswerRefusedError, Arrived
 from ai_platform.sso.saml.messages import LogoutAnswered
 from ai_platform.sso.saml.provider import SamlProvider
 from ai_platform.sso.saml.requests import TICKET_SECONDS
-from ai_platform.sso.signon import login_cookie
 
 MAX_ANSWER = 400 * 1024
 LARGE_AT_ONCE = 32
@@ -105,7 +104,7 @@ class SamlDoor:
         return Leave(heard.onward)
 
     async def finish(self, visit: Visit) -> Answer:
-        pending = login_cookie(visit.query.get("login", ""))
+        pending = self._browser.pending(visit.query.get("login", ""))
         spent = self._browser.cookie(pending, "", 0)
         try:
             done = await self._signon.finish_saml(
@@ -128,7 +127,7 @@ class SamlDoor:
             f'<p class="soft">If that is not you, close this page: another site may have sent you here to use the'
             " platform under its own name.</p>"
         )
-        cookie = self._browser.cookie(login_cookie(arrived.mark), arrived.cookie, int(TICKET_SECONDS))
+        cookie = self._browser.cookie(self._browser.pending(arrived.mark), arrived.cookie, int(TICKET_SECONDS))
         return Page("Is this you?", body, 200, [cookie])
 
     def _bounded(self, handler: Handler) -> Handler:
