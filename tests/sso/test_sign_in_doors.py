@@ -1,7 +1,6 @@
 """The doors of sign-in in this process: where people are led to, cookies, limits, and a wall around every form."""
 
 from collections.abc import AsyncIterator, Iterator
-from types import SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
@@ -44,7 +43,7 @@ class Answer:
 class Doors:
     def __init__(self, signon: SignOn, clock: FakeClock) -> None:
         nothing: Any = _NoClaudeCode()
-        flow: Any = SimpleNamespace(credentials=None)  # of accounts at MCP servers: not asked here
+        flow: Any = _NotAsked()  # of accounts at MCP servers
         accounts = MyAccounts(flow, manages=_manages_nothing)
         meter = Meter(MetricsSettings(), clock=clock, known_model=bool)
         self.handlers = sign_in_handlers(signon, nothing, MemoryTrail(), meter, clock, accounts=accounts)
@@ -74,6 +73,13 @@ class Doors:
 
         await self.handlers[method, parts.path](scope, receive, send)
         return Answer(sent)
+
+
+class _NotAsked:
+    """What is wired and never reached by these tests."""
+
+    def __getattr__(self, name: str) -> None:
+        return None
 
 
 def _manages_nothing(account: Account) -> bool:
