@@ -44,6 +44,16 @@ class PlatformProcess:
     def key(self, name: str, *options: str) -> str:
         return str(self.json("keys", "create", name, *options)["key"])
 
+    def events(self, *types: str) -> list[dict[str, Any]]:
+        """The audit log, oldest first, as `audit export` writes it; without the second that a command takes to start.
+
+        types: only these.
+        """
+        with self.http() as client:
+            answer = client.get("/admin/audit/export", params={"what": ",".join(types)})
+        assert answer.status_code == 200, answer.text
+        return [json.loads(line) for line in answer.text.splitlines()]
+
     def kill(self) -> None:
         """kill -9, and wait until the process is gone."""
         self.process.kill()

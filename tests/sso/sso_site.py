@@ -151,9 +151,8 @@ class Site:
             return client.get(path, headers=headers)
 
     def events(self, what: str) -> list[dict[str, Any]]:
-        exported = self.platform.run("audit", "export", "--what", "authentication").splitlines()
-        exported += self.platform.run("audit", "export", "--what", "security_incident").splitlines()
-        return [event for line in exported if (event := json.loads(line)).get("what") == what]
+        found = self.platform.events("authentication", "security_incident")
+        return [event for event in found if event.get("what") == what]
 
 
 class Browser(httpx2.Client):

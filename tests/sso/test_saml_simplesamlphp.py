@@ -1,6 +1,5 @@
 """Signing in at SimpleSAMLphp: requests it checks, answers signed and encrypted by it."""
 
-import json
 import re
 from pathlib import Path
 
@@ -55,8 +54,7 @@ def test_another_implementations_answers_are_taken_signed_and_encrypted_and_it_t
                         assert words in page.text
             with SspBrowser(url) as browser:
                 assert browser.sign_in("cy").status_code == 403
-            exported = platform.run("audit", "export", "--what", "authentication").splitlines()
-            results = [json.loads(line).get("result") for line in exported]
+            results = [event.get("result") for event in platform.events("authentication")]
             assert results.count("signed in") == 5
             idp.know(entity, acs, **known | {"certData": Pair().bare})
             with SspBrowser(url) as browser:
@@ -106,8 +104,8 @@ def test_signing_out_there_ends_it_here_and_signing_out_here_ends_it_there(tmp_p
                 assert str(page.url).startswith(f"{url}/saml/logout?SAMLResponse=")
                 assert "You are signed out here and at your identity provider" in page.text
                 assert 'name="username"' in browser.get(f"{url}/auth/session").text
-            exported = platform.run("audit", "export", "--what", "authentication").splitlines()
-            ended = [event.get("ended") for line in exported if (event := json.loads(line)).get("what") == "sign_out"]
+            events = platform.events("authentication")
+            ended = [event.get("ended") for event in events if event.get("what") == "sign_out"]
             assert ended.count(2) == 1, "a browser and a program, by the provider's word"
 
 

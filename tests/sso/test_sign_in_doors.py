@@ -249,6 +249,17 @@ async def test_no_form_does_anything_for_another_site(database: Database, clock:
     await signon.close()
 
 
+async def test_without_a_provider_emergency_access_is_the_only_way(database: Database, clock: FakeClock):
+    roles: Any = Book()
+    emergency: Any = _NeverAsked()
+    settings = SsoSettings(break_glass=BreakGlassSettings(enabled=True))
+    signon = SignOn(settings, database, keys=KEYS, url=URL, roles=roles, clock=clock, environ={}, emergency=emergency)
+    page = await Doors(signon, clock).ask("GET", "/auth/login?return_to=/device")
+    assert "Emergency access" in page.text
+    assert "/auth/break-glass?return_to=%2Fdevice" in page.text
+    await signon.close()
+
+
 class _NeverAsked:
     """Emergency access that must not be reached."""
 
