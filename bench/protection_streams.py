@@ -20,6 +20,7 @@ from pathlib import Path
 
 import msgspec
 
+from ai_platform.domain.call import Call, Door, Operation
 from ai_platform.domain.clock import SystemClock
 from ai_platform.domain.finding import Action, Direction, ProtectionPlan, RuleAction
 from ai_platform.domain.principal import Principal
@@ -36,6 +37,7 @@ PLANS = (
 )
 NAMES = {"text_delta": "text", "thinking_delta": "thinking", "input_json_delta": "partial_json"}
 SECRET = b"s" * 32
+CALL = Call(id="call", door=Door.MESSAGES, operation=Operation.MESSAGES_CREATE, method="POST", path="/v1/messages")
 AROUND = ("{}", "See {}, then go on.", "a\n{}\nb", "x={};", "Hello there, it is {} and that was all. Thanks!", '"{}"')
 
 
@@ -120,8 +122,9 @@ def samples(extra: list[Path], seed: int) -> list[Sample]:
             found.append(Sample(kind, plan, text, done, values))
         arguments = json.dumps({"path": "/a/b", chance.choice(("note", "password", "ssn")): text, "n": [1, 2]})
         raw = arguments.encode()
-        told = asyncio.run(guard.inspect_value(Principal(id="p", name="p"), raw, PLANS[plan], Direction.OUTPUT))
-        out = told.body.decode()
+        answered = b'{"content":[{"type":"tool_use","name":"x","input":' + raw + b"}]}"
+        told = asyncio.run(guard.inspect_answer(Principal(id="p", name="p"), CALL, PLANS[plan], answered))
+        out = told.body.decode().removeprefix(answered.decode()[: answered.index(raw)]).removesuffix("}]}")
         gone = tuple(value for value in (json.dumps(value)[1:-1] for value in values) if value not in out)
         found.append(Sample("input_json_delta", plan, arguments, out, gone))
     return found

@@ -150,12 +150,12 @@ def test_a_value_written_otherwise_is_caught_on_every_route(way: str, route: str
 
 
 @pytest.mark.requirement("DP-7")
-@pytest.mark.parametrize("route", IN)
+@pytest.mark.parametrize("route", [*IN, "tool result of a server"])
 @pytest.mark.parametrize("way", ENCODED)
-def test_a_value_in_base64_is_caught_on_every_way_in(way: str, route: str):
+def test_a_value_in_base64_is_caught_on_every_way_in_and_in_what_tools_answer(way: str, route: str):
     for secret in VALUES:
         written = ENCODED[way](secret)
-        sent = IN[route](f"decode this: {written} please")
+        sent = (IN | OUT)[route](f"decode this: {written} please")
         assert b"[REDACTED:" in sent, secret
         assert not unchanged(sent, written)
 

@@ -94,6 +94,27 @@ def test_twenty_turns_keep_the_sent_prefix_byte_for_byte():
     assert all(value.encode() not in sent for value in (SSN, CARD, AWS_KEY))
 
 
+@pytest.mark.requirement("DP-4", "DP-2")
+@pytest.mark.parametrize("action", [Action.REDACT, Action.MASK, Action.TOKENISE])
+def test_twenty_turns_keep_the_sent_prefix_with_every_action_on_every_replica_and_after_restarts(action: Action):
+    """Whoever takes a turn, with or without a memory of the turns before, sends the same beginning."""
+    plan = ProtectionPlan(actions=(RuleAction(action=action),))
+    lasting = [new_guard(), new_guard()]
+    turns: list[list[dict[str, Any]]] = []
+    before = b""
+    values = [SSN, EMAIL, CARD, AWS_KEY, "DE89370400440532013000", "+1 415 555 0132"]
+    for number in range(20):
+        value = values[number % len(values)]
+        turns.append(turn(number, f"turn {number}: {value}", f"and again {values[number % 2]}"))
+        body = conversation(turns)
+        sent = {inspect(body, plan, guard=guard, session="s").body for guard in (*lasting, new_guard())}
+        assert len(sent) == 1
+        (now,) = sent
+        assert now.startswith(before)
+        assert all(value.encode() not in now for value in (SSN, EMAIL, CARD, AWS_KEY))
+        before = now[: now.rindex(b', "cache_control"')]
+
+
 @pytest.mark.requirement("DP-4")
 def test_a_turn_reads_only_what_is_new(monkeypatch: pytest.MonkeyPatch):
     guard = new_guard()

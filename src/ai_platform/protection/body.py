@@ -262,20 +262,29 @@ class BodyInspector:
             path = places.path(leaf.index)
             free = result.free or places.is_key(leaf.index)
             fixed = Fixed.FREE if free else fixed_at(path, leaf.raw)
-            for item in self._in_leaf(leaf, hits, path, direction, team, fixed):
+            for item in self._in_leaf(leaf, hits, path, direction, team, fixed, complete=result.free):
                 if item is not None:
                     result.located.append(item)
                 if not len(result.located) % _STEP or item is None:
                     yield None
 
     def _in_leaf(
-        self, leaf: Leaf, hits: list[Hit], path: str, direction: Direction, team: str | None, fixed: Fixed
+        self,
+        leaf: Leaf,
+        hits: list[Hit],
+        path: str,
+        direction: Direction,
+        team: str | None,
+        fixed: Fixed,
+        *,
+        complete: bool,
     ) -> Iterator[Located | None]:
         scanner = self.scanner
         text = leaf.read()
         skip = len(leaf.lead)
         last = len(text) - (1 if skip and leaf.quoted else 0)
-        settled = scanner.settle([hit for hit in hits if skip <= hit.start < last], direction, team)
+        hits = [hit for hit in hits if skip <= hit.start < last]
+        settled = scanner.settle(hits, direction, team, complete=complete)
         changes = any(scanner.action(hit.rule, direction, team) in REWRITING for hit in settled)
         ends = [offset - skip for hit in settled for offset in (hit.start, min(hit.end, last))]
         # where nothing is changed nobody needs the bytes' places

@@ -127,9 +127,12 @@ class Scanner:
         if batch:
             yield from self._sweep_batch(batch, seen, views, left)
 
-    def settle(self, hits: list[Hit], direction: Direction, team: str | None) -> list[Hit]:
-        """Sorted, non-overlapping: what changes the text wins over what is only recorded, then the surer tier."""
-        if direction is Direction.OUTPUT:
+    def settle(self, hits: list[Hit], direction: Direction, team: str | None, *, complete: bool = False) -> list[Hit]:
+        """Sorted, non-overlapping: what changes the text wins over what is only recorded, then the surer tier.
+
+        complete: also in answers what stands in an encoding counts, as the text is no answer that streams.
+        """
+        if direction is Direction.OUTPUT and not complete:
             hits = [hit for hit in hits if not hit.encoded]
         if len(hits) == 1:
             return hits
