@@ -195,8 +195,8 @@ def results_of_batch(site: Site, key: str, text: str) -> httpx2.Response:
     return site.fetch(f"{path}/results", key)
 
 
-def download(site: Site, key: str, text: str) -> httpx2.Response:
-    made = site.send("/v1/files", key, files={"file": ("notes.txt", text.encode(), "text/plain")}).json()
+def download(site: Site, key: str, text: str, kind: str = "text/plain") -> httpx2.Response:
+    made = site.send("/v1/files", key, files={"file": ("notes", text.encode(), kind)}).json()
     return site.fetch(f"/v1/files/{made['id']}/content", key)
 
 
@@ -205,6 +205,9 @@ WAYS_OUT: dict[str, Callable[[Site, str, str], httpx2.Response]] = {
     "messages, streamed": lambda site, key, text: site.send("/v1/messages", key, json=message(text, stream=True)),
     "batch results": results_of_batch,
     "file content": download,
+    "file content of a kind nobody knows": lambda site, key, text: download(
+        site, key, f"[settings]\n{text}", "application/octet-stream"
+    ),
 }
 
 

@@ -20,6 +20,7 @@ from ai_platform.protection import Guard, StreamGuard
 
 MAX_ANSWER = 64 * 1024 * 1024
 _JSON = (b"application/json", b"application/x-jsonl", b"application/jsonl", b"application/x-ndjson")
+_MEDIA = (b"image/", b"audio/", b"video/", b"font/", b"application/pdf")
 MISCONFIGURED = 300.0
 """Seconds that a client is told to stay away: somebody has to change a setting first."""
 BUDGET_LOOK = 64
@@ -59,8 +60,14 @@ def watch(answer: Answer, call: Call, record: Record, protection: Guard, policy:
 
 
 def _is_readable(answer: Answer, call: Call, kind: bytes) -> bool:
-    """A file's text, or that of an error; not one too large to be read as a whole, which is counted as unchecked."""
-    if not kind.startswith(b"text/") or (is_good(answer) and call.operation is not Operation.FILES):
+    """A file, or the text of an error; not one too large to be read as a whole, which is counted as unchecked.
+
+    What a file is called says little about it: only pictures and sounds are taken for what they are called.
+    """
+    if is_good(answer):
+        if call.operation is not Operation.FILES or kind.startswith(_MEDIA):
+            return False
+    elif not kind.startswith(b"text/"):
         return False
     length = answer.header(b"content-length") or b""
     return length.isdigit() and int(length) <= MAX_ANSWER
