@@ -64,7 +64,10 @@ class Counts(msgspec.Struct):
 
 def disguised(text: str, chance: random.Random) -> str:
     """The same for whoever reads it, written otherwise."""
-    way = chance.randrange(6)
+    way = chance.randrange(7)
+    if way == 6:
+        cut = chance.randint(0, len(text))
+        return f"{text[:cut]}\x1b[01;3{chance.randint(0, 7)}m{text[cut:]}\x1b[0m"
     if way == 0:
         return "".join(chr(ord(char) - 48 + 0xFF10) if char.isdigit() and char.isascii() else char for char in text)
     if way == 1:

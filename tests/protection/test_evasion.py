@@ -58,6 +58,8 @@ WRITTEN: dict[str, Callable[[str], str]] = {
     "variation selectors": with_between("\ufe0f"),
     "right-to-left override": lambda text: f"\u202e{text}\u202c",
     "tag characters": lambda text: "".join(char + "\U000e0041" for char in text),
+    "colours of a terminal": lambda text: f"\x1b[1;31m{text}\x1b[0m",
+    "colours of a match in it": lambda text: f"{text[:5]}\x1b[01;31m\x1b[K{text[5:8]}\x1b[m\x1b[K{text[8:]}",
     "URL encoding": lambda text: "".join(f"%{ord(char):02X}" for char in text),
     "URL encoding of some": lambda text: quote(text[:4], safe="") + text[4:-1] + f"%{ord(text[-1]):02x}",
     "unicode escapes": lambda text: "".join(f"\\u{ord(char):04x}" for char in text),

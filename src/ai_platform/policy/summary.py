@@ -59,7 +59,7 @@ def _detection(plan: ProtectionPlan) -> Iterator[Row]:
         when = ", ".join(f"{name} {fields[name]}" for name in fields if name != "action" and fields[name] is not None)
         yield _row("protection.actions", f"{action.action.value} when {when or 'anything is found'}")
     for rule in plan.custom:
-        yield _row(f"protection.custom {rule.name}", f"own detector ({len(rule.examples)} examples checked)")
+        yield _row(f"protection.custom {rule.name}", f"own detector, its {len(rule.examples)} example(s) checked")
     if plan.allow:
         yield _row("protection.allow", f"{len(plan.allow)} values are never findings")
     if plan.restore_in_tools:

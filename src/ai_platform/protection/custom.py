@@ -82,7 +82,7 @@ def _reach(pattern: str) -> tuple[str, int, int]:
 
 
 class _Finder:
-    """Where the match that ends at a trigger begins, and how far it can go."""
+    """The pattern itself: finds where the match that ends at a trigger begins, and how far it goes."""
 
     def __init__(self, pattern: str) -> None:
         try:

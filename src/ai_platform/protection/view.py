@@ -48,7 +48,10 @@ _ENCODED = re.compile(r"%[2-7][0-9a-fA-F]")
 _HIDDEN = re.compile(f"[{_INVISIBLE}]")
 _BEHIND_BACKSLASH = r"u00[2-7][0-9a-fA-F](?:\\u00[2-7][0-9a-fA-F])*|x[2-7][0-9a-fA-F](?:\\x[2-7][0-9a-fA-F])*|/"
 _BEHIND_PERCENT = r"[2-7][0-9a-fA-F](?:%[2-7][0-9a-fA-F])*"
-_ESCAPES = rf"(?:(?<=\\)(?:{_BEHIND_BACKSLASH})|(?<=%){_BEHIND_PERCENT})"
+_BEHIND_ESC = r"\[[0-9;:]{0,11}[A-Za-z]"
+"""What tells a terminal about colours, as in the output of programs (ECMA-48, control sequences)."""
+
+_ESCAPES = rf"(?:(?<=\\)(?:{_BEHIND_BACKSLASH})|(?<=%){_BEHIND_PERCENT}|(?<=\x1b){_BEHIND_ESC})"
 _WIDTHS = {"\\u": 6, "\\x": 4, "%": 3}
 _SINGLE = {"\\/": "/"} | {
     mark + high + low: chr(int(high + low, 16))
@@ -57,9 +60,11 @@ _SINGLE = {"\\/": "/"} | {
     for low in "0123456789abcdefABCDEF"
 }
 # each begins with a set of characters, which is searched for ten times faster than a choice of expressions
-_SHRINKING_ASCII = re.compile(rf"([\\%]{_ESCAPES})")
-_SHRINKING = re.compile(rf"([\\%{_INVISIBLE}](?:{_ESCAPES}|(?<=[{_INVISIBLE}])[{_INVISIBLE}]*))")
-_UNFINISHED = re.compile(rf"(?:\\(?:u[0-9a-fA-F]{{0,3}}|x[0-9a-fA-F]?)?|%[0-9a-fA-F]?|[{_INVISIBLE}])+\Z")
+_SHRINKING_ASCII = re.compile(rf"([\\%\x1b]{_ESCAPES})")
+_SHRINKING = re.compile(rf"([\\%\x1b{_INVISIBLE}](?:{_ESCAPES}|(?<=[{_INVISIBLE}])[{_INVISIBLE}]*))")
+_UNFINISHED = re.compile(
+    rf"(?:\x1b(?:\[[0-9;:]{{0,11}})?|\\(?:u[0-9a-fA-F]{{0,3}}|x[0-9a-fA-F]?)?|%[0-9a-fA-F]?|[{_INVISIBLE}])+\Z"
+)
 
 
 _PIECE = 16 * 1024
@@ -162,7 +167,7 @@ def _before_escapes(text: str, stop: int) -> int:
     """Where to cut near `stop` so that no escape is cut in two."""
     for place in range(stop, stop - 256, -8):
         near = text[place - 8 : place]
-        if "\\" not in near and "%" not in near:
+        if "\\" not in near and "%" not in near and "\x1b" not in near:
             return place
     return stop - unfinished(text[stop - 16 : stop])
 
@@ -184,7 +189,7 @@ def _unescaped(text: str) -> str:
 
 
 def _has_escapes(text: str) -> bool:
-    return _is_there(text, "\\", "ux/", _BACKSLASHED) or _is_there(text, "%", "234567", _ENCODED)
+    return "\x1b[" in text or _is_there(text, "\\", "ux/", _BACKSLASHED) or _is_there(text, "%", "234567", _ENCODED)
 
 
 def _is_there(text: str, mark: str, seconds: str, escape: re.Pattern[str]) -> bool:
@@ -203,7 +208,7 @@ def _is_there(text: str, mark: str, seconds: str, escape: re.Pattern[str]) -> bo
 
 def is_plain(text: str) -> bool:
     """True when the text is its own view."""
-    return text.isascii() and "\\" not in text and "%" not in text
+    return text.isascii() and "\\" not in text and "%" not in text and "\x1b" not in text
 
 
 def unfinished(text: str) -> int:
