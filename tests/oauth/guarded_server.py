@@ -74,6 +74,10 @@ class Guarded:
     async def authorize(self, request: Request) -> Response:
         query = dict(request.query_params)
         self.requests.append(("/authorize", query))
+        if elsewhere := self.said.get("leads_to"):
+            return RedirectResponse(f"{elsewhere['to']}?{urlencode(query | elsewhere['query'])}")
+        if query["redirect_uri"] not in self.clients.get(query["client_id"], {}).get("redirect_uris", ()):
+            return JSONResponse({"error": "this client is not answered there"}, 400)
         code = secrets.token_urlsafe(8)
         self.codes[code] = query | {"account": self.account}
         answer = {"code": code, "state": query["state"], "iss": self.origin} | self.said.get("answer", {})

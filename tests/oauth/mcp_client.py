@@ -218,9 +218,10 @@ def tools_site(
     sso: str = "",
     oauth: str = "",
     servers: str = "",
+    provider_lines: str = "",
     environ: Mapping[str, str] | None = None,
 ) -> Generator[Tools]:
-    """sso, servers: further lines of these sections. oauth: further settings of the authorisation server."""
+    """sso, servers, provider_lines: further lines of these sections. oauth: further settings of the server."""
     (folder / "roles.yaml").write_text(f"roles:\n  developer: {{permissions: {RIGHTS}}}\n")
     policy = folder / "policy.yaml"
     policy.write_text(POLICY)
@@ -229,6 +230,7 @@ def tools_site(
         folder / "site",
         more=section + more,
         sso=OFTEN.format(oauth=oauth) + sso,
+        provider_lines=provider_lines,
         options=("--policy", str(policy)),
         environ=environ,
     ) as here:

@@ -118,7 +118,7 @@ class TestConnecting:
         ann.connect()
         query = next(query for path, query in reversed(there.requests) if path == "/authorize")
         assert (query["code_challenge_method"], query["resource"]) == ("S256", there.url)
-        assert query["redirect_uri"] == f"{here.url}/auth/connections/callback"
+        assert query["redirect_uri"] == f"{here.url}/auth/connections/callback/mine"
         assert query["scope"] == "read", "what the server's challenge says it needs, and not all that there is"
         assert len(query["state"]) >= 32
 

@@ -7,7 +7,9 @@ import msgspec
 from ai_platform.bootstrap.base import Base
 from ai_platform.domain.errors import ConfigError
 from ai_platform.domain.permission import Permission
-from ai_platform.domain.principal import Principal
+from ai_platform.domain.principal import HOME, Principal
+from ai_platform.entrypoints.http import Handler
+from ai_platform.entrypoints.signin.connections import BELOW
 from ai_platform.mcp.needs import variable_of
 from ai_platform.secret import SIZE
 from ai_platform.sso.connections.client import OAuthClient
@@ -58,13 +60,20 @@ async def accounts_of(base: Base) -> Accounts:
     return Accounts(credentials, connections, client, seal)
 
 
+def accounts_mount(pages: Mapping[tuple[str, str], Handler]) -> dict[str, Handler]:
+    """What answers below the routes that each server has one of."""
+    return {f"{path}/": pages["GET", path] for path in BELOW if ("GET", path) in pages}
+
+
 def manages_accounts(base: Base) -> Callable[[Account], bool]:
-    """Who may connect the platform's own accounts."""
+    """Who may connect the platform's own accounts: the operator's people, as only they change servers. What another
+    organisation's administrator connected would be used for everybody's calls.
+    """
 
     def manages(account: Account) -> bool:
         permissions = base.policies.permissions(account.roles)
         person = Principal(id=account.id, name=account.name, tenant=account.tenant, permissions=permissions)
-        return person.may(Permission.SERVERS_WRITE)
+        return account.tenant == HOME and person.may(Permission.SERVERS_WRITE)
 
     return manages
 

@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from ai_platform.audit.reader import AuditReader
-from ai_platform.bootstrap.accounts import manages_accounts
+from ai_platform.bootstrap.accounts import accounts_mount, manages_accounts
 from ai_platform.bootstrap.approvals import approvals_of, consent_of, register_approval_gauges
 from ai_platform.bootstrap.base import Base, base_of
 from ai_platform.bootstrap.callers import Callers, callers_of, services_of
@@ -186,10 +186,13 @@ async def running_platform(
         app = Application(
             door,
             operations,
-            handlers=_sign_in(base, callers, ledger, budget, meter, accounts=servers.accounts if servers else None),
+            handlers=(
+                pages := _sign_in(base, callers, ledger, budget, meter, accounts=servers.accounts if servers else None)
+            ),
             mounts={
                 "/admin/": _admin(base, callers, directory, endpoints),
                 **tool_routes,
+                **accounts_mount(pages),
                 **_provisioning(base, callers, meter),
             },
         )

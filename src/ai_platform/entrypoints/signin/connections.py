@@ -1,8 +1,8 @@
 """The page where a person connects their accounts at MCP servers, and an administrator the platform's own.
 
 GET POST /auth/connections            what there is; connect, enter a token, disconnect
-GET      /auth/connections/callback   back from a server's authorisation server
-GET      /.well-known/ai-platform-mcp-client   what this platform says of itself as their client
+GET      /auth/connections/callback/NAME   back from a server's authorisation server
+GET      /.well-known/ai-platform-mcp-client/NAME   what this platform says of itself as their client
 """
 
 from collections.abc import Callable
@@ -18,12 +18,14 @@ from ai_platform.entrypoints.signin.web import (
     Page,
     Visit,
     form,
+    oauth_error,
     oauth_handler,
     onward,
     page_handler,
     set_cookie,
     text,
 )
+from ai_platform.mcp.settings import NAME
 from ai_platform.sso.connections.client import CALLBACK, DOCUMENT
 from ai_platform.sso.connections.flow import PENDING_SECONDS, Flow, Standing, cookie_name
 from ai_platform.sso.connections.store import PLATFORM
@@ -31,6 +33,9 @@ from ai_platform.sso.people import Account
 from ai_platform.sso.sessions import Session
 
 PAGE = "/auth/connections"
+BELOW = (CALLBACK, DOCUMENT)
+"""Routes that also answer for what is below them."""
+
 MOST_FORM = 32 * 1024
 
 
@@ -65,8 +70,11 @@ class ConnectionsPage:
         }
 
     async def document(self, visit: Visit) -> Answer:
-        del visit
-        return Data(self._flow.client.document())
+        """The same for every name of the right form: who asks does not learn which servers there are."""
+        name = _name_below(DOCUMENT, visit)
+        if not NAME.fullmatch(name):
+            return oauth_error("invalid_request", f"Clients here are {DOCUMENT}/NAME.", status=404)
+        return Data(self._flow.client.document(name))
 
     async def show(self, visit: Visit) -> Answer:
         session = await self._browser.session(visit)
@@ -105,7 +113,9 @@ class ConnectionsPage:
             begin = f'<p>Your sign-in here has ended.</p><p><a class="button" href="{PAGE}">Begin again</a></p>'
             return Page("Not connected", begin, 400, [spent])
         try:
-            name = await self._flow.arrive(visit.query, visit.cookie(pending), session.account)
+            name = await self._flow.arrive(
+                _name_below(CALLBACK, visit), visit.query, visit.cookie(pending), session.account
+            )
         except (InvalidCall, UpstreamError) as error:
             self.refused += 1
             await self._note(visit, session, "", "refused")
@@ -152,6 +162,10 @@ class ConnectionsPage:
         empty = "<p>No MCP server here needs an account of yours.</p>"
         words = "<p>Tools of these servers are called with your own account there. It is kept encrypted.</p>"
         return Page("Accounts at MCP servers", note + (words + body if body else empty), 400 if problem else 200)
+
+
+def _name_below(path: str, visit: Visit) -> str:
+    return str(visit.scope["path"]).removeprefix(path).removeprefix("/")
 
 
 def _server(one: Standing, session: Session) -> str:

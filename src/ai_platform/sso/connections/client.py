@@ -21,6 +21,8 @@ from ai_platform.sso.fetch import Answered
 
 CALLBACK = "/auth/connections/callback"
 DOCUMENT = "/.well-known/ai-platform-mcp-client"
+"""Of all servers; each has its own below, `/NAME`, so that an answer tells whose it is (RFC 9700 section 4.4.2)."""
+
 LONGEST_TOKEN = 16 * 1024
 
 
@@ -45,16 +47,18 @@ class OAuthClient:
         self, connections: Connections, *, url: str, environ: Mapping[str, str], clock: Clock, seconds: float
     ) -> None:
         self.url = url
-        self.redirect_uri = url + CALLBACK
         self._connections = connections
         self._environ = environ
         self._clock = clock
         self._seconds = seconds
         self.unrevoked = 0
 
-    def document(self) -> dict[str, Any]:
+    def redirect_uri(self, server: str) -> str:
+        return f"{self.url}{CALLBACK}/{server}"
+
+    def document(self, server: str) -> dict[str, Any]:
         """What this platform says of itself at the address that is its client_id where documents are taken."""
-        return {"client_id": self.url + DOCUMENT, **self._said()}
+        return {"client_id": f"{self.url}{DOCUMENT}/{server}", **self._said(server)}
 
     async def issuer(self, server: McpServerSettings) -> Issuer:
         return await discover(server, self._outside(server))
@@ -65,24 +69,27 @@ class OAuthClient:
         if oauth is not None and oauth.client_id:
             return Identity(oauth.client_id, self._secret(server))
         if issuer.takes_documents and self.url.startswith("https://"):
-            return Identity(self.url + DOCUMENT)
-        if known := await self._connections.client(server, issuer.issuer):
+            return Identity(f"{self.url}{DOCUMENT}/{server.name}")
+        redirect_uri = self.redirect_uri(server.name)
+        if known := await self._connections.client(server, issuer.issuer, redirect_uri):
             return Identity(*known)
         if not issuer.registration_endpoint:
             raise _broken(server, f"{issuer.issuer} lets nobody register; set oauth.client_id of the server")
-        answer = await self._outside(server).post_json(issuer.registration_endpoint, self._said())
+        answer = await self._outside(server).post_json(issuer.registration_endpoint, self._said(server.name))
         client_id, secret = answer.body.get("client_id"), answer.body.get("client_secret", "")
         if answer.status not in {200, 201} or not isinstance(client_id, str) or not isinstance(secret, str):
             raise _broken(server, f"{issuer.issuer} does not register this platform ({_error(answer)})")
-        await self._connections.keep_client(server, issuer.issuer, (client_id, secret))
+        await self._connections.keep_client(server, issuer.issuer, (client_id, secret), redirect_uri)
         return Identity(client_id, secret)
 
-    def authorization_url(self, issuer: Issuer, identity: Identity, *, state: str, verifier: str) -> str:
+    def authorization_url(
+        self, server: McpServerSettings, issuer: Issuer, identity: Identity, *, state: str, verifier: str
+    ) -> str:
         challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
         query = {
             "response_type": "code",
             "client_id": identity.id,
-            "redirect_uri": self.redirect_uri,
+            "redirect_uri": self.redirect_uri(server.name),
             "state": state,
             "code_challenge": challenge,
             "code_challenge_method": "S256",
@@ -99,7 +106,7 @@ class OAuthClient:
         form = {
             "grant_type": "authorization_code",
             "code": code,
-            "redirect_uri": self.redirect_uri,
+            "redirect_uri": self.redirect_uri(server.name),
             "code_verifier": verifier,
             "resource": issuer.resource,
         }
@@ -182,11 +189,11 @@ class OAuthClient:
             expires_at=None if seconds is None else self._clock.now() + max(0.0, min(float(seconds), 10**8)),
         )
 
-    def _said(self) -> dict[str, Any]:
+    def _said(self, server: str) -> dict[str, Any]:
         return {
             "client_name": "ai-platform",
             "client_uri": self.url,
-            "redirect_uris": [self.redirect_uri],
+            "redirect_uris": [self.redirect_uri(server)],
             "grant_types": ["authorization_code", "refresh_token"],
             "response_types": ["code"],
             "token_endpoint_auth_method": "none",

@@ -120,14 +120,17 @@ class Flow:
             client_id=identity.id,
             until=self._clock.now() + PENDING_SECONDS,
         )
-        url = self.client.authorization_url(issuer, identity, state=pending.state, verifier=pending.verifier)
+        url = self.client.authorization_url(server, issuer, identity, state=pending.state, verifier=pending.verifier)
         cookie = self._seal.close(msgspec.json.encode(pending), PURPOSE)
         if len(cookie) > LONGEST_COOKIE:
             raise _invalid(f"The authorisation server of '{name}' has addresses that are too long")
         return Leaving(url, cookie_name(pending.state), cookie)
 
-    async def arrive(self, query: Mapping[str, str], cookie: str | None, account: Account) -> str:
-        """The server's name. Raises InvalidCall: the answer is not for this browser and person. UpstreamError."""
+    async def arrive(self, at: str, query: Mapping[str, str], cookie: str | None, account: Account) -> str:
+        """The server's name. at: the name in the address that the answer came to.
+
+        Raises InvalidCall: the answer is not for this browser, person and server. UpstreamError.
+        """
         opened = self._seal.open(cookie, PURPOSE) if cookie else None
         pending = msgspec.json.decode(opened, type=_Pending) if opened else None
         state = query.get("state", "").encode("utf-8", "replace")
@@ -135,6 +138,8 @@ class Flow:
             raise _invalid("This browser did not ask for it, or asked too long ago")
         if not hmac.compare_digest(pending.state.encode(), state) or pending.person != account.id:
             raise _invalid("This answer belongs to somebody else's question")
+        if pending.server != at:  # an issuer led on to another one, which answered where it does for its own server
+            raise _invalid("This answer came to the address of another server")
         said = query.get("iss")
         if said != pending.issuer.issuer and (said is not None or pending.issuer.says_iss):
             raise _invalid("Another authorisation server sent this answer")

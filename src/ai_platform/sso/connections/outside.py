@@ -61,9 +61,10 @@ class Outside:
 
     def _fetcher(self, url: str) -> Fetcher:
         parts = urlsplit(url)
-        if parts.scheme not in {"https", self._scheme} or not parts.hostname:
-            raise UpstreamBroken(f"{url[:200]!r} is not an https address.", target=self._name)
-        public = parts.hostname.lower() not in self._known
+        public = (parts.hostname or "").lower() not in self._known
+        plain = parts.scheme == self._scheme and not public  # http means this machine: no stranger names a host there
+        if not parts.hostname or not (parts.scheme == "https" or plain):
+            raise UpstreamBroken(f"{url[:200]!r} is not asked: it is not an https address.", target=self._name)
         return Fetcher(
             f"{parts.scheme}://{parts.netloc}", (), seconds=self._seconds, name=self._name, public=public, what="server"
         )

@@ -190,22 +190,25 @@ class Connections:
         )
         return tag == "DELETE 1"
 
-    async def client(self, server: McpServerSettings, issuer: str) -> tuple[str, str] | None:
-        """(client id, secret) of a registration of this platform there."""
+    async def client(self, server: McpServerSettings, issuer: str, redirect_uri: str) -> tuple[str, str] | None:
+        """(client id, secret) of a registration of this platform there, with this address; None without one."""
         sealed: str | None = await self._database.within(HOME).fetchval(
             "SELECT sealed FROM mcp_clients WHERE server = $1 AND issuer = $2", server.name, issuer
         )
         content = self._seal.open(sealed, self._purpose(server, PLATFORM, issuer)) if sealed else None
-        return msgspec.json.decode(content, type=tuple[str, str]) if content else None
+        client_id, secret, *address = msgspec.json.decode(content, type=list[str]) if content else ("", "")
+        return (client_id, secret) if address == [redirect_uri] else None
 
-    async def keep_client(self, server: McpServerSettings, issuer: str, client: tuple[str, str]) -> None:
+    async def keep_client(
+        self, server: McpServerSettings, issuer: str, client: tuple[str, str], redirect_uri: str
+    ) -> None:
         await self._database.within(HOME).execute(
             "INSERT INTO mcp_clients (server, issuer, sealed, registered_at) VALUES ($1, $2, $3, $4)"
             " ON CONFLICT (tenant, server, issuer) DO UPDATE SET sealed = excluded.sealed,"
             " registered_at = excluded.registered_at",
             server.name,
             issuer,
-            self._seal.close(msgspec.json.encode(client), self._purpose(server, PLATFORM, issuer)),
+            self._seal.close(msgspec.json.encode((*client, redirect_uri)), self._purpose(server, PLATFORM, issuer)),
             moment(self._clock.now()),
         )
 
