@@ -200,3 +200,39 @@ def test_a_key_for_one_deployment_may_call_the_server_for_it_and_nothing_more():
     reach = reach_of(["admin"], ["deploy:web:staging"], Everything())
     assert reach.permissions == {"deploy:web:staging", "tools:deployments/*:call"}
     assert reach.narrowed
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "file:///public/../secret",
+        "file:///public/..",
+        "file:///public/./../secret",
+        "file:///public/%2e%2e/secret",
+        "file:///public/%2E./secret",
+        "file:///public/..%2fsecret",
+        "file:///public%2f..%2fsecret",
+        "file:///public/%252e%252e/secret",
+        "file:///public/..\\secret",
+        "file:///public/..%5csecret",
+        "file:///public/..;/secret",
+    ],
+)
+def test_a_uri_does_not_climb_out_of_what_a_role_names(uri: str):
+    caller = holding("resources:kb/file:///public/*:read", "resources:kb/file:///public%*:read")
+    policy = Policy.load("")
+    with pytest.raises(Denied) as refused:
+        policy.decide(caller, asking("kb", uri, Offer.RESOURCE))
+    assert refused.value.rule == "dot segments in a URI"
+    assert not policy.may_reach(caller, Operation.RESOURCES_READ, "kb", uri)
+    for plain in ("file:///public/a..b", "file:///public/.hidden", "file:///public/a%20b/v1.2.", "file:///public/..a"):
+        assert policy.decide(caller, asking("kb", plain, Offer.RESOURCE))
+
+
+def test_a_uri_that_is_encoded_does_not_pass_a_list_that_denies_it():
+    policy = Policy.load('version: "1"\ntools: {deny: ["kb/file:///secret*"]}\n')
+    caller = holding("resources:kb/*:read")
+    for uri in ("file:///secret", "file:///%73ecret", "file:///%53ECRET/1", "file://%2fsecret"):
+        with pytest.raises(Denied, match=r"tools\.deny"):
+            policy.decide(caller, asking("kb", uri, Offer.RESOURCE))
+    assert policy.decide(caller, asking("kb", "file:///open%20one", Offer.RESOURCE))

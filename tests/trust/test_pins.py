@@ -239,3 +239,14 @@ def test_a_difference_names_every_place():
         ("inputSchema.required[0]", "x", None),
     ]
     assert [(one.path, one.before) for one in changes(None, {"name": "a"})] == [("name", None)]
+
+
+@pytest.mark.parametrize("said", [{"size": EVIL}, {"annotations": {"lastModified": f"2026-01-01 {EVIL}"}}], ids=str)
+async def test_text_where_a_size_or_a_date_should_be_is_held(system: SystemDatabase, said: dict[str, Any]):
+    """Who shows a model the whole definition shows it that too."""
+    replica = Replica(system)
+    document = {"uri": "kb://docs/1", "name": "One", "size": 10, "annotations": {"lastModified": "2026-01-01"}}
+    await replica.shown(document, kind=Kind.RESOURCES)
+    await replica.approve_all()
+    assert await replica.shown(document, kind=Kind.RESOURCES) == [document]
+    assert await replica.shown(document | said, kind=Kind.RESOURCES) == []

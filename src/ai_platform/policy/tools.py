@@ -4,7 +4,9 @@ A permission (`tools:SERVER/TOOL:call`) grants, the lists under `tools` narrow, 
 (`tool:GLOB`). Names are `SERVER/TOOL`, `SERVER/URI`, `SERVER/PROMPT`. Above: policy. Below: access.
 """
 
+import re
 from types import MappingProxyType
+from urllib.parse import unquote
 
 import msgspec
 
@@ -30,6 +32,7 @@ OFFERS: MappingProxyType[Operation, Offer] = MappingProxyType(
 """Operations on one thing that a server offers."""
 
 LONGEST_TARGET = 2048
+_DOTS = re.compile(r"(?:^|/)\.\.?(?:[/;?#]|$)")
 
 
 class ToolAccess:
@@ -37,7 +40,19 @@ class ToolAccess:
         self._lists = AccessLists("tools", section)
 
     def judge(self, principal: Principal, offer: Offer, server: str, name: str) -> Verdict:
-        """Whether the caller may use it. The rule of a refusal is the permission, list or scope that is missing."""
+        """Whether the caller may use it. The rule of a refusal is the permission, list or scope that is missing.
+
+        A server decodes and resolves a URI before it opens anything: one that would lead out of what a glob says is
+        refused, and one that is encoded must be allowed as it is written and as it is read.
+        """
+        if offer is Offer.RESOURCE:
+            if climbs(name):
+                return Verdict(False, "dot segments in a URI", final=True)
+            if "%" in name and not (read := self._judge(principal, offer, server, unquote(name))).permitted:
+                return read
+        return self._judge(principal, offer, server, name)
+
+    def _judge(self, principal: Principal, offer: Offer, server: str, name: str) -> Verdict:
         target = f"{server}/{name}"
         permission = offer.permission(server, name)
         if not server or not name or len(target) > LONGEST_TARGET:
@@ -50,6 +65,12 @@ class ToolAccess:
         if not grants(principal.permissions, permission):
             return Verdict(False, f"permission {permission}")
         return listed or Verdict(True, f"permission {permission}")
+
+
+def climbs(uri: str) -> bool:
+    """Whether `.` or `..` is a step of its path, plain or encoded (once or twice), with either slash."""
+    once = unquote(uri) if "%" in uri else uri
+    return any(_DOTS.search(text.replace("\\", "/")) for text in {uri, once, unquote(once)})
 
 
 def within_key(principal: Principal, target: str) -> bool:

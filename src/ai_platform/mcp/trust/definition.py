@@ -1,12 +1,14 @@
 """A definition as it is pinned: its name, its canonical form and hash, and what differs between two."""
 
 import hashlib
+import re
 from collections.abc import Mapping
 from typing import Any, cast
 
 import msgspec
 
 MOST_CHANGES = 200
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[T ][0-9:.]{2,16}(?:Z|[+-][0-9:]{2,6})?)?")
 _NAMED_BY = {"tools": "name", "prompts": "name", "resources": "uri", "templates": "uriTemplate"}
 _SCHEMAS = ("inputSchema", "outputSchema", "arguments", "uriTemplate")
 """What a call depends on; everything else is text about it."""
@@ -53,12 +55,21 @@ def changes(before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -
 
 
 def _lasting(item: Mapping[str, Any]) -> dict[str, Any]:
-    kept = {key: value for key, value in item.items() if key != "size"}
+    """What stays while the content changes. What only stands where a size or a date should can be read as text, and
+    counts.
+    """
+    kept = {key: value for key, value in item.items() if key != "size" or not isinstance(value, int)}
     annotations = kept.get("annotations")
     if isinstance(annotations, dict):
         said = cast("dict[str, Any]", annotations)
-        kept["annotations"] = {key: value for key, value in said.items() if key != "lastModified"}
+        kept["annotations"] = {
+            key: value for key, value in said.items() if key != "lastModified" or not _is_date(value)
+        }
     return kept
+
+
+def _is_date(value: Any) -> bool:
+    return isinstance(value, str) and _DATE.fullmatch(value) is not None
 
 
 def _flat(value: Any, path: str = "") -> dict[str, str]:
