@@ -219,6 +219,7 @@ def tools_site(
     oauth: str = "",
     servers: str = "",
     provider_lines: str = "",
+    scopes: str = "[openid, email, profile, groups]",
     environ: Mapping[str, str] | None = None,
 ) -> Generator[Tools]:
     """sso, servers, provider_lines: further lines of these sections. oauth: further settings of the server."""
@@ -231,6 +232,7 @@ def tools_site(
         more=section + more,
         sso=OFTEN.format(oauth=oauth) + sso,
         provider_lines=provider_lines,
+        scopes=scopes,
         options=("--policy", str(policy)),
         environ=environ,
     ) as here:

@@ -12,6 +12,8 @@ from typing import Any
 import msgspec
 
 from ai_platform.domain.clock import Clock
+from ai_platform.domain.decision import Refusal
+from ai_platform.domain.errors import Denied
 from ai_platform.sso.people import Account, access_ended
 from ai_platform.sso.rows import moment
 from ai_platform.sso.settings import SessionSettings
@@ -123,14 +125,23 @@ class Sessions:
         return new if _count(tag) else ""
 
     async def take_provider_token(self, cookie: str) -> str | None:
-        """Once: two programs must not use the same token, since providers take that for theft."""
+        """Once: two programs must not use the same token, since providers take that for theft. None: there is none.
+
+        Raises Denied: another program has it. Without one, nobody would hear that the provider let this person go.
+        """
         row: Any = await self._of(cookie).fetchrow(
             "UPDATE sso_sessions s SET provider_token = $2 FROM (SELECT id_hash, provider_token FROM sso_sessions"
             " WHERE (id_hash = $1 OR prior_hash = $1) FOR UPDATE) AS was"
-            " WHERE s.id_hash = was.id_hash AND was.provider_token <> $2 RETURNING was.provider_token",
+            " WHERE s.id_hash = was.id_hash AND was.provider_token IS NOT NULL RETURNING was.provider_token",
             self._hash(cookie),
             SPENT,
         )
+        if row and row["provider_token"] == SPENT:
+            raise Denied(
+                Refusal.PERMISSION_MISSING,
+                "This sign-in has been used for a program already. Sign in again for the next one.",
+                rule="one program a sign-in",
+            )
         return row["provider_token"] if row else None
 
     async def end(self, cookie: str) -> None:

@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 from ai_platform.domain.clock import Clock
 from ai_platform.domain.errors import InvalidCall
 from ai_platform.entrypoints.http import Handler
-from ai_platform.entrypoints.signin.browser import Browser, forged
+from ai_platform.entrypoints.signin.browser import Browser, again, forged
 from ai_platform.entrypoints.signin.record import Recorder
 from ai_platform.entrypoints.signin.web import (
     Answer,
@@ -109,8 +109,10 @@ class Authorize:
             return _nothing()
         if not self._browser.is_own_form(visit, session):
             return forged()
-        gone = set_cookie(self._cookie(name), "", secure=self._secure, seconds=0)
         allow = visit.form.get("action") == "allow"
+        if allow and session.spent:  # by another question of this browser, since this one was shown
+            return again(f"{CONSENT}?request={name}")
+        gone = set_cookie(self._cookie(name), "", secure=self._secure, seconds=0)
         account = session.account
         await self._record(
             "client_access",

@@ -206,6 +206,16 @@ class Browser:
         return Page(f"{text(shown)} is down", page.body, page.status)
 
 
+def again(address: str) -> Page:
+    """One sign-in is good for one program. address: of the page that asks for the next sign-in."""
+    return Page(
+        "Sign in again",
+        "<p>This sign-in has been used for a program already, so the next one needs another.</p>"
+        f'<p><a class="button main" href="{text(address)}">Sign in</a></p>',
+        403,
+    )
+
+
 def forged() -> Page:
     return Page(
         "This form cannot be used",

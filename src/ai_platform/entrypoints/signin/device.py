@@ -6,7 +6,7 @@ it means. Wrong codes are counted by person and by address (section 5.1).
 
 from ai_platform.domain.clock import Clock
 from ai_platform.entrypoints.http import Handler
-from ai_platform.entrypoints.signin.browser import Browser, forged
+from ai_platform.entrypoints.signin.browser import Browser, again, forged
 from ai_platform.entrypoints.signin.record import Recorder
 from ai_platform.entrypoints.signin.web import Answer, Page, Visit, facts, form, page_handler, text
 from ai_platform.identity.attempts import network
@@ -54,6 +54,8 @@ class DevicePage:
             message = f"<p>Too many wrong codes. Try again in {int(wait // 60) + 1} minutes.</p>"
             return Page("Too many wrong codes", message, 429, [(b"retry-after", str(int(wait) + 1).encode())])
         code, action = plain(visit.form.get("user_code", "")), visit.form.get("action", "")
+        if action == "approve" and session.spent:
+            return again(f"/device?user_code={code}")
         if action in {"approve", "deny"}:
             return await self._decide(visit, session, code, approve=action == "approve")
         request = await self._signon.devices.look(code)
