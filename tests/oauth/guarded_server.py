@@ -1,5 +1,6 @@
 """An MCP server that asks for OAuth, and its authorisation server, in a thread: they do what a test says."""
 
+import asyncio
 import base64
 import hashlib
 import secrets
@@ -41,6 +42,15 @@ class Guarded:
         self.requests: list[tuple[str, dict[str, str]]] = []
         self.listening = 0
         self._lock = threading.Lock()
+        self._goes = threading.Event()
+        self._goes.set()
+
+    def hold(self) -> None:
+        """The token endpoint takes requests and does not answer until `go_on`."""
+        self._goes.clear()
+
+    def go_on(self) -> None:
+        self._goes.set()
 
     # --- what it says of itself --------------------------------------------------------------------------------------
 
@@ -89,6 +99,7 @@ class Guarded:
         self.requests.append(("/token", form | {"basic": request.headers.get("authorization", "")}))
         if failing := self.said.get("token"):
             return JSONResponse(failing[1], failing[0])
+        await asyncio.to_thread(self._goes.wait, 20)
         with self._lock:
             return self._token(form)
 

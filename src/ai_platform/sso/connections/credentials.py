@@ -153,12 +153,15 @@ class Credentials:
             raise self._missing(server, owner, "has ended there and must be connected again")
         if self._is_fresh(known.token) and (refused is None or not _carries(refused, known.token)):
             return known.token
-        return await self._renewed(server, owner, known, known.token)
+        return await self._renewed(server, owner, known, known.token, is_good=refused is None)
 
-    async def _renewed(self, server: McpServerSettings, owner: Owner, known: Connection, token: Token) -> Token:
+    async def _renewed(
+        self, server: McpServerSettings, owner: Owner, known: Connection, token: Token, *, is_good: bool
+    ) -> Token:
+        """is_good: the token may be used until its end."""
         seen = known.changed_at
         if not await self._connections.claim(server, owner, seen):
-            return await self._by_another(server, owner, token)
+            return await self._by_another(server, owner, token, is_good=is_good)
         try:
             fresh = await self._client.renew(server, token)
         except EndedError as error:
@@ -170,10 +173,12 @@ class Credentials:
             raise
         self.renewed += 1
         if not await self._connections.renewed(server, owner, fresh, seen=seen):
-            return await self._by_another(server, owner, token)  # connected anew, or disconnected, meanwhile
+            return await self._by_another(
+                server, owner, token, is_good=False
+            )  # connected anew, or disconnected, meanwhile
         return fresh
 
-    async def _by_another(self, server: McpServerSettings, owner: Owner, token: Token) -> Token:
+    async def _by_another(self, server: McpServerSettings, owner: Owner, token: Token, *, is_good: bool) -> Token:
         """Another process renews it at this moment; its result is what counts."""
         for _ in range(LOOKS):
             known = await self._connections.get(server, owner)
@@ -181,7 +186,7 @@ class Credentials:
                 raise self._missing(server, owner, "must be connected again")
             if known.token.access != token.access:
                 return known.token
-            if token.expires_at is not None and token.expires_at > self._clock.now():
+            if is_good and token.expires_at is not None and token.expires_at > self._clock.now():
                 return token
             await asyncio.sleep(LOOK_SECONDS)
         raise UpstreamUnreachable(

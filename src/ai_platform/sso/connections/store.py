@@ -108,13 +108,14 @@ class Connections:
         )
 
     async def put(self, server: McpServerSettings, owner: Owner, token: Token, *, kind: str, by: str) -> None:
-        now = moment(self._clock.now())
+        now = moment(self._clock.now())  # and never the moment of what it replaces: see `renewed`
         await self._database.within(owner.tenant).execute(
             "INSERT INTO mcp_connections (server, principal_id, kind, issuer, sealed, expires_at, connected_at,"
             " connected_by, changed_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $7)"
             " ON CONFLICT (tenant, server, principal_id) DO UPDATE SET kind = excluded.kind, issuer = excluded.issuer,"
+            " changed_at = greatest(excluded.changed_at, mcp_connections.changed_at + interval '1 microsecond'),"
             " sealed = excluded.sealed, expires_at = excluded.expires_at, connected_at = excluded.connected_at,"
-            " connected_by = excluded.connected_by, changed_at = excluded.changed_at, renewing_until = NULL,"
+            " connected_by = excluded.connected_by, renewing_until = NULL,"
             " problem = NULL, wanted = '{}'",
             server.name,
             owner.principal,
