@@ -35,6 +35,7 @@ class Guarded:
         self.seen: list[str] = []
         self.headers: list[Mapping[str, str]] = []
         self.tokens: dict[str, str] = {}
+        self.scopes: dict[str, set[str]] = {}
         self.refreshes: dict[str, str] = {}
         self.codes: dict[str, dict[str, str]] = {}
         self.clients: dict[str, dict[str, Any]] = {}
@@ -45,6 +46,12 @@ class Guarded:
         self._goes = threading.Event()
         self._goes.set()
 
+    def usual(self) -> "Guarded":
+        """Nothing is said otherwise than usual."""
+        self.said.clear()
+        self.seconds, self.account = 3600, "ann-there"
+        return self
+
     def hold(self) -> None:
         """The token endpoint takes requests and does not answer until `go_on`."""
         self._goes.clear()
@@ -54,7 +61,9 @@ class Guarded:
 
     # --- what it says of itself --------------------------------------------------------------------------------------
 
-    async def resource(self, _request: Request) -> Response:
+    async def resource(self, request: Request) -> Response:
+        if strange := self.said.get("strange"):
+            return strange(request)
         usual = {"resource": self.url, "authorization_servers": [self.origin], "scopes_supported": ["read", "write"]}
         return JSONResponse(usual | self.said.get("resource", {}))
 
@@ -64,6 +73,7 @@ class Guarded:
             "authorization_endpoint": f"{self.origin}/authorize",
             "token_endpoint": f"{self.origin}/token",
             "registration_endpoint": f"{self.origin}/register",
+            "revocation_endpoint": f"{self.origin}/revoke",
             "code_challenge_methods_supported": ["S256"],
             "response_types_supported": ["code"],
             "authorization_response_iss_parameter_supported": True,
@@ -105,6 +115,7 @@ class Guarded:
 
     def _token(self, form: dict[str, str]) -> Response:
         account: str | None
+        scopes = {"read"}
         if form["grant_type"] == "authorization_code":
             asked = self.codes.pop(form["code"], {})
             digest = hashlib.sha256(form.get("code_verifier", "").encode()).digest()
@@ -114,6 +125,7 @@ class Guarded:
                 and asked.get("resource") == form.get("resource") == self.url
             )
             account = asked.get("account") if fits else None
+            scopes = set(asked.get("scope", "").split())
         elif form["grant_type"] == "refresh_token":
             account = self.refreshes.pop(form["refresh_token"], None)  # each is good once
         else:
@@ -121,10 +133,21 @@ class Guarded:
         if account is None:
             return JSONResponse({"error": "invalid_grant"}, 400)
         access, refresh = f"up-{secrets.token_urlsafe(16)}", f"fresh-{secrets.token_urlsafe(16)}"
-        self.tokens[access] = account
+        self.tokens[access], self.scopes[access] = account, scopes
         self.refreshes[refresh] = account
         answer: dict[str, Any] = {"access_token": access, "token_type": "Bearer", "refresh_token": refresh}
         return JSONResponse(answer | ({} if self.seconds is None else {"expires_in": self.seconds}))
+
+    async def inside(self, _request: Request) -> Response:
+        """Where nobody is to be led."""
+        self.requests.append(("/inside", {}))
+        return JSONResponse({"resource": self.url, "authorization_servers": [self.origin]})
+
+    async def revoke(self, request: Request) -> Response:
+        form = {name: values[0] for name, values in parse_qs((await request.body()).decode()).items()}
+        self.requests.append(("/revoke", form))
+        self.refreshes.pop(form["token"], None)
+        return Response()
 
     # --- the MCP server ----------------------------------------------------------------------------------------------
 
@@ -147,6 +170,8 @@ class Guarded:
                 Route("/register", self.register, methods=["POST"]),
                 Route("/authorize", self.authorize),
                 Route("/token", self.token, methods=["POST"]),
+                Route("/revoke", self.revoke, methods=["POST"]),
+                Route("/inside", self.inside),
             ]
         )
 
@@ -164,6 +189,13 @@ class Guarded:
         fields = {name.decode(): value.decode("latin-1") for name, value in scope["headers"]}
         shown = fields.get("authorization", fields.get("x-token", ""))
         self.headers.append(fields)
+        needed = self.said.get("needed")
+        has = self.scopes.get(shown.removeprefix("Bearer "), set[str]())
+        if needed and fields.get("mcp-method") == "tools/call" and needed not in has:
+            error = self.said.get("error", "insufficient_scope")
+            challenge = f'Bearer error="{error}", scope="{needed}"'
+            await Response(status_code=403, headers={"www-authenticate": challenge})(scope, receive, send)
+            return
         if shown.removeprefix("Bearer ") in self.tokens:
             self.seen.append(shown)
             listens = fields.get("mcp-method") == "subscriptions/listen"

@@ -2,99 +2,30 @@
 
 import html
 import json
-import re
-import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
-from guarded_server import Guarded, guarded
-from mcp_client import Person, Tools, data_of, tools_site
+from accounts_kit import Owner
+from guarded_server import Guarded
+from mcp_client import Tools, tools_site
 from sso_site import fields_of, requires_provider
 
 from platform_process import until
 
 pytestmark = [requires_provider]
-SERVERS = """
-    - {{name: mine, url: "{url}", credentials: person, oauth: {{}}, first_use: true}}
-    - {{name: typed, url: "{url}", credentials: person, first_use: true}}
-    - {{name: keyed, url: "{url}", credentials: person, token_header: x-token, first_use: true}}
-    - {{name: ours, url: "{url}", oauth: {{}}, first_use: true}}
-    - {{name: machine, url: "{url}", first_use: true,
-       oauth: {{machine: true, client_id: platform, client_secret_env: MACHINE_SECRET}}}}
-"""
-
-
-@pytest.fixture(scope="module")
-def there() -> Iterator[Guarded]:
-    with guarded() as found:
-        yield found
-
-
-@pytest.fixture(autouse=True)
-def _usual(there: Guarded) -> None:
-    there.said.clear()
-    there.seconds, there.account = 3600, "ann-there"
-
-
-@pytest.fixture(scope="module")
-def here(there: Guarded, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tools]:
-    servers = SERVERS.format(url=there.url)
-    environ = {"MACHINE_SECRET": "secret-of-the-machine"}
-    with tools_site(tmp_path_factory.mktemp("accounts"), servers=servers, environ=environ) as found:
-        yield found
-
-
-class Owner(Person):
-    """Somebody with a key of their own, at the page of accounts."""
-
-    def __init__(self, tools: Tools, name: str) -> None:
-        super().__init__(tools, name)
-        self.key = tools.here.platform.key(f"{name}-{secrets.token_hex(4)}", "--email", f"{name}@example.com")
-
-    def page(self) -> httpx2.Response:
-        return self.open(f"{self.tools.url}/auth/connections")
-
-    def post(self, server: str, action: str, **fields: str) -> httpx2.Response:
-        csrf = fields_of(self.page().text)["csrf"]
-        form = {"csrf": csrf, "server": server, "action": action, **fields}
-        return self.browser.post(f"{self.tools.url}/auth/connections", data=form)
-
-    def leave(self, server: str = "mine") -> str:
-        """Where the authorisation server is."""
-        page = self.post(server, "connect")
-        found = re.search(r'class="button main" href="([^"]+)"', page.text)
-        assert found, page.text
-        return html.unescape(found[1])
-
-    def connect(self, server: str = "mine") -> httpx2.Response:
-        """There and back."""
-        return self.browser.get(self.leave(server))
-
-    def calls(self, server: str = "mine") -> str:
-        return str(self.tools.call(self.key, "whose", at=f"/mcp/{server}"))
-
-    def tools_of(self, server: str) -> list[str]:
-        listed = self.tools.rpc(self.key, "tools/list", at=f"/mcp/{server}")
-        return [tool["name"] for tool in json.loads(data_of(listed))["result"]["tools"]]
 
 
 @pytest.fixture
-def ann(here: Tools) -> Iterator[Owner]:
-    with Owner(here, "ann") as person:
-        yield person
-        for server in ("mine", "typed", "keyed"):
-            person.post(server, "disconnect")
+def ann(owners: Callable[[str], Owner]) -> Owner:
+    return owners("ann")
 
 
 @pytest.fixture
-def ben(here: Tools) -> Iterator[Owner]:
-    with Owner(here, "ben") as person:
-        yield person
-        for server in ("mine", "typed"):
-            person.post(server, "disconnect")
+def ben(owners: Callable[[str], Owner]) -> Owner:
+    return owners("ben")
 
 
 class TestConnecting:
@@ -393,9 +324,9 @@ class TestAttacks:
 
 
 @pytest.fixture(scope="module")
-def fresh(there: Guarded, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tools]:
+def fresh(guarded_server: Guarded, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tools]:
     """A platform that registers for `mine` nowhere, because no test there gets that far."""
     line = '    - {{name: {name}, url: "{url}", credentials: person, oauth: {{}}, first_use: true}}\n'
-    servers = "".join(line.format(name=name, url=there.url) for name in ("mine", "known"))
+    servers = "".join(line.format(name=name, url=guarded_server.url) for name in ("mine", "known"))
     with tools_site(tmp_path_factory.mktemp("fresh"), servers=servers) as found:
         yield found
