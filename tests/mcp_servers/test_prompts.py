@@ -130,6 +130,8 @@ UNFILLED: list[tuple[str, dict[str, str], str]] = [
     ("security_audit", {"files": " , "}, "needs a glob"),
     ("refactor_assessment", {"directory": "../.."}, "outside repository"),
     ("refactor_assessment", {"directory": "--help"}, "No tracked file"),
+    ("refactor_assessment", {"directory": "../.."}, "outside repository at 'its folder'"),
+    ("refactor_assessment", {"directory": "a\0"}, "holds a NUL"),
     ("nothing", {}, "no prompt"),
 ]
 

@@ -27,6 +27,7 @@ from ai_platform.mcp_servers.zimbra.logs import Found, Logs, Wanted
 from ai_platform.mcp_servers.zimbra.matching import expression, plain
 from ai_platform.mcp_servers.zimbra.remote import RemoteSite
 from ai_platform.simulator.zimbra import example, furnish, serve_zimbra
+from ai_platform.simulator.zimbra.site import load
 from ai_platform.testing import FakeClock
 
 pytestmark = [pytest.mark.anyio, pytest.mark.requirement("ZI-1")]
@@ -51,6 +52,28 @@ async def test_one_sign_in_serves_many_questions_at_once():
         site = RemoteSite(api, SystemClock())
         await asyncio.gather(*(site.account("ada@simulated.example") for _ in range(20)))
         assert (api.signed_in, twin.api.site.asked.count("AuthRequest")) == (1, 1)
+
+
+async def test_many_questions_about_one_domain_are_one_to_zimbra_for_a_minute():
+    clock = FakeClock()
+    async with serve_zimbra() as twin, client(twin.url, clock=clock) as api:
+        site = RemoteSite(api, clock)
+        await asyncio.gather(*(site.usage("simulated.example") for _ in range(20)))
+        assert twin.api.site.asked.count("GetQuotaUsageRequest") == 1
+        clock.advance(61)
+        await site.usage("simulated.example")
+        assert twin.api.site.asked.count("GetQuotaUsageRequest") == 2
+
+
+async def test_many_questions_of_the_tools_are_one_for_a_minute(tmp_path: Path):
+    furnish(tmp_path, example())
+    site = CommandSite(tmp_path / "bin", SystemClock())
+    await asyncio.gather(*(site.usage("simulated.example") for _ in range(5)))
+    assert load(tmp_path / "site.json").asked == [
+        "zmprov gas mailbox",
+        "zmprov gqu mail1.simulated.example",
+        "zmprov gqu mail2.simulated.example",
+    ]
 
 
 async def test_a_token_is_renewed_before_it_expires_and_when_zimbra_forgot_it():
@@ -355,7 +378,7 @@ def test_every_entry_is_found_whole_wherever_the_file_is_cut(rows: list[tuple[in
 
 @pytest.mark.parametrize(
     "pattern",
-    ["(a+)+$", "a{1,9}", "(?=x)", r"(a)\1", "(", "a*", "x" * 201, r"\p{L}", "(*UTF8)a"],
+    ["(a+)+$", "a{1,9}", "(?=x)", r"(a)\1", "(", "a*", "x" * 201, r"\p{L}", "(*UTF8)a", "x\0"],
 )
 def test_an_expression_is_matched_in_linear_time_or_refused(pattern: str):
     if pattern == "(a+)+$":

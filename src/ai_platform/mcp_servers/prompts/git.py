@@ -225,7 +225,8 @@ class GitRepository:
             raise Unfilled(f"git {arguments[0]} has too much to say; choose less.")
         if process.returncode != 0:
             words = complaint.decode(errors="replace").strip().splitlines()
-            raise Unfilled(f"git {arguments[0]}: {words[0][:300] if words else 'it failed'}")
+            said = words[0].replace(str(self._path), "its folder") if words else "it failed"
+            raise Unfilled(f"git {arguments[0]}: {said[:300]}")
         return output
 
 

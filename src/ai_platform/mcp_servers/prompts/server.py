@@ -196,5 +196,7 @@ def _check(prompt: types.Prompt, given: Mapping[str, str]) -> None:
     for name, value in given.items():
         if name not in known:
             raise MCPError(types.INVALID_PARAMS, f"{prompt.name} has no argument '{name[:60]}'.")
-        if len(value) > LONGEST_ARGUMENT:
-            raise MCPError(types.INVALID_PARAMS, f"'{name}' is longer than {LONGEST_ARGUMENT} characters.")
+        if len(value) > LONGEST_ARGUMENT or "\0" in value:
+            raise MCPError(
+                types.INVALID_PARAMS, f"'{name}' is longer than {LONGEST_ARGUMENT} characters, or holds a NUL."
+            )

@@ -59,6 +59,7 @@ class CommandSite:
         self._folder = folder.resolve()
         self._clock = clock
         self._running = asyncio.Lock()
+        self._asking = asyncio.Lock()
         self._usage: tuple[float, dict[str, Usage]] = (0.0, {})
 
     async def domains(self) -> list[Domain]:
@@ -70,13 +71,14 @@ class CommandSite:
         return sorted(domains, key=lambda domain: domain.name)
 
     async def usage(self, domain: str) -> dict[str, Usage]:
-        until, known = self._usage
-        if self._clock.monotonic() >= until:
-            servers = _output(await self._run(Reading.MAIL_SERVERS)).split()
-            known = {}
-            for server in servers:
-                known |= usages(_output(await self._run(Reading.USAGE, _host(server))))
-            self._usage = (self._clock.monotonic() + KNOWN_SECONDS, known)
+        async with self._asking:  # many questions at once are one to Zimbra
+            until, known = self._usage
+            if self._clock.monotonic() >= until:
+                servers = _output(await self._run(Reading.MAIL_SERVERS)).split()
+                known = {}
+                for server in servers:
+                    known |= usages(_output(await self._run(Reading.USAGE, _host(server))))
+                self._usage = (self._clock.monotonic() + KNOWN_SECONDS, known)
         return {name: one for name, one in known.items() if name.rpartition("@")[2] == domain}
 
     async def account(self, email: str) -> Account | None:

@@ -86,7 +86,7 @@ class Logs:
     def _of_file(  # noqa: PLR0917 - one call, beside its loop
         self, folder: int, name: str, wanted: Wanted, room: int, found: Found, until: float
     ) -> list[str]:
-        kept: deque[tuple[str, int]] = deque()
+        kept: deque[tuple[bytes, int]] = deque()
         held = 0
         with _opened(folder, name, found) as file:
             for raw in _entries(file, found):
@@ -95,14 +95,13 @@ class Logs:
                     break
                 if not _is_grave(raw, wanted.level) or not wanted.finds(raw.decode(errors="replace")):
                     continue
-                entry = _readable(raw, room)
-                size = entry.count("\n") + 1
-                kept.append((entry, size))
+                size = min(raw.count(b"\n", 0, -1) + 1, room)
+                kept.append((raw, size))
                 held += size
                 while held > room:
                     held -= kept.popleft()[1]
                     found.more = True
-        return [entry for entry, _ in kept]
+        return [_readable(raw, room) for raw, _ in kept]
 
 
 def _rotated(folder: int, wanted: Wanted) -> list[str]:

@@ -14,7 +14,7 @@ LONGEST_EXPRESSION = 200
 _FLAGS = (
     hyperscan.HS_FLAG_UTF8 | hyperscan.HS_FLAG_SINGLEMATCH | hyperscan.HS_FLAG_CASELESS | hyperscan.HS_FLAG_MULTILINE
 )
-_SLOW = ("{", "\\p", "\\P", "(*")
+_REFUSED = ("{", "\\p", "\\P", "(*", "\0")
 
 Finds = Callable[[str], bool]
 
@@ -32,11 +32,11 @@ def expression(text: str) -> Finds:
         InvalidCall: it cannot be used; the message says why.
 
     """
-    if len(text) > LONGEST_EXPRESSION or any(sign in text for sign in _SLOW):
+    if len(text) > LONGEST_EXPRESSION or any(sign in text for sign in _REFUSED):
         raise InvalidCall(
             Refusal.INVALID_REQUEST,
-            f"A regular expression may have {LONGEST_EXPRESSION} characters, no counted repeats such as x{{1,9}} and no"
-            " \\p. Write it shorter, or search for a plain text.",
+            f"A regular expression may have {LONGEST_EXPRESSION} characters, no counted repeats such as x{{1,9}}, no"
+            " \\p and no NUL. Write it shorter, or search for a plain text.",
         )
     database = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
     try:

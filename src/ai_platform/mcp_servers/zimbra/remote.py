@@ -1,5 +1,7 @@
 """A site over the admin API. Only requests that read; never GetMailboxRequest, which makes a mailbox where none is."""
 
+import asyncio
+
 import msgspec
 
 from ai_platform.domain.clock import Clock
@@ -67,6 +69,7 @@ class RemoteSite:
         self._api = api
         self._clock = clock
         self._known: dict[str, tuple[float, dict[str, Usage]]] = {}
+        self._asking = asyncio.Lock()
 
     async def domains(self) -> list[Domain]:
         found: _Domains = await self._api.ask(
@@ -81,17 +84,18 @@ class RemoteSite:
         return sorted(domains, key=lambda domain: domain.name)
 
     async def usage(self, domain: str) -> dict[str, Usage]:
-        # Without a domain Zimbra tells of one server only, whatever allServers says.
-        now = self._clock.monotonic()
-        if (known := self._known.get(domain)) is not None and now < known[0]:
-            return known[1]
-        found: _Usages = await self._api.ask("GetQuotaUsage", _Usages, domain=domain, allServers=1)
-        usages = {usage.name: usage for usage in found.account}
-        self._known.pop(domain, None)
-        while len(self._known) >= MOST_KNOWN:
-            self._known.pop(next(iter(self._known)))
-        self._known[domain] = (now + KNOWN_SECONDS, usages)
-        return usages
+        async with self._asking:  # many questions at once are one to Zimbra
+            now = self._clock.monotonic()
+            if (known := self._known.get(domain)) is not None and now < known[0]:
+                return known[1]
+            # Without a domain Zimbra tells of one server only, whatever allServers says.
+            found: _Usages = await self._api.ask("GetQuotaUsage", _Usages, domain=domain, allServers=1)
+            usages = {usage.name: usage for usage in found.account}
+            self._known.pop(domain, None)
+            while len(self._known) >= MOST_KNOWN:
+                self._known.pop(next(iter(self._known)))
+            self._known[domain] = (now + KNOWN_SECONDS, usages)
+            return usages
 
     async def account(self, email: str) -> Account | None:
         try:
