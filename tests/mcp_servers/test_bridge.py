@@ -72,6 +72,25 @@ async def test_a_real_client_does_not_notice_it(tmp_path: Path, mode: str):
     assert (bad["attributes"]["success"], bad["attributes"]["error"]) == (False, "tool_error")
 
 
+async def test_metrics_are_told_while_the_server_runs_and_only_news(tmp_path: Path):
+    output = tmp_path / "out.jsonl"
+    process = await asyncio.create_subprocess_exec(
+        *through("--output", output, "--metrics-every", "0.05"),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    async with asyncio.timeout(60):
+        for count in (1, 2):
+            process.stdin.write(json.dumps(call(count, "echo")).encode() + b"\n")
+            await process.stdout.readline()
+            await eventually(lambda count=count: [one["count"] for one in records(output, "metric")][-1:] == [count])
+        process.stdin.close()
+        assert await process.wait() == 0
+    assert [one["count"] for one in records(output, "metric")] == [1, 2]
+
+
 def test_outcomes_are_told_apart_and_nothing_private_is_written(tmp_path: Path):
     output = tmp_path / "out.jsonl"
     secret = {"password": "hunter2"}

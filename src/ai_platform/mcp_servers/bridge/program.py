@@ -11,7 +11,7 @@ from ai_platform.domain.clock import SystemClock
 from ai_platform.domain.errors import ConfigError
 from ai_platform.domain.identifiers import new_id
 from ai_platform.mcp_servers.bridge.otlp import Exporter
-from ai_platform.mcp_servers.bridge.records import Lines, Records, Span
+from ai_platform.mcp_servers.bridge.records import Lines, Records, Span, Telling
 from ai_platform.mcp_servers.bridge.relay import relay
 from ai_platform.mcp_servers.bridge.watch import Watch
 
@@ -29,6 +29,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--user", metavar="ID", default="", help="who is recorded; default: the user of this machine")
     add("--session", metavar="ID", default="", help="the session that is recorded; default: a new one")
     add("--name", metavar="NAME", default="", help="the server's name in the records; default: its command")
+    add("--metrics-every", type=float, metavar="SECONDS", default=60.0, help="time between lines of metrics (60)")
     add("--keep-meta", action="store_true", help="do not set _meta.traceparent: forward every byte unchanged")
     add("command", nargs=argparse.REMAINDER, metavar="-- COMMAND …", help="the server to run")
     return parser
@@ -42,6 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         raise ConfigError("Say which server to run: … bridge -- COMMAND ARGUMENTS.")
     if options.otlp and not options.otlp.startswith(("http://", "https://")):
         raise ConfigError(f"--otlp {options.otlp}: an address such as http://127.0.0.1:4318 is needed.")
+    if not 0 < options.metrics_every <= 86_400:
+        raise ConfigError("--metrics-every must be above 0 and at most 86400.")
     clock = SystemClock()
     name = options.name or Path(command[0]).name
     exported: list[Exporter] = []
@@ -68,8 +71,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         outer=os.environ.get("TRACEPARENT"),
         propagate=not options.keep_meta,
     )
+    telling = Telling(records, clock, options.metrics_every)
+    telling.start()
     code = relay(command, watch)
-    records.write_metrics(clock.now())
+    telling.close()
     for exporter in exported:
         exporter.close()
     return code

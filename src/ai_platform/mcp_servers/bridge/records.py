@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from ai_platform.domain.clock import Clock
 from ai_platform.domain.errors import ConfigError
 from ai_platform.domain.event import EventType
 from ai_platform.mcp_servers.bridge.trace import SpanContext
@@ -75,6 +76,7 @@ class Records:
         self._export = export
         self._lock = threading.Lock()
         self._sums: dict[tuple[str, bool], Sum] = {}
+        self._told: dict[tuple[str, bool], int] = {}
 
     def started(self, call: ToolCall) -> None:
         facts = {"argument_bytes": call.argument_bytes}
@@ -108,8 +110,11 @@ class Records:
         self._export(span)
 
     def write_metrics(self, at: float) -> None:
-        """One line for each tool and outcome, cumulative since the start."""
+        """One line for each tool and outcome that was called since the last lines, cumulative since the start."""
         for (tool, success), total in self.sums().items():
+            if self._told.get((tool, success)) == total.count:
+                continue
+            self._told[tool, success] = total.count
             self._lines.write(
                 {
                     "kind": "metric",
@@ -150,3 +155,26 @@ class Records:
 
 def _stamp(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+class Telling:
+    """Writes metrics at intervals, in a thread of its own, and once more at the end."""
+
+    def __init__(self, records: Records, clock: Clock, every: float) -> None:
+        self._records = records
+        self._clock = clock
+        self._every = every
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def close(self) -> None:
+        self._over.set()
+        self._thread.join()
+        self._records.write_metrics(self._clock.now())
+
+    def _run(self) -> None:
+        while not self._over.wait(self._every):
+            self._records.write_metrics(self._clock.now())
