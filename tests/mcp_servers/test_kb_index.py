@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import asyncpg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -73,6 +74,24 @@ async def test_only_what_changed_is_read_again_and_what_is_gone_is_forgotten(ind
     assert await found(index, "worda") == []
     assert await found(index, "rewritten") == ["docs/a.md"]
     assert await index.count() == 2
+
+
+async def test_the_planner_knows_the_documents_once_they_are_indexed(docs: Path, postgres_server: TestPostgres):
+    """Before, it read every one of them for each search, for as long as autovacuum had not come by."""
+    async with postgres_server.fresh_database("template0") as database:
+        made = await open_postgres(database.owner_dsn, "default", "english")
+        for number in range(30):
+            (docs / f"{number}.md").write_text(f"word{number}")
+        await refreshed(made, docs)
+        connection = await asyncpg.connect(database.owner_dsn)
+        known = "SELECT reltuples FROM pg_class WHERE oid = 'ai_platform_kb.documents'::regclass"
+        assert await connection.fetchval(known) == 30
+        for number in range(30, 32):
+            (docs / f"{number}.md").write_text(f"word{number}")
+        await refreshed(made, docs)
+        assert await connection.fetchval(known) == 30, "a few changes are not worth it"
+        await connection.close()
+        await made.close()
 
 
 async def test_a_change_of_the_same_size_and_date_is_seen(index: Index, docs: Path):

@@ -74,6 +74,10 @@ class Index(Protocol):
         """All of it or nothing."""
         ...
 
+    async def settle(self) -> None:
+        """A pass is over that changed something: make searches quick."""
+        ...
+
     async def search(self, words: Sequence[Sequence[str]], limit: int) -> list[Hit]:
         """The best documents that contain every phrase; when none does, the best that contain any of them."""
         ...

@@ -57,6 +57,7 @@ class Keeper:
                 listed = listed or bool(changes.written or changes.gone)
         self.report = report
         if listed:
+            await self._index.settle()
             await self._changed()
         return report
 

@@ -51,6 +51,7 @@ class PostgresIndex:
         self._collection = collection
         self._language = language
         self._claim: Any = None
+        self._changed = 0
 
     async def stamps(self) -> dict[str, Stamp]:
         statement = (
@@ -79,6 +80,17 @@ class PostgresIndex:
                 )
         except _FAILURES as error:
             raise _unavailable(error) from error
+        self._changed += len(rows) + len(changes.gone)
+
+    async def settle(self) -> None:
+        """Without statistics the planner reads every document instead of the index; autovacuum comes minutes later."""
+        if self._changed * 10 < await self.count():
+            return
+        try:
+            await self._pool.execute("ANALYZE ai_platform_kb.documents")
+        except _FAILURES as error:
+            raise _unavailable(error) from error
+        self._changed = 0
 
     async def search(self, words: Sequence[Sequence[str]], limit: int) -> list[Hit]:
         terms = [" ".join(phrase) for phrase in words]

@@ -71,6 +71,9 @@ class SqliteIndex:
         async with self._writing:
             await self._in_thread(_apply, self._writer, changes)
 
+    async def settle(self) -> None:
+        """FTS5 keeps itself in order."""
+
     async def search(self, words: Sequence[Sequence[str]], limit: int) -> list[Hit]:
         terms = [quoted(list(phrase)) for phrase in words]
         if not terms:
