@@ -10,7 +10,7 @@ from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from hashlib import blake2b
-from itertools import accumulate
+from itertools import accumulate, chain
 
 import msgspec
 
@@ -23,7 +23,6 @@ from ai_platform.protection.literals import (
     Steps,
     cut,
     decode,
-    decode_pieces,
     find_byte_offsets,
 )
 from ai_platform.protection.located import Inspected, Located, with_shared
@@ -43,7 +42,8 @@ _SPECIAL = re.compile(rb"[\\%\x80-\xff][^\"]*")
 _LEAST_MEDIA = 256
 _MEDIA_KEYS = frozenset({b"data", b"blob"})
 _MOST_LEADS = 10_000
-_MUCH = 512 * 1024
+_MUCH = 256 * 1024
+_PIECES = 1024
 _PARTS_AT_ONCE = 4096
 _STEP = 128
 """After so many small pieces of work others may run."""
@@ -57,8 +57,11 @@ class Memo:
         self._key = key[:64]
         self._known: OrderedDict[bytes, list[Hit]] = OrderedDict()
 
-    def key(self, leaf: Leaf, version: bytes) -> bytes:
-        digest = blake2b(leaf.raw, digest_size=16, key=self._key, person=version)
+    def key(self, leaf: Leaf, version: bytes) -> Steps[bytes]:
+        digest = blake2b(leaf.raw[:_MUCH], digest_size=16, key=self._key, person=version)
+        for start in range(_MUCH, len(leaf.raw), _MUCH):
+            yield None
+            digest.update(leaf.raw[start : start + _MUCH])
         digest.update(leaf.lead.encode("utf-8", "surrogateescape"))
         return digest.digest()
 
@@ -108,20 +111,23 @@ class BodyInspector:
         found: list[tuple[Leaf, list[Hit]]] = []
         fresh: list[Leaf] = []
         keys: list[bytes] = []
-        for count, (leaf, key, hits) in enumerate(self._remembered(result, parts, starts, long, offset)):
+        for count, known in enumerate(self._remembered(result, parts, starts, long, offset)):
+            if known is None or not count % _STEP:
+                yield None
+            if known is None:
+                continue
+            leaf, key, hits = known
             if hits is None:
                 fresh.append(leaf)
                 keys.append(key)
             elif hits:
                 found.append((leaf, hits))
-            if not count % _STEP:
-                yield None
         short, numbers = yield from self._suspicious(body, parts, starts, long)
-        for index in sorted(short):
-            fresh.append(self._leaf(body, parts, starts, index, offset))
-            if not index % _STEP:
+        strings = (self._leaf(body, parts, starts, index, offset) for index in sorted(short))
+        for leaf in chain(strings, _numbers(parts, starts, sorted(numbers), offset)):
+            fresh.append(leaf)
+            if not len(fresh) % _STEP:
                 yield None
-        fresh += [leaf for index in sorted(numbers) for leaf in _numbers(parts, starts, index, offset)]
         fresh_hits: dict[int, list[Hit]] = {}
         cut_short = self.scanner.cut_short
         size = sum(len(leaf.raw) for leaf in fresh)
@@ -150,9 +156,13 @@ class BodyInspector:
     ) -> Iterator[None]:
         """Add the values that begin in one text block and end in another."""
         shared: list[list[Located]] = []
-        beside = list(runs(parts))
-        yield None
-        blocks = [[result.body[starts[at] : starts[at] + len(parts[at])] for at in run] for run in beside]
+        beside: list[list[int]] = []
+        blocks: list[list[bytes]] = []
+        for run in runs(parts):
+            if run is not None:
+                beside.append(run)
+                blocks.append([result.body[starts[at] : starts[at] + len(parts[at])] for at in run])
+            yield None
         for found in joined(self.scanner, blocks):
             if found is None:
                 yield None
@@ -174,15 +184,15 @@ class BodyInspector:
 
     def _remembered(
         self, result: Inspected, parts: Sequence[bytes], starts: Sequence[int], long: Sequence[int], offset: int
-    ) -> Iterator[tuple[Leaf, bytes, list[Hit] | None]]:
-        """(leaf, its memo key, what is known of it) of every long string that is text."""
+    ) -> Iterator[tuple[Leaf, bytes, list[Hit] | None] | None]:
+        """(leaf, its memo key, what is known of it) of every long string that is text; None where others may run."""
         for index in long:
             part = parts[index]
             if len(part) >= _LEAST_MEDIA and MEDIA.match(part) and _key_of(parts, index) in _MEDIA_KEYS:
                 result.unchecked.append((offset + index, len(part)))
                 continue
             leaf = self._leaf(result.body, parts, starts, index, offset)
-            key = self._memo.key(leaf, self._version)
+            key = yield from self._memo.key(leaf, self._version)
             yield leaf, key, self._memo.get(key)
 
     def _leaf(self, body: bytes, parts: Sequence[bytes], starts: Sequence[int], index: int, offset: int) -> Leaf:
@@ -223,13 +233,15 @@ class BodyInspector:
         text = b"".join(pieces)
         short: set[int] = set()
         numbers: set[int] = set()
-        for count, special in enumerate(_SPECIAL.finditer(text)):
-            piece = bisect_right(places, special.start()) - 1
-            index = bisect_right(starts, origins[piece] + special.start() - places[piece]) - 1
-            if index & 1:
-                short.add(index)
-            if not count % _STEP:
-                yield None
+        for begin in range(0, len(text), _MUCH):
+            for count, special in enumerate(_SPECIAL.finditer(text, begin, begin + _MUCH)):
+                piece = bisect_right(places, special.start()) - 1
+                index = bisect_right(starts, origins[piece] + special.start() - places[piece]) - 1
+                if index & 1:
+                    short.add(index)
+                if not count % _PIECES:
+                    yield None
+            yield None
         for triggers in self.scanner.engine.sliced(text):
             for _, end in triggers:
                 piece = bisect_right(places, end - 1) - 1
@@ -280,7 +292,7 @@ class BodyInspector:
         complete: bool,
     ) -> Iterator[Located | None]:
         scanner = self.scanner
-        text = leaf.read()
+        text = yield from leaf.read_in_steps()
         skip = len(leaf.lead)
         last = len(text) - (1 if skip and leaf.quoted else 0)
         hits = [hit for hit in hits if skip <= hit.start < last]
@@ -309,28 +321,22 @@ def _note_places(result: Inspected, parts: Sequence[bytes], begin: int) -> Steps
         sizes = list(map(len, parts[first : first + _PARTS_AT_ONCE]))
         piece = list(accumulate(sizes, operator.add, initial=begin))
         begin = piece.pop() + len(sizes)
-        starts += map(operator.add, piece, range(len(sizes)))
+        piece = list(map(operator.add, piece, range(len(sizes))))
+        starts += piece
+        result.starts.extend(piece)
         long += [first + place for place in range(1, len(sizes), 2) if sizes[place] >= _LONG]
         sizes[::2] = [0] * len(sizes[::2])
         checked = list(accumulate(sizes, initial=total))
         total = checked[-1]
         result.checked.extend(checked[1:])
         yield None
-    result.starts.extend(starts)
     return starts, long
 
 
 def _texts(leaves: Iterable[Leaf]) -> Iterator[str | None]:
     """What each leaf reads; None where others may run."""
     for leaf in leaves:
-        if len(leaf.raw) < _MUCH:
-            yield leaf.read()
-        else:
-            pieces: list[str] = []
-            for piece in decode_pieces(leaf.raw):
-                pieces.append(piece)
-                yield None
-            yield leaf.around("".join(pieces))
+        yield (yield from leaf.read_in_steps())
 
 
 def _key_of(parts: Sequence[bytes], index: int) -> bytes:
@@ -341,9 +347,10 @@ def _key_of(parts: Sequence[bytes], index: int) -> bytes:
     return parts[index - 1] if index and parts[index].lstrip()[:1] == b":" else b""
 
 
-def _numbers(parts: Sequence[bytes], starts: Sequence[int], index: int, offset: int) -> Iterator[Leaf]:
+def _numbers(parts: Sequence[bytes], starts: Sequence[int], indices: Iterable[int], offset: int) -> Iterator[Leaf]:
     """Long numbers outside of strings."""
-    key = _key_of(parts, index)
-    lead = lead_of(decode(key), quoted=False) if key else ""
-    for number in LONG_NUMBER.finditer(parts[index]):
-        yield Leaf(offset + index, starts[index] + number.start(), number.group(), lead, quoted=False)
+    for index in indices:
+        key = _key_of(parts, index)
+        lead = lead_of(decode(key), quoted=False) if key else ""
+        for number in LONG_NUMBER.finditer(parts[index]):
+            yield Leaf(offset + index, starts[index] + number.start(), number.group(), lead, quoted=False)

@@ -8,13 +8,14 @@ import re
 
 import msgspec
 
-from ai_platform.protection.literals import decode
+from ai_platform.protection.literals import Steps, decode, decode_pieces
 
 LONG_NUMBER = re.compile(rb"(?<![\d.eE+-])\d{9,19}(?![\d.eE])")
 MEDIA = re.compile(rb"(?:iVBORw0KGgo|/9j/|R0lGOD|UklGR|JVBERi0)[A-Za-z0-9+/=]*\Z")
 """What the base64 of PNG, JPEG, GIF, WebP and PDF begins with: media are not text (and are counted as unchecked)."""
 
 _LONGEST_KEY = 64
+_MUCH = 256 * 1024
 _TELLING = re.compile(
     r"(?i)pass|pwd|secret|token|key|auth|cred|cookie|session|pin|otp|seed|ssn|social|card|pan|cvv|cvc|iban|account|routing"
     r"|phone|mobile|fax|tel|licen[sc]e|passport|dob|birth|nhs|tax|sin\b|vin|mrn|medic|member|nino|aba|bsn|dni|nie|nif|cpf"
@@ -39,6 +40,16 @@ class Leaf(msgspec.Struct, gc=False):
     def read(self) -> str:
         """The text to scan: the lead, the decoded value and, behind a lead, the closing quote."""
         return self.around(decode(self.raw))
+
+    def read_in_steps(self) -> Steps[str]:
+        """As `read`, a bounded piece at a time."""
+        if len(self.raw) < _MUCH:
+            return self.read()
+        pieces: list[str] = []
+        for piece in decode_pieces(self.raw):
+            pieces.append(piece)
+            yield None
+        return self.around("".join(pieces))
 
     def around(self, text: str) -> str:
         """The decoded value as it is read."""

@@ -39,11 +39,9 @@ _PIECE = re.compile(
 
 
 _BACKSLASH = 0x5C
-_PIECE_OF_BODY = 512 * 1024
-_PLAIN = re.compile(rb"[\x00-\x5b\x5d-\x7f]{12}")
-"""Behind so many characters neither an escape, a pair of them, nor UTF-8 is unfinished."""
-
-_NO_BACKSLASH = re.compile(rb"[^\\]")
+_PIECE_OF_BODY = 256 * 1024
+_SURROGATE = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}")
+_ESCAPE, _SHORT_ESCAPE = 6, 2
 
 
 def segments(body: bytes) -> list[bytes]:
@@ -62,8 +60,8 @@ def cut(body: bytes, begin: int, end: int) -> Steps[list[bytes]]:
     parts: list[bytes] = []
     open_part: list[bytes] = []
     while begin < end:
-        harmless = _NO_BACKSLASH.search(body, begin + _PIECE_OF_BODY, end)
-        stop = harmless.end() if harmless else end  # no escape is cut in two
+        stop = begin + _PIECE_OF_BODY
+        stop = stop - _escapes_at(body, begin, stop) if stop < end else end  # no escape is cut in two
         pieces = _cut(body[begin:stop])
         open_part.append(pieces[0])
         if len(pieces) > 1:
@@ -84,6 +82,24 @@ def _cut(body: bytes) -> list[bytes]:
     return body.split(b'"')
 
 
+def _escapes_at(raw: bytes, begin: int, end: int) -> int:
+    """1 when an odd number of backslashes ends at `end`, so that the last one begins an escape. begin: is in none."""
+    return (end - begin - len(raw[begin:end].rstrip(b"\\"))) & 1
+
+
+def _boundary(raw: bytes, begin: int, stop: int) -> int:
+    """A place at or shortly before or behind `stop` where neither a character nor an escape is cut in two."""
+    while stop < len(raw) and raw[stop] & 0xC0 == 0x80 and stop > begin:  # inside of a character
+        stop -= 1
+    last = raw.rfind(b"\\", max(begin, stop - _ESCAPE + 1), stop)
+    if last >= 0 and _escapes_at(raw, begin, last + 1):
+        stop = max(stop, last + (_ESCAPE if raw[last + 1 : last + 2] == b"u" else _SHORT_ESCAPE))
+    before = stop - _ESCAPE
+    if before > begin and _SURROGATE.match(raw, before) is not None and _escapes_at(raw, begin, before + 1):
+        return before  # it goes with the next one
+    return stop
+
+
 def decode(raw: bytes) -> str:
     """The text of a literal's raw content. Never fails: invalid UTF-8 and invalid escapes stay visible as they are."""
     text = raw.decode("utf-8", "surrogateescape")
@@ -99,9 +115,8 @@ def decode_pieces(raw: bytes) -> Iterator[str]:
     """`decode(raw)` in bounded pieces."""
     start = 0
     while start < len(raw):
-        begin = start + _PIECE_OF_BODY
-        plain = _PLAIN.search(raw, begin, begin + _PIECE_OF_BODY)
-        stop = plain.end() if plain else len(raw)
+        stop = start + _PIECE_OF_BODY
+        stop = _boundary(raw, start, stop) if stop < len(raw) else len(raw)
         yield decode(raw[start:stop])
         start = stop
 

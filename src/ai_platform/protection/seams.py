@@ -6,7 +6,7 @@ Above: body.py. Below: scanner, literals.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import NamedTuple
 
 from ai_platform.protection.literals import byte_offsets, decode
@@ -20,6 +20,8 @@ _JOINING = frozenset(b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTU
 _LONGEST_ESCAPE = 12
 _MOST_BLOCKS = 40
 _MOST_WINDOWS = 50_000
+_TOO_MANY = "There are more short texts beside one another than can be inspected."
+_PIECES = 1024
 _GAP = "\0"
 
 
@@ -57,10 +59,15 @@ class _Ends(NamedTuple):
         return self.head is self.tail
 
 
-def runs(parts: Sequence[bytes]) -> Iterator[list[int]]:
-    """Segments of the texts of neighbouring blocks that could join to a value, two or more of them."""
+def runs(parts: Sequence[bytes]) -> Iterator[list[int] | None]:
+    """Segments of the texts of neighbouring blocks that could join to a value, two or more of them.
+
+    None where others may run. Raises TooManyValues.
+    """
     run: list[int] = []
     for key, part in enumerate(parts):
+        if not key % _PIECES:
+            yield None
         index = key + 2
         if part != b"text" or not key & 1 or index >= len(parts) or parts[key + 1].strip() != b":":
             continue
@@ -69,6 +76,8 @@ def runs(parts: Sequence[bytes]) -> Iterator[list[int]]:
                 yield run
             run = []
         run.append(index)
+        if len(run) > _MOST_WINDOWS:
+            raise TooManyValues(_TOO_MANY)
     if len(run) > 1:
         yield run
 
@@ -81,13 +90,19 @@ def joined(scanner: Scanner, runs: Sequence[Sequence[bytes]]) -> Iterator[tuple[
     texts: list[list[_Part]] = []
     owners: list[int] = []
     for number, blocks in enumerate(runs):
-        ends = [_ends(place, raw) for place, raw in enumerate(blocks)]
-        for parts in (_everything(ends), *_windows(ends)):
+        ends: list[_Ends] = []
+        for place, raw in enumerate(blocks):
+            ends.append(_ends(place, raw))
+            if not place % _PIECES:
+                yield None
+        for parts in chain((_everything(ends),), _windows(ends)):
             texts.append(parts)
             owners.append(number)
-        yield None
+            if not len(texts) % _PIECES:
+                yield None
         if len(texts) > _MOST_WINDOWS:
-            raise TooManyValues("There are more short texts beside one another than can be inspected.")
+            raise TooManyValues(_TOO_MANY)
+        yield None
     size = sum(len(part.text) for parts in texts for part in parts)
     values: dict[int, dict[tuple[Side, Side], Joined]] = {}
     for slot, hits in scanner.sweep(("".join([part.text for part in parts]) for parts in texts), size):

@@ -6,6 +6,7 @@ values (base64) are not a matter of characters: see encoded.py. Above: scanner.p
 """
 
 import re
+from array import array
 from bisect import bisect_right
 from collections.abc import Iterator
 from unicodedata import digit, normalize
@@ -80,8 +81,8 @@ class View:
     __slots__ = ("_at", "_shift", "text")
 
     def __init__(self, original: str = "") -> None:
-        self._at: list[int] = []
-        self._shift: list[int] = []
+        self._at = array("q")
+        self._shift = array("q")
         self.text = ""
         if original:
             for _ in self.read(original):
