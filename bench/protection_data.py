@@ -236,6 +236,8 @@ FLOODS: dict[str, str | Callable[[random.Random], str]] = {
     "zero-width characters": lambda r: "\u200b".join(_some(r, DIGITS, 200)),
     "percent encoding": lambda r: "%" + _some(r, "0123456789abcdef", 2),
     "backslashes": "\\" * 400,
+    "values behind invisible characters": "\u200b_prod_ta6guOAeeyJpassword=sqp_ghp_",
+    "tokens and passwords in one": "0*ramp_tok_PfCxLv4CXGWxOjXTuoLJb1rhQZAIAiq6cd8asqACpassword=",
     "service names": lambda r: (
         f"{r.choice(('datadog', 'twilio', 'heroku', 'algolia'))} key = {_some(r, '0123456789abcdef', 32)}\n"
     ),

@@ -13,7 +13,7 @@ from ai_platform.protection.actions import REWRITING, resolve
 from ai_platform.protection.rule import Rule
 
 _LEAST, _MOST = 1_000, 10_000
-_CHARACTERS = 400
+_CHARACTERS = 600
 
 
 class Purpose(IntEnum):

@@ -16,16 +16,22 @@ def entropy(value: str) -> float:
     return math.log2(size) - sum([_COSTS[value.count(char)] for char in set(value)]) / size if size else 0.0
 
 
-_STAND_IN = re.compile(
-    r"xxxxxx|\*\*\*|####|\.\.\.|your[-_]|example|sample|placeholder|redacted|change_?me|abcdefghijk|\$\{|\{\{|%\("
-    r"|.(?:access|action|auth|api|bot|client|server|user)_?(?:token|key|secret)|.usertoserver"
+_STAND_INS = tuple(
+    "xxxxxx *** #### ... your- your_ example sample placeholder redacted changeme change_me abcdefghijk ${ {{ %(".split()
 )
+_NAMES = ("token", "key", "secret", "usertoserver")
+_NAMED = re.compile(r".(?:access|action|auth|api|bot|client|server|user)_?(?:token|key|secret)|.usertoserver")
+"""A payload that says what it stands for."""
+
 _REPEATED = re.compile(r"([A-Za-z0-9])\1{7,}")
 
 
 def not_placeholder(value: str) -> bool:
     """Not an obvious stand-in: crosses, stars, `your-key`, `...EXAMPLE`, a template's variable."""
-    if _STAND_IN.search(value.lower()) is not None:
+    lowered = value.lower()
+    if any(map(lowered.__contains__, _STAND_INS)):
+        return False
+    if any(map(lowered.__contains__, _NAMES)) and _NAMED.search(lowered) is not None:
         return False
     if len(value) - len(set(value)) < 7:  # then no character is there eight times
         return True

@@ -224,6 +224,10 @@ _SPOTTED = (("space", _SPACE), ("template", _TEMPLATE), ("file", _FILE))
 _NUMBERED = (("date", _DATE), ("version", _VERSION), ("number", _NUMBER))
 
 
+_LETTER_CODES = bytes((code | 32) - 97 if chr(code).isalpha() else 0 for code in range(128)) + bytes(128)
+"""ASCII letter -> its place in ALPHABET."""
+
+
 def likeness(value: str, letters: bytes) -> tuple[float, int, int]:
     """(bits per letter under the statistics of words, letters in word-like runs, letters). Few bits = reads like words."""
     cost = wordy = total = steps = 0
@@ -234,13 +238,8 @@ def likeness(value: str, letters: bytes) -> tuple[float, int, int]:
             cost += 7 * LEVEL
             steps += 1
             continue
-        first = second = 26
-        spent = 0
-        for char in run.lower():
-            third = ord(char) - 97
-            spent += letters[(first * 27 + second) * 27 + third]
-            first, second = second, third
-        spent += letters[(first * 27 + second) * 27 + 26]
+        codes = b"\x1a\x1a" + run.encode().translate(_LETTER_CODES) + b"\x1a"
+        spent = sum([letters[a * 729 + b * 27 + c] for a, b, c in zip(codes, codes[1:], codes[2:], strict=False)])
         cost += spent
         steps += size + 1
         if size >= 3 and spent < 5.0 * LEVEL * (size + 1):

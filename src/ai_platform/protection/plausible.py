@@ -13,11 +13,22 @@ from ai_platform.protection.names import WORDS, read_name
 from ai_platform.protection.tokens import TOKEN
 
 _STAND_IN = re.compile(
-    r"([^\W_])\1{5}|^<.*>$|[<\[{](?:your|my|the|insert|put|some|redacted)|%(?:\(\w+\))?[-+0-9.]*[sdvrqfx](?![a-z0-9])|^\$\w+$|^\{\w*\}$|^@\w+@$|^your"
-    r"|\\x[0-9a-f]{2}|&#\d|&[lg]t;|\?=$|=\?[\w-]+\?[bq]\?|^(.{2,6})\2+$|^\\*u[0-9a-f]{4}|^0x[0-9a-f]{1,16}$"
-    r"|a-z(?:a-z|0-9)|0-9a-f|a-f0-9|^.{0,20}\.\..{0,20}$|\s[=<>!]=?\s|^#[a-z]+$|(?:%-?[a-z]\W?){3}|^[a-z-]+:#[0-9a-f]{6}$|(?:^|\s)\$[a-z]\w+|[\x00-\x08\x0e-\x1f\ufffd]|^x-[a-z]+(?:-[a-z0-9]+)+$"
+    r"<.*>\Z|\$\w+\Z|\{\w*\}\Z|@\w+@\Z|your|\\*u[0-9a-f]{4}|0x[0-9a-f]{1,16}\Z|#[a-z]+\Z|[a-z-]+:#[0-9a-f]{6}\Z"
+    r"|x-[a-z]+(?:-[a-z0-9]+)+\Z|(.{2,6})\1+\Z|.{0,20}\.\..{0,20}\Z"
 )
-"""Over lower case: what no real value looks like."""
+"""Over lower case, from the beginning: what no real value looks like."""
+
+_ORDINARY = re.compile(r"[a-z0-9_+/=.~-]*\Z")
+_TEMPLATE = re.compile(
+    r"[<\[{](?:your|my|the|insert|put|some|redacted)|%(?:\(\w+\))?[-+0-9.]*[sdvrqfx](?![a-z0-9])|\\x[0-9a-f]{2}|&#\d|&[lg]t;"
+    r"|\?=\Z|=\?[\w-]+\?[bq]\?|\s[=<>!]=?\s|(?:%-?[a-z]\W?){3}|(?:^|\s)\$[a-z]\w+|[\x00-\x08\x0e-\x1f\ufffd]"
+)
+"""Over lower case, anywhere in a value that holds other characters than a token does."""
+
+_RUN = re.compile(r"([^\W_])\1{5}")
+_SAME = 5
+_TOLD = 96
+"""So much of a long value tells whether it stands in for one."""
 
 _NOT_SECRET = re.compile(
     r"[a-z][a-z0-9+.-]{1,30}://|arn:aws"
@@ -122,12 +133,15 @@ def _is_an_item(candidate: Candidate) -> bool:
 
 
 def _stands_in(value: str) -> bool:
+    value = value[:_TOLD]
     lowered = value.lower()
     return (
         TOKEN.fullmatch(value) is not None
         or lowered in WORDS.stand_ins
         or any(map(lowered.__contains__, WORDS.stand_in_parts))
-        or _STAND_IN.search(lowered) is not None
+        or _STAND_IN.match(lowered) is not None
+        or (len(value) - len(set(lowered)) >= _SAME and _RUN.search(lowered) is not None)
+        or (_ORDINARY.match(lowered) is None and _TEMPLATE.search(lowered) is not None)
         or _NOT_SECRET.match(lowered) is not None
         or lowered.translate(_ALIKE) in WORDS.stand_ins
         or _is_a_row(lowered)

@@ -128,7 +128,7 @@ RULES = (
         type="PRIVATE_KEY",
         starts=("PuTTY-User-Key-File-",),
         then=r"\d",
-        confirm=r"PuTTY-User-Key-File-\d: [\w@.-]{3,60}\s{1,4}(?:[A-Za-z-]{3,20}: ?[^\n]{0,120}\s{1,4}|[A-Za-z0-9+/]{16,64}={0,2}\s{1,4}){4,200}",
+        confirm=r"PuTTY-User-Key-File-\d: [\w@.-]{3,60}\s{1,4}(?:[A-Za-z-]{3,20}: ?[^\n]{0,120}\s{1,4}|[A-Za-z0-9+/]{16,64}={0,2}\s{1,4}){4,80}",
         examples=(
             "PuTTY-User-Key-File-3: ssh-ed25519\nEncryption: none\nComment: me\nPublic-Lines: 1\n"
             "AAAAC3NzaC1lZDI1NTE5AAAAIHx6\nPrivate-Lines: 1\nAAAAIQCl8m7qZ0W3s5d9f1h2j4k6l8\n",
@@ -165,7 +165,7 @@ RULES = (
         source="RFC 7519, RFC 7515 (header with `alg`)",
         starts=("eyJ", "ewogI"),
         then=r"[A-Za-z0-9_-]{6}",
-        confirm=r"(?<![A-Za-z0-9_-])e(?:yJ|wogI)[A-Za-z0-9_-]{10,8000}\.e(?:yJ|wogI)?[A-Za-z0-9_-]{10,8000}\.[A-Za-z0-9_-]{10,4000}+(?![A-Za-z0-9_-])",
+        confirm=r"(?<![A-Za-z0-9_-])e(?:yJ|wogI)[A-Za-z0-9_-]{10,4000}\.e(?:yJ|wogI)?[A-Za-z0-9_-]{10,8000}\.[A-Za-z0-9_-]{10,4000}+(?![A-Za-z0-9_-])",
         check=_jwt_like,
         action=Action.ALERT,
         examples=(

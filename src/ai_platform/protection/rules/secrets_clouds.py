@@ -102,7 +102,7 @@ RULES = (
         "Google Identity documentation, OAuth 2.0 token sizes",
         starts=("ya29.",),
         then=r"[A-Za-z0-9_-]{2}",
-        confirm=r"(?<![A-Za-z0-9_-])ya29\.[A-Za-z0-9_-]{20,2000}(?:\.[A-Za-z0-9_-]+)?",
+        confirm=r"(?<![A-Za-z0-9_-])ya29\.[A-Za-z0-9_-]{20,2000}(?:\.[A-Za-z0-9_-]{1,2000})?",
         examples=("ya29.Wyd9Bg56tOAa2IIi4qqhgjiYu6",),
         counter_examples=("ya29.Wyd9B",),
     ),

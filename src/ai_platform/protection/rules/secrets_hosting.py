@@ -260,7 +260,7 @@ RULES = (
         "a Tailscale key",
         "Tailscale documentation, key prefixes",
         starts=("tskey-",),
-        confirm=r"\btskey-(?:[a-z]+-)?[A-Za-z0-9]{6,24}(?:CNTRL)?-[A-Za-z0-9]{20,40}(?![A-Za-z0-9])",
+        confirm=r"\btskey-(?:[a-z]{2,16}-)?[A-Za-z0-9]{6,24}(?:CNTRL)?-[A-Za-z0-9]{20,40}(?![A-Za-z0-9])",
         examples=("tskey-SI9cMmR0-LqZxi07N1BngCXmTB2D2LW",),
         counter_examples=("tskey-SI9cMm",),
     ),

@@ -130,7 +130,7 @@ RULES = (
         glued=True,
         confirm=(
             r"\.webhook\.office\.com/webhookb2/(?P<v>[a-z0-9-]{36}@[a-z0-9-]{36}/IncomingWebhook/[A-Za"
-            r"-z0-9]{32}/[a-z0-9-]{36}(?:/[A-Za-z0-9_-]+)?)"
+            r"-z0-9]{32}/[a-z0-9-]{36}(?:/[A-Za-z0-9_-]{1,200})?)"
         ),
         examples=(
             (
