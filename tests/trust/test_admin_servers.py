@@ -28,6 +28,7 @@ CALLERS = {
     "admin": Principal(id="usr_admin", name="admin", permissions=frozenset({"*"})),
     "adder": Principal(id="usr_adder", name="adder", permissions=frozenset(FULL)),
     "reader": Principal(id="usr_reader", name="reader", permissions=frozenset({"mcp:servers:read"})),
+    "opener": Principal(id="usr_opener", name="opener", permissions=frozenset({"mcp:servers:write"})),
     "stranger": Principal(id="usr_stranger", name="stranger", permissions=frozenset({"*"}), tenant="acme"),
 }
 KB = {"name": "kb", "url": "https://kb.vendor.io/mcp"}
@@ -163,6 +164,17 @@ async def test_adding_what_reaches_into_this_machine_needs_the_operators_right(s
     assert site.registry.servers["kb"].public_only, "its name may lead somewhere else tomorrow"
     assert (await site.ask("POST", "", {"server": KB, "replace": True})).status_code == 200
     assert not site.registry.servers["kb"].public_only
+
+
+@pytest.mark.parametrize("trusting", [{"first_use": True}, {"resources": "open"}], ids=str)
+async def test_adding_what_approves_itself_needs_the_right_to_approve(site: Site, trusting: dict[str, Any]):
+    """Who adds and who approves may be two people; neither is the other by a setting of the server."""
+    refused = await site.ask("POST", "", {"server": KB | trusting}, key="opener")
+    assert (refused.status_code, Permission.SERVERS_APPROVE.value in refused.text) == (403, True)
+    assert (await site.ask("POST", "", {"server": KB}, key="opener")).status_code == 200
+    refused = await site.ask("POST", "", {"server": KB | trusting, "replace": True}, key="opener")
+    assert refused.status_code == 403
+    assert (await site.ask("POST", "", {"server": KB | trusting, "replace": True}, key="adder")).status_code == 200
 
 
 async def test_what_cannot_run_here_is_not_added(site: Site):

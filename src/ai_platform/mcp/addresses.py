@@ -20,6 +20,10 @@ METADATA = frozenset({"fd00:ec2::254", "100.100.100.200", "168.63.129.16"})
 """Of clouds that do not use a link-local address for it."""
 
 
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+"""Addresses whose last four bytes are where packets end (RFC 6052)."""
+
+
 def transport_for(server: McpServerSettings, limits: httpx2.Limits, proxy: str | None) -> httpx2.AsyncHTTPTransport:
     """The connection pool of one server."""
     transport = httpx2.AsyncHTTPTransport(limits=limits, proxy=proxy)
@@ -38,7 +42,8 @@ def why_not(address: str, *, public_only: bool) -> str:
     """Why this IP address is not connected to, "" when it may be."""
     found: ipaddress.IPv4Address | ipaddress.IPv6Address = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(found, ipaddress.IPv6Address):
-        found = found.ipv4_mapped or found.sixtofour or found
+        inside = ipaddress.IPv4Address(int(found) & 0xFFFFFFFF) if found in _NAT64 else None
+        found = found.ipv4_mapped or found.sixtofour or (found.teredo or (None, None))[1] or inside or found
     if str(found) in METADATA or found.is_link_local:
         return "where clouds keep the secrets of their machines"
     if found.is_multicast or found.is_unspecified:

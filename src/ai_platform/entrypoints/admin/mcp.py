@@ -18,7 +18,7 @@ from ai_platform.domain.principal import HOME, Principal
 from ai_platform.entrypoints.admin.endpoint import AdminRequest, Endpoint
 from ai_platform.mcp.bundled import bundled
 from ai_platform.mcp.registry import Registry, read_server, to_stored
-from ai_platform.mcp.settings import McpServerSettings
+from ai_platform.mcp.settings import McpServerSettings, Resources
 from ai_platform.mcp.trust.definition import changes
 from ai_platform.mcp.trust.ledger import Review, Standing, Wanted
 from ai_platform.mcp.trust.pins import Pins
@@ -291,6 +291,14 @@ def _operator(caller: Principal) -> Principal:
 
 def _check_power(caller: Principal, server: McpServerSettings) -> None:
     """Raises Denied when adding this server gives more than the right to add servers."""
+    trusting = "first_use" if server.first_use else "resources: open" if server.resources is Resources.OPEN else ""
+    if trusting and not caller.may(Permission.SERVERS_APPROVE):
+        raise Denied(
+            Refusal.PERMISSION_MISSING,
+            f"With `{trusting}` what the server '{server.name}' says is approved without anybody reading it; that needs"
+            f" the permission '{Permission.SERVERS_APPROVE.value}' as well.",
+            rule=Permission.SERVERS_APPROVE.value,
+        )
     if caller.may(Permission.PLATFORM_OPERATE):
         return
     why = ""
