@@ -25,8 +25,11 @@ TEXT = (
     "value path line error handler request parser buffer socket option default class import self async await none"
 )
 WORDS = TEXT.split()
-FRESH = b"call number 000000000000 "
-"""Begins every small body; with the job's `fresh` the number is another one each time, so that no text repeats."""
+FRESH = b"this call is named aaaaaaaaaaaa "
+"""Begins every small body; with the job's `fresh` the name is another one each time, so that no text repeats. It is of
+letters: twelve digits after "call number" are found as a telephone number, which an ordinary call does not hold.
+"""
+LETTERS = bytes.maketrans(b"0123456789", b"abcdefghij")
 TOOL = {"name": "Read", "description": "Reads a file.", "input_schema": {"type": "object", "properties": {}}}
 
 
@@ -178,7 +181,7 @@ class Run:
     async def timed(self, caller: Caller, body: bytes) -> None:
         if self.job.get("fresh"):
             self.number += 1
-            body = body.replace(FRESH, b"call number %012d " % self.number, 1)
+            body = body.replace(FRESH, b"this call is named %b " % (b"%012d" % self.number).translate(LETTERS), 1)
         began = time.perf_counter()
         await caller.call(body)
         self.times.append(time.perf_counter() - began)

@@ -19,7 +19,7 @@ class Hidden:
 sys.meta_path.insert(0, Hidden())
 from ai_platform.bootstrap import platform, sign_in
 from ai_platform.policy import expressions
-there = {{"mcp": platform.tools, "scim": platform.scim, "saml": sign_in.saml_reading}}
+there = {{"mcp": platform.tools, "scim": platform.scim_wiring(), "saml": sign_in.saml_reading}}
 there |= {{"mfa": sign_in.second_factors, "cel": expressions.cel}}
 print(*(name for name, module in there.items() if module is not None))
 """

@@ -1,7 +1,9 @@
 """A running platform, put together in the order things start. Above: cli. Below: the other files of this package."""
 
+import importlib
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
 
 from ai_platform.audit.reader import AuditReader
 from ai_platform.bootstrap.accounts import accounts_mount, manages_accounts
@@ -58,11 +60,6 @@ try:
 except ImportError as error:  # without the extra `mcp` there is no second door
     only_missing(error, "mcp", "mcp_types", "pydantic")
     fleet = tools = None
-try:
-    from ai_platform.bootstrap import scim
-except ImportError as error:  # without the extra `scim` nobody provisions
-    only_missing(error, "scim2_server", "scim2_models", "pydantic")
-    scim = None
 
 
 class Platform:
@@ -211,11 +208,23 @@ async def running_platform(
 
 
 def _provisioning(base: Base, callers: Callers, meter: Meter) -> dict[str, Handler]:
-    if scim is not None:
-        return scim.scim_door(base, callers, meter)
-    if base.settings.scim.enabled:
+    if not base.settings.scim.enabled:
+        return {}
+    scim = scim_wiring()
+    if scim is None:
         raise ConfigError('scim.enabled needs an extra: pip install "ai-platform[scim]"')
-    return {}
+    return scim.scim_door(base, callers, meter)
+
+
+def scim_wiring() -> Any:
+    """`bootstrap.scim`, None without the extra `scim`. Loaded only where it is served: its models cost a start
+    0.7 s of CPU.
+    """
+    try:
+        return importlib.import_module("ai_platform.bootstrap.scim")
+    except ImportError as error:
+        only_missing(error, "scim2_server", "scim2_models", "pydantic")
+        return None
 
 
 def _meter(base: Base, prices: PriceBook) -> Meter:
