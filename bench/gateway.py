@@ -9,6 +9,7 @@ apart. docs/benchmarks.md explains the method. Linux only.
 
 import argparse
 import json
+import os
 import shutil
 import statistics
 import subprocess
@@ -166,6 +167,8 @@ class Bench:
                 + "".join(f"   {at} {summary[name][at]:7.2f} (+{added[at]:.2f})" for at in ("p50", "p90", "p99"))
             )
             summary[name]["added"] = added
+        summary["durable write"] = disk = durable_write()
+        print(f"  one durable write on this disk: p50 {disk['p50']:.2f} p99 {disk['p99']:.2f}; a call waits for two")
         self.results["latency"] = summary
 
     def many(self) -> None:
@@ -187,6 +190,23 @@ class Bench:
                 f" p99 {row['gap_ms']['p99']:.1f} max {row['gap_ms']['max']:.1f} ms"
             )
         self.results["1,000 streams"] = rows
+
+
+def durable_write() -> Row:
+    """Milliseconds of a write that reaches the disk, made as the database makes those of its log: in place, 8 KB."""
+    times: list[float] = []
+    with tempfile.TemporaryFile() as file:
+        file.write(bytes(8 * 1024 * 1024))
+        file.flush()
+        os.fsync(file.fileno())
+        for number in range(300):
+            time.sleep(0.002)
+            began = time.perf_counter()
+            os.pwrite(file.fileno(), bytes(8192), number * 8192)
+            os.fdatasync(file.fileno())
+            times.append((time.perf_counter() - began) * 1000)
+    ranked = sorted(times)
+    return {"p50": ranked[len(ranked) // 2], "p99": ranked[int(len(ranked) * 0.99)]}
 
 
 def _median(rounds: list[Row]) -> Row:

@@ -140,8 +140,11 @@ class Bare(Caller):
         ).encode()
 
     def data_received(self, data: bytes) -> None:
+        before = self.failed
         self.failed += b'"isError":true' in data
         super().data_received(data)
+        if self.failed > before:
+            sys.stderr.write(f"  ! {data[-600:].decode(errors='replace')}\n")
 
 
 async def bare(job: dict[str, Any], tally: Tally) -> None:
