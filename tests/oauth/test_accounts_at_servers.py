@@ -165,6 +165,7 @@ class TestRenewal:
         assert until(lambda: ann.calls() == "ann-there", within=60)
 
 
+@pytest.mark.requirement("MC-2")
 class TestNothingIsPassedThrough:
     def test_the_callers_own_credential_never_reaches_a_server(self, here: Tools, there: Guarded, ann: Owner):
         ann.connect()

@@ -1,4 +1,6 @@
-"""The real Claude Code and the official SDK's client get access by themselves, and use tools with it."""
+"""The real Claude Code and the official SDK's client get access by themselves, and use tools with it; the MCP Inspector
+is given a token, since its command line opens no browser.
+"""
 
 import fcntl
 import json
@@ -27,6 +29,9 @@ from sso_site import requires_provider
 from claude_code import BINARY, requires_claude
 
 pytestmark = [requires_provider]
+NODE_MODULES = Path(os.environ.get("AI_PLATFORM_MCP_CONFORMANCE", "")) / "node_modules"
+NODE = next(iter(sorted(NODE_MODULES.glob("node-linux-*/bin/node"))), Path("missing"))
+INSPECTOR = NODE_MODULES / "@modelcontextprotocol" / "inspector" / "clients" / "launcher" / "build" / "index.js"
 
 
 class ClaudeCode:
@@ -115,6 +120,7 @@ def _until(terminal: int, pattern: str, within: float = 60.0) -> str:
 @requires_claude
 @pytest.mark.timeout(240)
 class TestClaudeCode:
+    @pytest.mark.requirement("MC-2")
     def test_logs_in_with_its_document_and_calls_a_tool_as_the_person(self, tools: Tools, tmp_path: Path):
         claude = ClaudeCode(tmp_path, tools, tools.here.platform.key("laptop-1"))
         claude.run("mcp", "add", "--transport", "http", "gateway", f"{tools.url}/mcp")
@@ -135,6 +141,7 @@ class TestClaudeCode:
         claude.run("mcp", "add", "--transport", "http", "gateway", f"{tools.url}/mcp/echo", *header)
         assert "echo: " in claude.uses("mcp__gateway__echo")
 
+    @pytest.mark.requirement("MC-2")
     def test_registers_where_documents_are_not_taken(self, unread: Tools, tmp_path: Path):
         claude = ClaudeCode(tmp_path, unread, unread.here.platform.key("laptop-3"))
         claude.run("mcp", "add", "--transport", "http", "gateway", f"{unread.url}/mcp")
@@ -142,6 +149,28 @@ class TestClaudeCode:
             shown = claude.login("gateway", ann)
         assert "client_id=aipc_" in shown
         assert "echo: " in claude.uses("mcp__gateway__echo__echo")
+
+
+@pytest.mark.skipif(
+    not (NODE.exists() and INSPECTOR.exists()),
+    reason="AI_PLATFORM_MCP_CONFORMANCE does not name a folder with @modelcontextprotocol/inspector",
+)
+@pytest.mark.timeout(240)
+def test_the_inspector_calls_a_tool_with_a_token_of_that_resource_and_no_other(tools: Tools, tmp_path: Path):
+    def inspect(endpoint: str, token: str, tool: str) -> subprocess.CompletedProcess[str]:
+        words = ["--cli", tools.url + endpoint, "--transport", "http", "--header", f"Authorization: Bearer {token}"]
+        words += ["--method", "tools/call", "--tool-name", tool, "--tool-arg", "text=hello"]
+        environ = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
+        command = [str(NODE), str(INSPECTOR), *words]
+        return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=100, check=False)
+
+    with Person(tools, "ann") as ann:
+        token = ann.give_access(resource=f"{tools.url}/mcp/echo")["access_token"]
+    done = inspect("/mcp/echo", token, "echo")
+    assert "echo: hello" in done.stdout, done.stdout + done.stderr
+    elsewhere = inspect("/mcp", token, "echo__echo")
+    assert elsewhere.returncode != 0
+    assert "echo: hello" not in elsewhere.stdout
 
 
 @pytest.fixture(scope="module")

@@ -17,6 +17,7 @@ def tokens(tools: Tools) -> dict[str, Any]:
         return ann.give_access()
 
 
+@pytest.mark.requirement("MC-2")
 class TestDiscovery:
     @pytest.mark.parametrize("endpoint", ["/mcp", "/mcp/echo"])
     def test_a_401_tells_where_to_learn_who_gives_tokens(self, tools: Tools, endpoint: str):
@@ -102,6 +103,7 @@ class TestAccess:
         assert issued["resource"].startswith("/mcp")
 
 
+@pytest.mark.requirement("MC-2")
 class TestAToken:
     def test_is_for_the_mcp_door_alone(self, tools: Tools, tokens: dict[str, Any]):
         token = tokens["access_token"]
