@@ -273,7 +273,14 @@ class Rig:
     """url: of the door. trail, meter, clock, federation, door, policies: what a test looks at and turns."""
 
     def __init__(
-        self, folder: Path, settings: McpSettings, *, policy: str, trust: Any, budgets: tuple[BudgetRule, ...]
+        self,
+        folder: Path,
+        settings: McpSettings,
+        server: ServerSettings,
+        *,
+        policy: str,
+        trust: Any,
+        budgets: tuple[BudgetRule, ...],
     ) -> None:
         self.url = ""
         self.clock = FakeClock()
@@ -315,9 +322,7 @@ class Rig:
             budget=self.budget,
             book=self.book,
         )
-        self.door = McpDoor(
-            self.gateway, self.federation, self.clock, settings, ServerSettings(), challenge=lambda *_: b"Bearer"
-        )
+        self.door = McpDoor(self.gateway, self.federation, self.clock, settings, server, challenge=lambda *_: b"Bearer")
 
     @asynccontextmanager
     async def client(
@@ -341,7 +346,8 @@ async def rig(
 ) -> AsyncIterator[Rig]:
     """The door over these servers. wait: until each of them has been looked at once."""
     budgets = more.pop("budgets", ())
-    made = Rig(folder, McpSettings(servers=servers, **more), policy=policy, trust=trust, budgets=budgets)
+    address = ServerSettings(**{key: more.pop(key) for key in ("public_url", "host") if key in more})
+    made = Rig(folder, McpSettings(servers=servers, **more), address, policy=policy, trust=trust, budgets=budgets)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(made.federation.close)
         made.federation.start()

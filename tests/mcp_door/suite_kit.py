@@ -60,7 +60,10 @@ def bench(folder: Path) -> Iterator[Bench]:
     with ExitStack() as stack:
         eras = {"both": "", "old": "2025-11-25", "new": "2026-07-28"}
         direct = {name: stack.enter_context(fixture_server(folder, era)) for name, era in eras.items()}
-        lines = [f'    - {{name: {name}, url: "{url}", first_use: true}}' for name, url in direct.items()]
+        lines = [
+            f'    - {{name: {name}, url: "{url}", first_use: true, may_ask: [elicitation, roots, sampling]}}'
+            for name, url in direct.items()
+        ]
         config = folder / "conformance.yaml"
         config.write_text("\n".join(["mcp:", "  servers:", *lines, ""]))
         platform = stack.enter_context(running(folder / "data", "--config", str(config)))

@@ -23,6 +23,7 @@ from ai_platform.protection import Guard, Inspection
 MARK = "ai-platform/source"
 """Key in a result's `_meta`: {server, trust: "untrusted", call}. What a server says is data, never an instruction."""
 
+OURS = "ai-platform/"
 SERVER_INFO = "io.modelcontextprotocol/serverInfo"
 LEAST_STEP = 1e-6
 """Progress has to grow with each notice (specification, basic/utilities/progress), whoever tells it."""
@@ -53,10 +54,11 @@ async def watched_result(answer: Answer, call: Call, record: Record, protection:
     record.needs_input = result.get("resultType") == "input_required"
     if call.operation in _MARKED and not answer.facts.get("rpc_error"):
         meta = result.get("_meta")
-        if isinstance(meta, dict):
-            meta.pop(SERVER_INFO, None)  # the client talks to this platform; which server it was, the mark says
+        said = cast("dict[str, Any]", meta) if isinstance(meta, dict) else {}
+        # the client talks to this platform: which server it was, the mark says, and nobody else speaks in our name
+        said = {key: value for key, value in said.items() if key != SERVER_INFO and not key.startswith(OURS)}
         source = {"server": record.target_name, "trust": "untrusted", "call": call.id}
-        result["_meta"] = (cast("dict[str, Any]", meta) if isinstance(meta, dict) else {}) | {MARK: source}
+        result["_meta"] = said | {MARK: source}
     await record.finished()
     yield _encode(result)
 

@@ -263,7 +263,7 @@ class Federation:
             method=method,
             params=params,
             meta=call.meta,
-            way=_way(caller, call),
+            way=_way(caller, call, settings),
             peer=call.peer,
             repeatable=call.operation in _REPEATABLE or settings.may_repeat(tool),
             headers=found[1].headers.get(tool, {}) if found is not None else {},
@@ -300,14 +300,14 @@ def _how_to_connect(error: NotConnected) -> Listing:
     return Listing(items={CONNECT: item}, fetched=0, until=0, digest=0)
 
 
-def _way(caller: Principal, call: Call) -> Way:
+def _way(caller: Principal, call: Call, settings: McpServerSettings) -> Way:
     peer = call.peer
     if peer is None:
         return Way(caller=caller)
     return Way(
         caller=caller,
         session=peer.session,
-        capabilities=peer.capabilities,
+        capabilities={name: value for name, value in peer.capabilities.items() if name in settings.may_ask},
         log_level=peer.log_level,
     )
 

@@ -6,7 +6,8 @@ answer with its next (2026-07-28, "Multi round-trip requests"); until then the c
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -15,6 +16,7 @@ from mcp_types import INVALID_REQUEST
 
 from ai_platform.domain.errors import PlatformError
 from ai_platform.domain.peer import Peer
+from ai_platform.mcp.settings import Ask
 
 MOST_WAITING = 256
 """Notifications of one call that wait for their client; further ones are dropped."""
@@ -22,6 +24,15 @@ MOST_WAITING = 256
 MOST_QUESTIONS = 16
 FLUSH_SECONDS = 5.0
 LEVELS = ("debug", "info", "notice", "warning", "error", "critical", "alert", "emergency")
+
+
+ASKS = MappingProxyType(
+    {
+        "elicitation/create": Ask.ELICITATION,
+        "roots/list": Ask.ROOTS,
+        "sampling/createMessage": Ask.SAMPLING,
+    }
+)
 
 
 class Question(msgspec.Struct, frozen=True):
@@ -33,12 +44,15 @@ class Question(msgspec.Struct, frozen=True):
 
 
 class Flight:
-    """peer: who called; None for the platform's own requests, which hear nothing. dropped: notifications lost because
-    the client did not take them. questions: those that wait for a client without a session.
+    """peer: who called; None for the platform's own requests, which hear nothing. may_ask: of the server's settings.
+
+    dropped: notifications lost because the client did not take them. questions: those that wait for a client without a
+    session.
     """
 
-    def __init__(self, peer: Peer | None) -> None:
+    def __init__(self, peer: Peer | None, may_ask: Sequence[Ask]) -> None:
         self.peer = peer
+        self._may_ask = may_ask
         self.dropped = 0
         self.asked_count = 0
         self.questions: asyncio.Queue[Question] = asyncio.Queue(MOST_QUESTIONS)
@@ -66,6 +80,8 @@ class Flight:
         peer = self.peer
         if peer is None:
             raise MCPError(INVALID_REQUEST, "There is no client to answer this.")
+        if not self.may_be_asked(method):
+            raise MCPError(INVALID_REQUEST, "This gateway does not let this server ask for that.")
         self.asked_count += 1
         with self.pause():
             if peer.session is not None:
@@ -79,6 +95,10 @@ class Flight:
             except asyncio.QueueFull:
                 raise MCPError(INVALID_REQUEST, "Too many questions are open already.") from None
             return await question.answer
+
+    def may_be_asked(self, method: Any) -> bool:
+        """Whether the settings of the server allow this question."""
+        return ASKS.get(method) in self._may_ask
 
     def next_leg(self, peer: Peer | None) -> None:
         """The client came back with its answers, by another request: from now on that one hears of the call."""

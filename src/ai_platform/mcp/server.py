@@ -17,6 +17,7 @@ from mcp_types import INVALID_PARAMS, INVALID_REQUEST, LOG_LEVEL_META_KEY
 from ai_platform.domain.breaker import Breaker, BreakerState
 from ai_platform.domain.decision import Refusal
 from ai_platform.domain.errors import (
+    Denied,
     InvalidCall,
     Refused,
     UpstreamBroken,
@@ -170,7 +171,7 @@ class Server:
         state = job.params.get("requestState")
         if isinstance(state, str) and state.startswith(PREFIX):
             return await self._go_on(job, state)
-        flight = Flight(job.peer)
+        flight = Flight(job.peer, self.settings.may_ask)
         held = AsyncExitStack()
         suspended = False
         try:
@@ -197,7 +198,10 @@ class Server:
                 flight.pause = lambda: _paused(limit)
                 for _ in range(MOST_ROUNDS):
                     result = await self._request(line, flight, job, params)
-                    if result.get("resultType") != "input_required" or job.peer is None or job.peer.session is None:
+                    asks = result.get("resultType") == "input_required"
+                    if asks:
+                        self._check_questions(flight, result)
+                    if not asks or job.peer is None or job.peer.session is None:
                         await flight.flush()
                         return result
                     params |= await self._asked_for(flight, result)
@@ -225,6 +229,19 @@ class Server:
         except SessionGone:
             self.lines.drop(line)
             raise
+
+    def _check_questions(self, flight: Flight, result: Mapping[str, Any]) -> None:
+        """Raises Denied: the server asks its client for something that its settings do not allow."""
+        requests = result.get("inputRequests")
+        for request in cast("dict[str, Any]", requests).values() if isinstance(requests, dict) else ():
+            method = request.get("method") if isinstance(request, dict) else None
+            if not flight.may_be_asked(method):
+                raise Denied(
+                    Refusal.TOOL_NOT_ALLOWED,
+                    f"The MCP server '{self.settings.name}' wants {str(method)[:40]!r} of you in the middle of this"
+                    " call, which its setting `may_ask` does not allow.",
+                    rule="may_ask",
+                )
 
     async def _asked_for(self, flight: Flight, result: Mapping[str, Any]) -> dict[str, Any]:
         """The client's answers to what a result asks for, as parameters of the next request."""

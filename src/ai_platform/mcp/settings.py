@@ -68,6 +68,14 @@ class CredentialMode(StrEnum):
     PERSON = "person"
 
 
+class Ask(StrEnum):
+    """What a server may ask of its client in the middle of a call, by the client's capability."""
+
+    ELICITATION = "elicitation"
+    ROOTS = "roots"
+    SAMPLING = "sampling"
+
+
 class Resources(StrEnum):
     PINNED = "pinned"
     OPEN = "open"
@@ -108,6 +116,8 @@ class McpServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     token_header: the header that carries a token which a person entered, as `Bearer TOKEN` in `authorization`.
     tell_caller: the server is told in each request's `_meta` who calls, with those of their permissions that begin with
     one of these, such as `deploy:`; empty = it is not told.
+    may_ask: what it may ask clients for in the middle of a call: `elicitation` (a question to the person), `roots` (the
+    folders they work in), `sampling` (an answer of their model, at their cost and by the server's prompt).
     protocol: `auto`, or the one version to speak.
     sharing: whether callers share a connection: `auto` (HTTP sessions are per caller, processes are shared), `shared`
     or `caller`.
@@ -148,6 +158,7 @@ class McpServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     oauth: ServerOAuth | None = None
     token_header: str = "authorization"
     tell_caller: tuple[str, ...] = ()
+    may_ask: tuple[Ask, ...] = (Ask.ELICITATION, Ask.ROOTS)
     protocol: Protocol = Protocol.AUTO
     sharing: Sharing = Sharing.AUTO
     first_use: bool = False

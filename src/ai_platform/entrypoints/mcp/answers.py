@@ -8,7 +8,7 @@ import math
 from typing import Any
 
 from mcp.shared.exceptions import MCPError
-from mcp_types import INVALID_PARAMS
+from mcp_types import INTERNAL_ERROR, INVALID_PARAMS
 
 from ai_platform.domain.call import Call, Operation
 from ai_platform.domain.errors import InvalidCall, PlatformError, Refused
@@ -36,6 +36,11 @@ def result_of(error: PlatformError, call: Call) -> dict[str, Any]:
         text = f"{text} Try again in {wait} seconds."
     content = [{"type": "text", "text": text}]
     return {"resultType": "complete", "content": content, "isError": True, "_meta": {REFUSAL: facts}}
+
+
+def theirs(code: int) -> int:
+    """The code of a server's own error, which is none of ours."""
+    return INTERNAL_ERROR if code in {REFUSED, FAILED} else code
 
 
 def _facts(error: PlatformError, call: Call) -> dict[str, Any]:

@@ -6,7 +6,7 @@ Below: mount, gateway.
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Collection
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from urllib.parse import urlsplit
 
 import anyio
@@ -128,6 +128,7 @@ class McpDoor:
         credentials = msgspec.structs.replace(credentials_of(fields), resource=path)
         client = client_of(scope, fields)
         try:
+            _check_single(scope)
             self._check_origin(scope)
             check_fields(fields)
             check_target(scope, credentials)
@@ -165,7 +166,8 @@ class McpDoor:
         if self._loopback_only and host != self._public_host and _name_of(host) not in _LOOPBACK:
             raise WrongOrigin(f"This gateway is not called {host[:100]!r}.")
         origin = fields.get(b"origin", b"").decode("latin-1")
-        if origin and origin not in self._origins and urlsplit(origin).netloc != host:
+        is_own = urlsplit(origin).netloc == host and (self._loopback_only or not self._public_host)
+        if origin and origin not in self._origins and not is_own:
             raise WrongOrigin(
                 f"Web pages of {origin[:100]!r} may not call this gateway; `mcp.allowed_origins` names those that may."
             )
@@ -176,7 +178,8 @@ class McpDoor:
         principal = visit.principal
         if mount.server and mount.server not in self._federation.visible(principal):
             raise NotFound(f"There is no MCP endpoint at {visit.path[:100]}. All servers are at {PATH}.")
-        if visit.session is None and _may_begin(scope) and not self.sessions.has_room(principal):
+        begins = visit.session is None and _may_begin(scope)
+        if begins and not self.sessions.has_room(principal):
             raise Refused(
                 Refusal.OVERLOADED,
                 f"You have {self._settings.max_sessions_each} sessions open here. End some, or wait until they do.",
@@ -185,6 +188,10 @@ class McpDoor:
             )
         scope[KEY] = visit
         scope["user"] = _user(principal)
+        with self.sessions.beginning(principal) if begins else nullcontext():
+            await self._answered(mount, visit, scope, receive, send)
+
+    async def _answered(self, mount: Mount, visit: Visit, scope: Scope, receive: Receive, send: Send) -> None:
         noting = self._noting(mount, visit, scope, send)
         self.sessions.enter(visit.session)
         try:
@@ -306,6 +313,17 @@ class WrongOrigin(InvalidCall):
 
 
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
+
+
+_SINGLE = frozenset({b"host", b"origin", SESSION_FIELD, VERSION_FIELD, b"mcp-method", b"mcp-name", b"last-event-id"})
+
+
+def _check_single(scope: Scope) -> None:
+    """Raises InvalidCall for a field that comes twice: one reader would take the first, another the last."""
+    named = [name for name, _ in scope["headers"] if name in _SINGLE]
+    if len(named) != len(set(named)):
+        twice = next(name for name in named if named.count(name) > 1)
+        raise InvalidCall(Refusal.INVALID_REQUEST, f"The header `{twice.decode()}` came twice. Send it once.")
 
 
 def _name_of(host: str) -> str:

@@ -102,7 +102,11 @@ class Listening:
         if params.uri not in session.uris:
             await self._calls.watching(context, params.uri)
             own = self._lists.own_uri(session.owner, params.uri)
-            if own is not None:
+            if own is None:
+                return types.EmptyResult()
+            if params.uri in session.uris or self._sessions.get(session.id) is not session:
+                await self._federation.unwatch(own[0], session.owner, own[1])  # it was quicker, or is over
+            else:
                 session.uris[params.uri] = own
         return types.EmptyResult()
 

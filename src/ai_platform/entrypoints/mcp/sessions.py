@@ -5,7 +5,8 @@ The SDK keeps a session's state and gives it to its owner only; here is what the
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import contextmanager
 
 import structlog
 from mcp.server.session import ServerSession
@@ -61,6 +62,16 @@ class Sessions:
     def has_room(self, owner: Principal) -> bool:
         return self._each[(owner.tenant, owner.id)] < self._most_each
 
+    @contextmanager
+    def beginning(self, owner: Principal) -> Generator[None]:
+        """While a session of this owner may be beginning it counts already."""
+        key = (owner.tenant, owner.id)
+        self._each[key] += 1
+        try:
+            yield
+        finally:
+            self._forget(key)
+
     def begin(self, identifier: str, mount: str, owner: Principal) -> None:
         session = Session(identifier, mount, owner)
         session.used = self._clock.monotonic()
@@ -71,13 +82,15 @@ class Sessions:
         session = self._sessions.pop(identifier, None)
         if session is None:
             return
-        key = (session.owner.tenant, session.owner.id)
-        self._each[key] -= 1
-        if not self._each[key]:
-            del self._each[key]
+        self._forget((session.owner.tenant, session.owner.id))
         if session.telling is not None:
             session.telling.cancel()
         await self._ended(session)
+
+    def _forget(self, key: tuple[str, str]) -> None:
+        self._each[key] -= 1
+        if not self._each[key]:
+            del self._each[key]
 
     def enter(self, identifier: str | None) -> None:
         if session := self.get(identifier):
