@@ -138,6 +138,8 @@ class Link:
         finally:
             if not ready.done() or ready.cancelled() or ready.exception() is not None:
                 await self.close()
+                if not ready.cancel() and not ready.cancelled():
+                    ready.exception()  # nobody waits for what came of it
 
     async def close(self) -> None:
         if self._task is not None:
