@@ -154,6 +154,25 @@ async def test_sessions_begun_at_the_same_time_are_no_more_than_may_be(tmp_path:
         assert sum(answer.status_code == 200 for answer in begun) == len(platform.door.sessions)
 
 
+async def test_one_caller_does_not_take_the_places_of_all(tmp_path: Path):
+    async with (
+        over(tmp_path, Scripted(), max_requests_each=1) as platform,
+        platform.http("alice") as alice,
+        platform.http("bob") as bob,
+    ):
+        fields = ACCEPT | {"mcp-protocol-version": MODERN, "mcp-method": "subscriptions/listen"}
+        meta = {"io.modelcontextprotocol/protocolVersion": MODERN, "io.modelcontextprotocol/clientCapabilities": {}}
+        params = {"notifications": {"toolsListChanged": True}, "_meta": meta}
+        async with alice.stream("POST", "/mcp", headers=fields, json=rpc("subscriptions/listen", params)) as stream:
+            assert stream.status_code == 200
+            refused = await by_hand(alice, "tools/call", CALL)
+            assert refused.status_code == 503
+            assert refused.json()["error"]["data"]["reason"] == "overloaded"
+            assert (await by_hand(bob, "tools/call", CALL)).status_code == 200
+        await eventually(lambda: platform.door.load.calls == 0)
+        assert (await by_hand(alice, "tools/call", CALL)).status_code == 200
+
+
 @pytest.mark.parametrize("mode", [MODERN, LEGACY])
 async def test_calls_that_are_given_up_at_any_moment_leave_nothing_behind(tmp_path: Path, mode: str):
     async def steps(context: Context, _arguments: Arguments) -> Result:

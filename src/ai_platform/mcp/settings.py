@@ -281,6 +281,7 @@ class McpSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     allowed_origins: origins of web pages that may call the door besides its own, e.g. `https://inspector.example`.
     max_message_bytes: largest message taken from a client.
     max_requests: requests and streams under way at the door, all clients together.
+    max_requests_each: the same of one caller.
     max_sessions: sessions of clients of 2025-11-25, all callers together.
     max_sessions_each: the same of one caller.
     session_timeout: how long such a session is kept unused.
@@ -297,6 +298,7 @@ class McpSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     allowed_origins: tuple[str, ...] = ()
     max_message_bytes: int = 4 * MIB
     max_requests: int = 4_000
+    max_requests_each: int = 1_000
     max_sessions: int = 5_000
     max_sessions_each: int = 100
     session_timeout: float = 1800.0
@@ -315,6 +317,7 @@ class McpSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         for field in (
             "max_message_bytes",
             "max_requests",
+            "max_requests_each",
             "max_sessions",
             "max_sessions_each",
             "session_timeout",

@@ -32,6 +32,7 @@ from ai_platform.entrypoints.mcp.lists import Lists
 from ai_platform.entrypoints.mcp.mount import Mount
 from ai_platform.entrypoints.mcp.scopes import TooNarrow, check_scope
 from ai_platform.entrypoints.mcp.sessions import Session, Sessions
+from ai_platform.entrypoints.mcp.shares import Shares
 from ai_platform.entrypoints.mcp.visit import KEY, Visit
 from ai_platform.entrypoints.settings import ServerSettings
 from ai_platform.gateway import Gateway
@@ -69,6 +70,7 @@ class McpDoor:
             clock=clock,
             ended=self._session_ended,
         )
+        self._shares = Shares(settings.max_requests_each)
         self._gateway = gateway
         self._federation = federation
         self._clock = clock
@@ -188,7 +190,7 @@ class McpDoor:
             )
         scope[KEY] = visit
         scope["user"] = _user(principal)
-        with self.sessions.beginning(principal) if begins else nullcontext():
+        with self._shares.one(principal), self.sessions.beginning(principal) if begins else nullcontext():
             await self._answered(mount, visit, scope, receive, send)
 
     async def _answered(self, mount: Mount, visit: Visit, scope: Scope, receive: Receive, send: Send) -> None:
