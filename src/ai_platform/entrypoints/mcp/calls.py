@@ -3,10 +3,8 @@
 Above: mount. Below: gateway, lists, answers.
 """
 
-import re
 from collections.abc import Mapping
 from typing import Any, cast
-from urllib.parse import unquote
 
 import msgspec
 from mcp.shared.exceptions import MCPError
@@ -34,9 +32,6 @@ TRACEPARENT = "traceparent"
 
 LONGEST_ID = 200
 LONGEST_URI = 4096
-_CLIMBS = "The path of a resource's URI has no segments `.` and `..` here. Ask for the resource itself."
-_PATH_END = re.compile(r"[?#]")
-_SLASH = re.compile(r"[/\\]")
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
@@ -97,8 +92,6 @@ class Calls:
         visit = visit_of(context)
         call = self._call(context, visit, operation, name if is_name(name) else "")
         try:
-            if kind is None and climbs(name):
-                await self._gateway.turn_away(call, InvalidCall(Refusal.INVALID_REQUEST, _CLIMBS))
             own = await self._own(visit, name, kind) if is_name(name) else None
             if own is None:
                 await self._gateway.turn_away(call, InvalidCall(Refusal.INVALID_REQUEST, _unknown(kind, name)))
@@ -172,16 +165,6 @@ def _aimed(call: Call, own: tuple[str, str], body: Mapping[str, Any]) -> Call:
 def is_name(text: str) -> bool:
     """Something that can stand in records and messages: printable, and not endless."""
     return 0 < len(text) <= LONGEST_URI and text.isprintable()
-
-
-def climbs(uri: str) -> bool:
-    """Its path has a segment `.` or `..`, plainly or in an encoding. What a server makes of it is not what a permission
-    for a beginning of it meant.
-    """
-    path, seen = _PATH_END.split(uri, maxsplit=1)[0], ""
-    while path != seen:
-        path, seen = unquote(path), path
-    return any(segment in {".", ".."} for segment in _SLASH.split(path))
 
 
 def _said(context: Context) -> Mapping[str, Any]:
