@@ -154,6 +154,21 @@ def test_the_models_are_those_the_caller_may_use_with_their_rows_as_they_came(he
     assert here.get("/v1/models/claude-opus-5-5", ann["access_token"]).status_code == 451
 
 
+@pytest.mark.requirement("CC-2", "CC-3")
+def test_a_model_that_is_not_allowed_is_refused_once_and_unknown_fields_and_headers_never_are(
+    here: Site, ann: dict[str, Any]
+):
+    """Not the 400 of the contract: the client tries that several times, and a 451 once, and shows it word for word."""
+    body = {"max_tokens": 9, "messages": [{"role": "user", "content": "hello"}], "field_of_next_year": {"a": 1}}
+    headers = {"x-app": "cli", "x-stainless-lang": "js", "x-of-next-year": "1", "anthropic-beta": "of-next-year-2027"}
+    with here.platform.http(ann["access_token"]) as client:
+        refused = client.post("/v1/messages", json=body | {"model": "claude-opus-5-5"}, headers=headers)
+        assert (refused.status_code, refused.json()["error"]["type"]) == (451, "permission_error")
+        assert refused.headers["x-should-retry"] == "false"
+        taken = client.post("/v1/messages", json=body | {"model": "claude-haiku-5-5"}, headers=headers)
+        assert taken.status_code == 200, taken.text
+
+
 @pytest.mark.requirement("CC-3")
 @pytest.mark.parametrize("signal", ["metrics", "logs", "traces"])
 @pytest.mark.parametrize("kind", ["application/json", "application/x-protobuf"])
