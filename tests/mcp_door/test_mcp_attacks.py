@@ -157,6 +157,17 @@ async def test_a_value_in_what_a_client_writes_beside_its_arguments_does_not_tra
         assert script.metas[0]["example.org/note"] == "jane"
 
 
+@pytest.mark.requirement("DP-5")
+@pytest.mark.parametrize("name", ["ssn 536-22-8491", "one__536-22-8491", "jane@acme.io", "4111111111111111"])
+async def test_a_value_as_the_name_of_a_tool_that_is_none_is_not_recorded(tmp_path: Path, name: str):
+    async with over(tmp_path, Scripted()) as platform, platform.http() as http:
+        answer = await by_hand(http, "tools/call", {"name": name, "arguments": {}})
+        assert "Unknown tool: *" in answer.text
+        assert name not in answer.text + repr(platform.trail.events)
+        answer = await by_hand(http, "tools/call", {"name": "one__nothing", "arguments": {}})
+        assert "Unknown tool: one__nothing" in answer.text
+
+
 # --- names ------------------------------------------------------------------------------------------------------------
 
 

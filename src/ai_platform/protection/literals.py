@@ -260,7 +260,7 @@ _COMMA, _OBJECT, _ARRAY = b",{["
 _STRIDE = 128
 _SHORT = 64
 _HIDDEN = "*"
-_HARMLESS = re.compile(r"(?=\D*(?:\d\D*){0,3}\Z)[\w./$-]{1,60}")
+_HARMLESS = re.compile(r"(?=\D*(?:\d\D*){0,3}\Z)[\w./:$-]{1,60}")
 """A key that tells nothing: a word, with three digits at most."""
 _NOT_STRUCTURE = re.compile(rb"[^{}\[\],]+")
 

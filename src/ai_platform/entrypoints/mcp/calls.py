@@ -23,6 +23,7 @@ from ai_platform.entrypoints.mcp.visit import Context, Visit, visit_of
 from ai_platform.gateway import Gateway
 from ai_platform.mcp.names import with_visible_uris
 from ai_platform.mcp.needs import Kind
+from ai_platform.protection.literals import shown_key
 
 TOOL_USE = "claudecode/toolUseId"
 """Key in `_meta` under which Claude Code names the `tool_use` of the answer that asked for this call."""
@@ -93,7 +94,9 @@ class Calls:
         call = self._call(context, visit, operation, name if is_name(name) else "")
         try:
             own = await self._own(visit, name, kind) if is_name(name) else None
-            if own is None:
+            if own is None:  # nobody inspects it, so it is told only as far as it can be no value
+                head = msgspec.structs.replace(call.head, tool=shown_key(name))
+                call = msgspec.structs.replace(call, head=head)
                 await self._gateway.turn_away(call, InvalidCall(Refusal.INVALID_REQUEST, _unknown(kind, name)))
             if kind is None:
                 body = body | {"uri": own[1]}
@@ -173,4 +176,4 @@ def _said(context: Context) -> Mapping[str, Any]:
 
 def _unknown(kind: Kind | None, name: str) -> str:
     what = {Kind.TOOLS: "tool", Kind.PROMPTS: "prompt"}.get(kind, "resource") if kind is not None else "resource"
-    return f"Unknown {what}: {name[:100]}" if is_name(name) else f"That is no name of a {what}."
+    return f"Unknown {what}: {shown_key(name)}" if is_name(name) else f"That is no name of a {what}."
