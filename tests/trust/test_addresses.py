@@ -7,9 +7,11 @@ from typing import Any
 
 import httpx2
 import pytest
+import uvicorn
 
 from ai_platform.mcp.addresses import transport_for, why_not
 from ai_platform.mcp.settings import McpServerSettings
+from ai_platform.mcp.wire import IDLE_SECONDS
 
 pytestmark = pytest.mark.anyio
 
@@ -93,3 +95,8 @@ async def test_a_name_that_was_rebound_is_not_followed(
 async def test_a_name_that_means_nothing_is_an_ordinary_failure():
     with pytest.raises(httpx2.ConnectError):
         await ask(80, "no-such-name.invalid", public_only=False)
+
+
+def test_an_unused_connection_is_given_up_before_its_server_closes_it():
+    """Or a call that is sent at that moment would be lost."""
+    assert uvicorn.Config(app="").timeout_keep_alive > IDLE_SECONDS

@@ -20,6 +20,11 @@ from ai_platform.mcp.addresses import AddressRefused, transport_for
 from ai_platform.mcp.needs import Rejected, ServerCredentials
 from ai_platform.mcp.settings import McpServerSettings
 
+IDLE_SECONDS = 4.0
+"""How long a connection is kept unused: less than the 5 s after which uvicorn and Node close theirs. A request that
+crosses with the closing is lost, and a tool call must not be sent twice.
+"""
+
 MAX_ERROR_BODY = 64 * 1024
 LONGEST_CHALLENGE = 4096
 _KINDS = frozenset({"application/json", "text/event-stream"})
@@ -72,7 +77,7 @@ class _Wire(httpx2.AsyncBaseTransport):
 
     def __init__(self, server: McpServerSettings, credentials: ServerCredentials, owner: Principal | None) -> None:
         most = server.max_concurrency + server.max_connections + 16
-        limits = httpx2.Limits(max_connections=most, keepalive_expiry=50)
+        limits = httpx2.Limits(max_connections=most, keepalive_expiry=IDLE_SECONDS)
         self._inner = transport_for(server, limits, _proxy_for(server.url))
         self._server = server
         self._credentials = credentials
