@@ -246,3 +246,11 @@ def test_a_person_is_the_same_one_with_a_key_and_signed_in(here: Site):
     key = here.platform.json("keys", "create", "bens-key", "--email", "ben@example.com")
     tokens = here.sign_in("ben")
     assert here.get("/admin/whoami", tokens["access_token"]).json()["id"] == key["principal_id"]
+
+
+def test_emergency_access_is_not_there_unless_it_is_switched_on(here: Site):
+    here.platform.run("break-glass", "list", code=1)
+    with here.platform.http() as client:
+        for path in ("/auth/break-glass", "/auth/break-glass/key"):
+            assert client.get(path).status_code == 404
+            assert client.post(path, data={"name": "night"}).status_code == 404
