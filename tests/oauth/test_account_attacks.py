@@ -102,7 +102,9 @@ class TestMixUp:
         """The twin leads on to the honest server's sign-in: its code comes back with that issuer's name."""
         twin.said["metadata"] = {"authorization_endpoint": f"{there.origin}/authorize"}
         before = len(twin.requests)
-        assert "Another authorisation server" in why_not(ann.connect("twin"))
+        address = ann.leave("twin")
+        there.clients |= twin.clients  # the twin registered itself there, in this platform's name
+        assert "Another authorisation server" in why_not(ann.browser.get(address))
         assert "/token" not in [path for path, _ in twin.requests[before:]]
 
 

@@ -6,10 +6,10 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx2
 import pytest
+from accounts_kit import Owner
 from guarded_server import Guarded, guarded
 from mcp_client import Tools, tools_site
 from sso_site import requires_provider
-from test_accounts_at_servers import Owner
 
 pytestmark = [requires_provider]
 

@@ -25,6 +25,7 @@ pytestmark = pytest.mark.anyio
 OLD, NEW = b"o" * 32, b"n" * 32
 ANN = Principal(id="usr_ann", name="Ann")
 ANNS, BENS = Owner("default", "usr_ann"), Owner("default", "usr_ben")
+BACK = "http://127.0.0.1:8080/auth/connections/callback/mine"
 SHOWN = "authorization"
 
 
@@ -232,7 +233,7 @@ class TestSealed:
         self, one: Replica, server: McpServerSettings, there: Guarded, system: SystemDatabase
     ):
         token = await one.connect(server, there, seconds=3600)
-        await one.kept.keep_client(server, there.origin, ("client", "client-secret"))
+        await one.kept.keep_client(server, there.origin, ("client", "client-secret"), BACK)
         rows = [
             dict(row) for table in ("mcp_connections", "mcp_clients") for row in await system.fetch(f"TABLE {table}")
         ]
@@ -244,14 +245,15 @@ class TestSealed:
     ):
         before = Replica(database, clock, OLD)
         token = await before.connect(server, there, seconds=3600)
-        await before.kept.keep_client(server, there.origin, ("client", "secret"))
+        await before.kept.keep_client(server, there.origin, ("client", "secret"), BACK)
         both = Replica(database, clock, NEW, OLD)
         assert await both.shown(server) == token.access
         assert await both.kept.reseal(system, {server.name: server}) == 2
         assert await both.kept.reseal(system, {server.name: server}) == 0
         after = Replica(database, clock, NEW)
         assert await after.shown(server) == token.access
-        assert await after.kept.client(server, there.origin) == ("client", "secret")
+        assert await after.kept.client(server, there.origin, BACK) == ("client", "secret")
+        assert await after.kept.client(server, there.origin, f"{BACK}-of-another") is None
         with pytest.raises(NotConnected):
             await Replica(database, clock, OLD).shown(server)
 
@@ -274,9 +276,9 @@ class TestEnds:
         self, one: Replica, server: McpServerSettings, there: Guarded, system: SystemDatabase
     ):
         await one.connect(server, there, seconds=3600)
-        await one.kept.keep_client(server, there.origin, ("client", ""))
+        await one.kept.keep_client(server, there.origin, ("client", ""), BACK)
         await one.kept.put(server, PLATFORM, Token(access="ours"), kind="oauth", by="usr_ann")
         await one.kept.forget_server(server.name, system)
         assert await one.kept.get(server, ANNS) is None
         assert await one.kept.get(server, PLATFORM) is None
-        assert await one.kept.client(server, there.origin) is None
+        assert await one.kept.client(server, there.origin, BACK) is None

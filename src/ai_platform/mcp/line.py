@@ -77,11 +77,13 @@ class Line:
         return await self._flights[-1].asked(method, params)
 
     def heard(self, method: str, params: Mapping[str, Any]) -> None:
-        """A log message names no call: it is passed on only where it can be one caller's alone."""
+        """A log message names no call: it is passed on only where it can be one caller's alone. On a shared line that
+        is while one call is under way, for the calls of those who do not listen write such messages too.
+        """
         if method in {"notifications/message", "notifications/elicitation/complete"}:
-            listening = self._flights if self.own else [each for each in self._flights if each.wants_logs]
-            if len(listening) == 1 or (self.own and listening):
-                listening[-1].heard(method, params)
+            for flight in self._flights[-1:] if self.own or len(self._flights) == 1 else ():
+                if self.own or flight.wants_logs:
+                    flight.heard(method, params)
             return
         self._heard(self.owner, method, params)
 
