@@ -15,7 +15,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from ai_platform.cli.output import Json, count_of, emit_json, explained
+from ai_platform.cli.output import Json, count_of, emit_json, explained, screen
 from ai_platform.client import AdminClient
 from ai_platform.client.sign_in import SignIn, default_file
 
@@ -46,7 +46,7 @@ def list_requests(
     if as_json:
         emit_json(found)
     else:
-        Console().print(_table(found))
+        screen().print(_table(found))
 
 
 @app.command()

@@ -204,7 +204,8 @@ def _print_report(report: dict[str, Any]) -> None:
     _print_verdict(report)
     span = f" from {report['first_at']} to {report['last_at']}" if report["events"] else ""
     Console().print(
-        f"  {report['events']} events{span}, {len(report['logs'])} logs, {report['checkpoints']} checkpoints,"
+        f"  {count_of(report['events'], 'event')}{span}, {count_of(len(report['logs']), 'log')},"
+        f" {count_of(report['checkpoints'], 'checkpoint')},"
         f" {report['seconds']} s",
         highlight=False,
     )

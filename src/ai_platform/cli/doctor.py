@@ -9,10 +9,9 @@ from typing import Annotated, Any
 
 import msgspec
 import typer
-from rich.console import Console
 from rich.table import Table
 
-from ai_platform.cli.output import Json, emit_json
+from ai_platform.cli.output import Json, emit_json, screen
 from ai_platform.cli.sso import certificate_trouble
 from ai_platform.client import AdminClient, ClientError
 from ai_platform.client.admin import default_data_dir
@@ -156,4 +155,4 @@ def _show(findings: list[Finding]) -> None:
     for finding in findings:
         state = f"[{colours[finding.state]}]{finding.state}[/]"
         table.add_row(finding.check, state, finding.detail, finding.remedy)
-    Console().print(table)
+    screen().print(table)

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ai_platform.cli.output import Json, emit_json, explained, fail
+from ai_platform.cli.output import Json, emit_json, explained, fail, screen
 from ai_platform.client import AdminClient
 from ai_platform.domain.clock import SystemClock
 from ai_platform.domain.extras import only_missing
@@ -185,7 +185,7 @@ def _show(report: Any, log: list[str], *, good: bool) -> None:
     for check in report.checks:
         sign, style = _SIGNS[check.outcome.value]
         table.add_row(Text(sign, style=style), check.group, Text(check.name), Text(check.detail))
-    Console().print(table)
+    screen().print(table)
     counts = {name: sum(check.outcome.value == name for check in report.checks) for name in _SIGNS}
     console.print(Text(", ".join(f"{count} {name}" for name, count in counts.items() if count)))
     if not good and log:

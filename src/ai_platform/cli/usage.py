@@ -11,7 +11,7 @@ from msgspec import to_builtins
 from rich.console import Console
 
 from ai_platform.budget.spending import By
-from ai_platform.cli.output import Json, emit_json, emit_table, explained, fail
+from ai_platform.cli.output import Json, count_of, emit_json, emit_table, explained, fail
 from ai_platform.client import AdminClient
 from ai_platform.domain.money import to_usd
 from ai_platform.domain.usage import Usage
@@ -168,7 +168,7 @@ def _notes(total: dict[str, Any]) -> list[str]:
         "unknown_price": "of a model without a price, at the dearest known: add a row (docs/spend.md)",
         "simulated": "answered by the simulated upstream: no real money",
     }
-    return [f"{total[name]:,} calls {text}." for name, text in words.items() if total[name]]
+    return [f"{count_of(total[name], 'call')} {text}." for name, text in words.items() if total[name]]
 
 
 def _dollars(amount: Decimal, *, at_least: int = 2) -> str:

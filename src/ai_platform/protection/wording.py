@@ -22,9 +22,10 @@ def blocked_input(findings: Sequence[Finding], label: Callable[[str], str]) -> s
     kinds = listing([label(finding.rule) for finding in findings])
     values = len({finding.value_hash or (finding.path, finding.start) for finding in findings})
     what = f"1 value that looks like {kinds} was" if values == 1 else f"{values} values that look like {kinds} were"
+    it, they_are = ("it", "it is") if values == 1 else ("them", "they are")
     return (
         f"Blocked by the data-protection policy: {what} found in your message{place(findings)}. Nothing was sent."
-        " Remove them and send again; if you go on without removing them, they are redacted from now on and the"
+        f" Remove {it} and send again; if you go on without removing {it}, {they_are} redacted from now on and the"
         " conversation can go on."
     )
 
