@@ -18,6 +18,11 @@ from ai_platform.protection.scanner import Scanner
 
 _BOUNDARY = re.compile(rb'boundary="?([^";,]{1,200})"?', re.IGNORECASE)
 _HEADERS_END = b"\r\n\r\n"
+_SLICE = 64 * 1024
+"""After so many bytes others may run."""
+
+_LONGEST = 1024 * 1024
+_PIECES_AT_ONCE = 4096
 _OUTSIDE = re.compile(rb"(?>[\s{}\[\],:]|true|false|null|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?(?=[\s\]},]|\Z))*+", re.ASCII)
 """What stands outside of strings in JSON, also in lines of it."""
 
@@ -33,10 +38,29 @@ class _Piece(NamedTuple):
 
 def is_json(body: bytes) -> Steps[bool]:
     """Does it hold nothing outside of strings but what JSON has there? (A file of settings begins with `[` too.)"""
-    if body.lstrip()[:1] not in {b"{", b"["}:
+    if body[:_SLICE].lstrip()[:1] not in {b"{", b"["}:
         return False
     parts = yield from cut(body, 0, len(body))
-    return len(parts) % 2 == 1 and all(_OUTSIDE.fullmatch(part) for part in set(parts[::2]))
+    if len(parts) % 2 == 0:
+        return False
+    for first in range(0, len(parts), _PIECES_AT_ONCE):
+        for part in set(parts[first : first + _PIECES_AT_ONCE : 2]):
+            if not (yield from _fits(part)):
+                return False
+        yield None
+    return True
+
+
+def _fits(outside: bytes) -> Steps[bool]:
+    start = 0
+    while start < len(outside):
+        stop = outside.find(b",", start + _SLICE) + 1 or len(outside)
+        if stop - start > _LONGEST or _OUTSIDE.fullmatch(outside, start, stop) is None:
+            return False
+        start = stop
+        if start < len(outside):
+            yield None
+    return True
 
 
 def inspect_texts(
