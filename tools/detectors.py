@@ -12,6 +12,7 @@ from ai_platform.domain.finding import DataClass, Direction, ProtectionPlan, Sev
 from ai_platform.protection.actions import resolve
 from ai_platform.protection.rule import Rule
 from ai_platform.protection.rules import ALL
+from ai_platform.protection.rules.evidence import EVIDENCE
 
 DOCS = Path(__file__).parent.parent / "docs"
 NAMES = {
@@ -49,6 +50,13 @@ def overview() -> Iterator[str]:
         cells = [str(counts[each] or "") for each in Severity]
         page = f"detectors/{kind.value.lower()}.md"
         yield f"| `{kind.value}` | [{name}]({page}) | {counts.total()} | {' | '.join(cells)} |"
+    own = sum(each.vendor for each in EVIDENCE.values())
+    yield (
+        f"\n**What was checked**: {len(EVIDENCE)} formats were compared with a page that was read ({own} of them the"
+        f" vendor's own), which their row links. The other {len(ALL) - len(EVIDENCE)} were written from general"
+        " knowledge of what `documented by` names, and have not been compared with it: where one of them misses a value, the rule"
+        " may be wrong. `rules/evidence.py` is the list for programs."
+    )
     yield f"\n{TERMS.strip()}\n"
 
 
@@ -73,9 +81,15 @@ def table(rules: Sequence[Rule]) -> Iterator[str]:
             checked_by(rule),
             rule.severity.value,
             resolve(rule, ProtectionPlan(), Direction.INPUT, None).value,
-            rule.source,
+            documented_by(rule),
         )
         yield f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |"
+
+
+def documented_by(rule: Rule) -> str:
+    """Its source; with a link when it was compared with a page."""
+    evidence = EVIDENCE.get(rule.id)
+    return f"{rule.source} ([page read]({evidence.url}): {evidence.told})" if evidence else rule.source
 
 
 def checked_by(rule: Rule) -> str:

@@ -11,6 +11,7 @@ from ai_platform.domain.finding import Action, Direction, Severity, Tier
 from ai_platform.protection.actions import resolve
 from ai_platform.protection.rule import Rule
 from ai_platform.protection.rules import ALIASES, ALL, FAMILIES
+from ai_platform.protection.rules.evidence import EVIDENCE
 
 PRESIDIO = {
     "CREDIT_CARD",
@@ -94,3 +95,8 @@ def test_detectors_that_overlap_settle_on_one_finding_for_each_place():
         for text in rule.examples:
             findings = scanner().scan(text)
             assert all(one.end <= two.start for one, two in pairwise(findings)), rule.id
+
+
+def test_what_was_compared_with_a_page_is_a_detector_and_names_the_page() -> None:
+    assert EVIDENCE.keys() <= {rule.id for rule in ALL}
+    assert all(each.url.startswith("https://") and each.told and each.read for each in EVIDENCE.values())
