@@ -5,6 +5,7 @@ What a server gives a client to bring back unread (`requestState`) is nobody's t
 """
 
 from collections.abc import AsyncGenerator, Mapping
+from math import isfinite
 from typing import Any, cast
 
 import msgspec
@@ -155,6 +156,8 @@ class WatchedPeer:
     async def progress(self, progress: float, total: float | None, message: str | None) -> None:
         if message is not None:
             message = (await self._checked({"message": message}, Direction.OUTPUT)).get("message")
+        if not isfinite(progress) or (total is not None and not isfinite(total)):
+            return  # nothing a client could read, or show
         self._told = progress if progress > self._told else self._told + LEAST_STEP
         await self._peer.progress(self._told, total, message)
 

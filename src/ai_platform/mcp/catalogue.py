@@ -158,21 +158,28 @@ class Catalogue:
         try:
             async with asyncio.timeout(seconds):
                 items, kept_for = await self._all(line, kind)
+            if items:
+                items = list(await self._trust.review(self._settings.name, kind, items))
+            ordered = sorted(items, key=lambda item: str(item[key_of(kind)]))
+            digest = hash(msgspec.json.encode(ordered, order="deterministic"))
+            headers = _mirrored(ordered) if kind is Kind.TOOLS else {}
+        except (ValueError, TypeError, ArithmeticError, RecursionError) as error:
+            raise UpstreamBroken(  # whatever it holds, the other servers' lists are shown
+                f"the MCP server '{self._settings.name}' lists {kind.value} that cannot be passed on",
+                target=self._settings.name,
+            ) from error
         except TimeoutError as error:
             raise UpstreamBroken(
                 f"the MCP server '{self._settings.name}' did not list its {kind.value} within {seconds:g} seconds",
                 target=self._settings.name,
             ) from error
-        if items:
-            items = list(await self._trust.review(self._settings.name, kind, items))
         now = self._clock.monotonic()
-        ordered = sorted(items, key=lambda item: str(item[key_of(kind)]))
         listing = Listing(
             items={str(item[key_of(kind)]): item for item in ordered},
             fetched=now,
             until=now + kept_for,
-            digest=hash(msgspec.json.encode(ordered, order="deterministic")),
-            headers=_mirrored(ordered) if kind is Kind.TOOLS else {},
+            digest=digest,
+            headers=headers,
         )
         if forgets != self._forgets:
             return listing
@@ -222,7 +229,7 @@ class Catalogue:
         """As long as the server says, and longer when it tells of changes."""
         ttl = result.get("ttlMs")
         if not tells and isinstance(ttl, int | float) and not isinstance(ttl, bool):
-            return max(0.0, min(float(ttl) / 1000, 86_400.0))
+            return max(0, min(ttl, 86_400_000)) / 1000
         return self._settings.refresh
 
     def _usable(self, kind: Kind, items: Any) -> Iterator[Item]:

@@ -5,6 +5,7 @@ becomes an answer to its own request, and `Exchange` keeps the truth. Above: lin
 """
 
 import contextlib
+import re
 from collections.abc import AsyncIterator, Mapping
 from contextvars import ContextVar
 from typing import Any
@@ -25,6 +26,10 @@ IDLE_SECONDS = 4.0
 crosses with the closing is lost, and a tool call must not be sent twice.
 """
 
+LONGEST_PAUSE = 3_600.0
+"""Seconds for which a server may send its callers away."""
+
+_SECONDS = re.compile(r"\d{1,9}")
 MAX_ERROR_BODY = 64 * 1024
 LONGEST_CHALLENGE = 4096
 _KINDS = frozenset({"application/json", "text/event-stream"})
@@ -142,8 +147,8 @@ class _Wire(httpx2.AsyncBaseTransport):
                     break
         await response.aclose()
         exchange.is_rpc = _is_rpc_error(body)
-        with contextlib.suppress(ValueError):
-            exchange.retry_after = float(response.headers.get("retry-after", ""))
+        after = response.headers.get("retry-after", "")
+        exchange.retry_after = min(float(after), LONGEST_PAUSE) if _SECONDS.fullmatch(after) else None
         return httpx2.Response(response.status_code, headers=_plain(response), content=body, request=request)
 
     async def aclose(self) -> None:
