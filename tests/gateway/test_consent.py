@@ -116,7 +116,10 @@ class House(Assembled):
 
 
 class Tools:
-    """Servers that answer everything with "done"."""
+    """Servers that answer everything with "done". metas: the `_meta` of the calls that were made."""
+
+    def __init__(self) -> None:
+        self.metas: list[Any] = []
 
     def choose(self, caller: Principal, call: Call) -> Route:
         assert caller.id
@@ -126,6 +129,7 @@ class Tools:
     async def open(self, caller: Principal, route: Route, call: Call) -> Any:
         assert caller.id
         assert call.id
+        self.metas.append(call.meta)
 
         async def body() -> Any:
             yield b'{"content": [{"type": "text", "text": "done"}]}'
@@ -213,6 +217,16 @@ async def test_a_tool_call_waits_tells_its_client_and_goes_on(house: House):
     assert (facts["approval_id"], facts["tool_use_id"]) == (request.id, "toolu_7")
     assert house.facts("approval_requested")["tool_use_id"] == "toolu_7"
     assert house.facts("approval_decided")["waited_seconds"] >= 0
+
+
+async def test_what_the_approver_did_not_read_is_not_sent(house: House):
+    """`_meta` is the client's to fill, may differ between the question and the call, and is not shown."""
+    tools: Any = house.gateway._destinations[Door.MCP]  # type: ignore[attr-defined]
+    plain = {"progressToken": 7, "traceparent": "00-1-1-01", "io.modelcontextprotocol/clientCapabilities": {}}
+    call = msgspec.structs.replace(tool_call(house), meta=plain | {"vendor/confirm": "and all backups"})
+    await house.agree((await house.needs(call)).id)
+    await house.ask(call)
+    assert tools.metas == [plain]
 
 
 async def test_a_denied_tool_call_is_never_made(house: House):

@@ -24,6 +24,9 @@ from ai_platform.protection import Guard
 STEP = 0.001
 """Progress told while a call waits: it has to grow with each notice, and stay below what the tool itself will tell."""
 
+_PLAIN_META = frozenset({"progressToken", "traceparent", "tracestate"})
+_PROTOCOL_META = "io.modelcontextprotocol/"
+
 MOST_PROMPT = 4000
 """Letters of a prompt that an approver is shown."""
 
@@ -81,6 +84,16 @@ class Consent:
         value = msgspec.json.encode(_asked(ask.call))
         inspection = await self._protection.inspect_value(ask.caller, value, masking, Direction.OUTPUT)
         return inspection.body
+
+
+def as_agreed(call: Call, approval: Approval | None) -> Call:
+    """The call as it is made: what a client wrote into `_meta` beside what every request has there was neither shown
+    to the approver nor bound by the digest, so a server does not get it.
+    """
+    if approval is None:
+        return call
+    plain = {key: said for key, said in call.meta.items() if key in _PLAIN_META or key.startswith(_PROTOCOL_META)}
+    return msgspec.structs.replace(call, meta=plain)
 
 
 class _Carrier:

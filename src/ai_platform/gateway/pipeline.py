@@ -15,7 +15,7 @@ from ai_platform.domain.principal import Credentials, Principal
 from ai_platform.gateway.allowance import with_standing
 from ai_platform.gateway.book import Book
 from ai_platform.gateway.charge import Cashier
-from ai_platform.gateway.consent import Consent
+from ai_platform.gateway.consent import Consent, as_agreed
 from ai_platform.gateway.destinations import Destination
 from ai_platform.gateway.results import inspected, with_watched_peer
 from ai_platform.gateway.watch import watch
@@ -103,7 +103,7 @@ class Gateway:
             async with self._budget.hold(caller, call, decision.limits, estimate) as record.hold:
                 record.approval = await self._consent.granted(caller, call, decision)
                 await record.admitted()  # durable, or the call does not happen
-                async with destination.open(caller, route, call) as answer:
+                async with destination.open(caller, route, as_agreed(call, record.approval)) as answer:
                     record.answered(answer)
                     if caller.signed_in and call.operation is Operation.MESSAGES_CREATE:
                         answer.headers = with_standing(answer.headers, self._budget.standing(caller, decision.limits))
