@@ -23,7 +23,39 @@ from ai_platform.protection import Scanner
 HERE = Path(__file__).parent
 PEERS = ("presidio", "detect_secrets", "gitleaks")
 TEXT = {".py", ".js", ".ts", ".mjs", ".cjs", ".json", ".md", ".txt", ".yml", ".yaml", ".html", ".css", ".go", ".java"}
-MORE_TEXT = {".rb", ".php", ".c", ".h", ".sh"}
+MORE_TEXT = {
+    ".rb",
+    ".php",
+    ".c",
+    ".h",
+    ".sh",
+    ".rs",
+    ".ex",
+    ".exs",
+    ".swift",
+    ".kt",
+    ".cs",
+    ".tsx",
+    ".jsx",
+    ".xml",
+    ".toml",
+    ".sql",
+}
+MORE_TEXT |= {
+    ".properties",
+    ".vue",
+    ".svelte",
+    ".ini",
+    ".cfg",
+    ".rst",
+    ".conf",
+    ".gradle",
+    ".scala",
+    ".cpp",
+    ".pl",
+    ".tf",
+    ".adoc",
+}
 BATCH = 400
 
 
@@ -203,7 +235,8 @@ def density(texts: Iterable[str]) -> dict[str, float]:
         size += len(text)
         files += 1
         for found in scanner.scan(text):
-            counts["secrets"] += found.data_class == SECRET
+            loud = found.action is not Action.LOG
+            counts["secrets"] += found.data_class == SECRET and loud
             counts["block"] += found.action in {Action.BLOCK, Action.REDACT}
     return {"files": files, "MB": size / 1e6, **counts}
 

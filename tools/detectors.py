@@ -54,8 +54,8 @@ def overview() -> Iterator[str]:
     yield (
         f"\n**What was checked**: {len(EVIDENCE)} formats were compared with a page that was read ({own} of them the"
         f" vendor's own), which their row links. The other {len(ALL) - len(EVIDENCE)} were written from general"
-        " knowledge of what `documented by` names, and have not been compared with it: where one of them misses a value, the rule"
-        " may be wrong. `rules/evidence.py` is the list for programs."
+        " knowledge of what `documented by` names, and have not been compared with it: where one of them misses a"
+        " value, the rule may be wrong. `rules/evidence.py` is the list for programs."
     )
     yield f"\n{TERMS.strip()}\n"
 
