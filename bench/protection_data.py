@@ -1,7 +1,7 @@
 """Texts for bench/protection.py: labelled ones from a folder, and what the benchmark makes itself.
 
-docs/benchmarks.md describes the format for those who bring data. Labelled: JSON lines `{"id", "source", "text", "spans": [{"start", "end", "type"}]}`; offsets in code points, end
-exclusive. What else a line holds says what it is a sample of:
+Labelled (docs/benchmarks.md tells how to bring data): JSON lines `{"id", "source", "text", "spans": [{"start", "end",
+"type"}]}`; offsets in code points, end exclusive. What else a line holds says what it is a sample of:
   negative_for (list)         a catalogue of secrets: a line with spans must be found, one without must not be flagged;
                               `whole: true` = any overlap counts
   negatives (list of spans)   a snippet of a repository: spans are true secrets, negatives what looks like one

@@ -190,7 +190,9 @@ def _unescaped(text: str) -> str:
 
 
 def _has_escapes(text: str) -> bool:
-    return "\x1b[" in text or _is_there(text, "\\", "ux/", _BACKSLASHED) or _is_there(text, "%", "234567", _ENCODED)
+    if "\x1b" in text and "\x1b[" in text:  # one character is found fifty times as fast
+        return True
+    return _is_there(text, "\\", "ux/", _BACKSLASHED) or _is_there(text, "%", "234567", _ENCODED)
 
 
 def _is_there(text: str, mark: str, seconds: str, escape: re.Pattern[str]) -> bool:
