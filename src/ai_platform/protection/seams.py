@@ -65,21 +65,27 @@ def runs(parts: Sequence[bytes]) -> Iterator[list[int] | None]:
     None where others may run. Raises TooManyValues.
     """
     run: list[int] = []
-    for key, part in enumerate(parts):
-        if not key % _PIECES:
-            yield None
-        index = key + 2
-        if part != b"text" or not key & 1 or index >= len(parts) or parts[key + 1].strip() != b":":
-            continue
-        if run and not _neighbours(parts, run[-1], index):
-            if len(run) > 1:
-                yield run
-            run = []
-        run.append(index)
-        if len(run) > _MOST_WINDOWS:
-            raise TooManyValues(_TOO_MANY)
+    for begin in range(0, len(parts), _PIECES):
+        yield None
+        for index in _texts_of(parts, begin):
+            if run and not _neighbours(parts, run[-1], index):
+                if len(run) > 1:
+                    yield run
+                run = []
+            run.append(index)
+            if len(run) > _MOST_WINDOWS:
+                raise TooManyValues(_TOO_MANY)
     if len(run) > 1:
         yield run
+
+
+def _texts_of(parts: Sequence[bytes], begin: int) -> list[int]:
+    """The segments of texts whose keys are among the next _PIECES."""
+    keys = parts[begin + 1 : begin + _PIECES : 2]
+    if b"text" not in keys:
+        return []
+    found = [begin + 2 * place + 3 for place, key in enumerate(keys) if key == b"text"]
+    return [index for index in found if index < len(parts) and parts[index - 1].strip() == b":"]
 
 
 def joined(scanner: Scanner, runs: Sequence[Sequence[bytes]]) -> Iterator[tuple[int, Joined] | None]:

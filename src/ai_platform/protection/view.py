@@ -71,6 +71,8 @@ _UNFINISHED = re.compile(
 _PIECE = 16 * 1024
 _FEW = 8
 _ASCII = bytes(range(128))
+_REACH = 8
+"""More than an escape has behind its mark."""
 _RARE = 128
 """Marks of escapes that are further apart on average are looked at one by one."""
 
@@ -197,16 +199,11 @@ def _has_escapes(text: str) -> bool:
 
 def _is_there(text: str, mark: str, seconds: str, escape: re.Pattern[str]) -> bool:
     """Is `escape` in the text, which begins with `mark` and one of `seconds`? One character is faster found."""
-    left = len(text) // _RARE + 8
-    place = text.find(mark)
-    while place >= 0:
-        if not left:
-            return escape.search(text, place) is not None
-        if text[place + 1 : place + 2] in seconds and escape.match(text, place) is not None:
-            return True
-        left -= 1
-        place = text.find(mark, place + 1)
-    return False
+    few = len(text) // _RARE + 8
+    _, *pieces = text.split(mark, few)
+    if any(escape.match(mark + piece[:_REACH]) for piece in pieces if piece and piece[0] in seconds):
+        return True
+    return len(pieces) == few and escape.search(text, len(text) - len(pieces[-1])) is not None
 
 
 def is_plain(text: str) -> bool:

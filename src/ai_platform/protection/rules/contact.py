@@ -51,10 +51,16 @@ _INTERNATIONAL = re.compile(
     r"\+[1-9]\d{0,2}(?:[ .-]?\(\d{1,4}\)|[ .-]?\d{1,5}){1,6}(?: ?(?:x|ext\.?) ?\d{1,6})?(?![\w@%]|[-./:]\d)"
 )
 _DATE = re.compile(r"(?:19|20)\d{2}[-./]\d{1,2}[-./]\d{1,2}|\d{1,2}[-./]\d{1,2}[-./](?:19|20)?\d{2}(?!\d)")
+_ONE_TO_NINE = re.compile(r"[1-9]")
 
 
 def _digit_count(value: str) -> int:
     return sum(map(str.isdigit, value.lower().partition("x")[0].partition("e")[0]))
+
+
+def _may_be_phone(value: str) -> bool:
+    """The length of a number, no date, and not noughts alone."""
+    return 7 <= _digit_count(value) <= 15 and _DATE.fullmatch(value) is None and _ONE_TO_NINE.search(value) is not None
 
 
 def _after_keyword(text: str, _start: int, end: int) -> Span | None:
@@ -63,9 +69,7 @@ def _after_keyword(text: str, _start: int, end: int) -> Span | None:
     if match is None:
         return None
     phone = _PHONE.match(text, match.end())
-    if phone is None or not 7 <= _digit_count(phone.group()) <= 15 or _DATE.fullmatch(phone.group()):
-        return None
-    return phone.span("v")
+    return phone.span("v") if phone is not None and _may_be_phone(phone.group()) else None
 
 
 _BESIDE_PHONE = re.compile(
@@ -84,7 +88,7 @@ def _before_word(text: str, start: int, end: int) -> Span | None:
     value = back.group("v")[::-1].strip(" -.")
     stop = start - back.start("v")
     begin = text.rindex(value, 0, stop)
-    if not 7 <= _digit_count(value) <= 15 or _DATE.fullmatch(value):
+    if not _may_be_phone(value):
         return None
     return begin, begin + len(value)
 
@@ -209,7 +213,7 @@ RULES = (
             "fax (+358) 552683449",
             "phone: 00420 724 575 183",
         ),
-        counter_examples=("phone 12", "mobile: 2024-11-02", "call 123"),
+        counter_examples=("phone 12", "mobile: 2024-11-02", "call 123", "call 000000000000"),
     ),
     Rule(
         id="phone-labelled",
@@ -230,7 +234,7 @@ RULES = (
         lead=64,
         extent=r"",
         examples=("655 437 108 office", "21 253 109 8211-Office"),
-        counter_examples=("12 office", "2024-11-02 office"),
+        counter_examples=("12 office", "2024-11-02 office", "000 000 000 office"),
     ),
 )
 

@@ -9,7 +9,13 @@ from ai_platform.protection.rules.numbers import keyword_number, word_before
 
 _SSA = "Social Security Administration, POMS RM 10201.030 (structure), 2011 randomisation rules"
 
-_SSN = re.compile(r"\d{3}-\d{2}-\d{4}(?![\w/%@]|[-.:]\w|,\d)")
+_FILE = (
+    r"\.(?i:pdf|docx?|xlsx?|pptx?|odt|ods|rtf|txt|md|csv|tsv|json|xml|html?|eml|msg|jpe?g|png|gif|tiff?|bmp|webp|heic|zip)"
+    r"(?!\w)"
+)
+_SSN = re.compile(rf"\d{{3}}-\d{{2}}-\d{{4}}(?={_FILE}|(?![\w/%@]|[-.:]\w|,\d))")
+_WIDTH = len("536-22-8491")
+_SAID_BEFORE = re.compile(r"(?i)(?<![a-z])(?:ssn|social|security)[_/-]\Z")
 _SAID = re.compile(r"(?i)(?<![a-z])(?:ssn|social|security)(?![a-z])")
 _OTHER_NUMBERS = frozenset(
     "part sku model ticket ref reference serial isbn issn iso order invoice case item version ean upc ext build bug issue"
@@ -17,12 +23,15 @@ _OTHER_NUMBERS = frozenset(
 )
 
 
-def _ssn(text: str, start: int, end: int) -> Span | None:
+def _ssn(text: str, _start: int, end: int) -> Span | None:
     """Area, group and serial that are issued, not one of the published samples."""
+    start = end - _WIDTH
     match = _SSN.match(text, start)
     if match is None or not us_ssn(match.group()):
         return None
     before = text[start - 1] if start else " "
+    if before in "_/-" and _SAID_BEFORE.search(text, max(0, start - 10), start) is not None:
+        return match.span()
     if before.isalnum() or before in "_-/+.@%$&~" or word_before(text, start) in _OTHER_NUMBERS:
         return None
     if before in ":#" and start > 1 and text[start - 2].isalnum() and not _SAID.search(text, max(0, start - 30), start):
@@ -48,9 +57,9 @@ RULES = (
         tier=Tier.FORMAT,
         severity=Severity.CRITICAL,
         source=_SSA,
-        triggers=(r"\b\d{3}-\d{2}-\d{4}",),
+        triggers=(r"\b\d{3}-\d{2}-\d{4}", r"[nylNYL]_\d{3}-\d{2}-\d{4}"),
         finder=_ssn,
-        extent=r"[\d-]{0,13}",
+        extent=r"(?:[nylNYL]_)?[\d-]{0,13}(?:\.\w{0,5})?",
         examples=(
             "My SSN is 536-22-8491.",
             "123-45-6789",
@@ -58,6 +67,10 @@ RULES = (
             "\n536-22-8491\n",
             "ssn:536-22-8491",
             "17,Ann,536-22-8491,x",
+            "536-22-8491.pdf",
+            "ssn_536-22-8491",
+            "scan of SSN-536-22-8491.PDF",
+            "/ssn/536-22-8491",
         ),
         counter_examples=(
             "078-05-1120",
@@ -66,6 +79,12 @@ RULES = (
             "900-12-3456",
             "123-00-4567",
             "part 123-45-6789",
+            "part 123-45-6789.pdf",
+            "536-22-8491.example",
+            "536-22-8491.pdf2",
+            "run_536-22-8491",
+            "session_536-22-8491",
+            "/u/536-22-8491.txt",
         ),
     ),
     keyword_number(
