@@ -6,12 +6,15 @@ from ai_platform.domain.finding import CustomRule
 from ai_platform.policy.plan import Catalogue
 from ai_platform.protection.custom import problems
 from ai_platform.protection.rules import ALL
+from ai_platform.protection.rules.people import PERSON
 
 
 def catalogue() -> Catalogue:
     """The names of all detectors, and whether an organisation's own one can be used."""
     return Catalogue(
-        types=frozenset(rule.type for rule in ALL), rules=frozenset(rule.id for rule in ALL), unusable=_unusable
+        types=frozenset(rule.type for rule in (*ALL, PERSON)),
+        rules=frozenset(rule.id for rule in (*ALL, PERSON)),
+        unusable=_unusable,
     )
 
 

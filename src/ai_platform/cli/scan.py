@@ -26,6 +26,7 @@ from ai_platform.policy import Policy
 from ai_platform.protection import Scanner
 from ai_platform.protection.actions import plan_for
 from ai_platform.protection.explain import explain
+from ai_platform.protection.language import NamesToo, load_model
 
 ALLOW = "ai-platform: allow"
 """Findings on a line of a file that says this are left out."""
@@ -53,6 +54,15 @@ PolicyFile = Annotated[
 Team = Annotated[str | None, typer.Option("--team", help="Actions for this team.", show_default=False)]
 Upstream = Annotated[
     str, typer.Option("--upstream", help="Actions for what goes to this upstream.", show_default=False)
+]
+Names = Annotated[
+    Path | None,
+    typer.Option(
+        "--names",
+        metavar="FOLDER",
+        help="Also look for names of people in prose, with the spaCy model in FOLDER (needs the extra `names`).",
+        show_default=False,
+    ),
 ]
 FailOn = Annotated[
     Severity, typer.Option("--fail-on", help="The least severity of a finding that makes the exit code 1.")
@@ -84,6 +94,7 @@ def scan(
     policy: PolicyFile = None,
     team: Team = None,
     upstream: Upstream = "",
+    names: Names = None,
     fail_on: FailOn = Severity.INFO,
 ) -> None:
     """Look for personal data, payment data and secrets. Exit code 0: nothing found, 1: findings, 2: used wrongly."""
@@ -93,19 +104,19 @@ def scan(
         fail("--diff and --staged exclude one another.", code=2)
     if not paths and diff is None and not staged and sys.stdin.isatty():
         fail("Nothing to scan: name files or folders (`ai-platform scan .`), or pipe a text into it.", code=2)
-    scanner = Scanner(plan_for(_plan(policy), (upstream,)))
+    scanner = _scanner(plan_for(_plan(policy), (upstream,)), names)
     if jsonl:
         raise typer.Exit(_jsonl(scanner, paths or ["-"], team, fail_on))
-    names: Sequence[str] = ()
+    files: Sequence[str] = ()
     if staged or diff is not None:
         sources: Iterable[Source | Unread] = changes(None if staged else diff, paths or ())
     else:
-        names = files_of(paths or ["-"])
-        sources = (source for name in names for source in read(name))
+        files = files_of(paths or ["-"])
+        sources = (source for name in files for source in read(name))
     rows: list[Row] = []
     seen: set[str] = set()
     unread = without_text = 0
-    with _progress(names) as advance:
+    with _progress(files) as advance:
         for source in sources:
             advance(source.name)
             if isinstance(source, Unread) and not source.reason:
@@ -126,6 +137,15 @@ def scan(
     else:
         emit_rows(rows, files=len(seen), without_text=without_text, allow=ALLOW)
     raise typer.Exit(2 if unread else int(any(_counts(each.finding, fail_on) for each in rows)))
+
+
+def _scanner(plan: ProtectionPlan, names: Path | None) -> Scanner:
+    if names is None:
+        return Scanner(plan)
+    try:
+        return NamesToo(plan, load_model(names, what="--names"))
+    except PlatformError as error:
+        fail(str(error), code=2)
 
 
 def _plan(policy: Path | None) -> ProtectionPlan:

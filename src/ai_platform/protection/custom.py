@@ -5,7 +5,7 @@ Above: scanner.py, policy check. Below: engine.py.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from re import error as re_error
 
 import hyperscan
@@ -15,6 +15,7 @@ from ai_platform.protection.database import compiled
 from ai_platform.protection.engine import Engine, Extended, builtin
 from ai_platform.protection.probe import reach
 from ai_platform.protection.rule import Anchor, Rule, Span
+from ai_platform.protection.rules.people import PERSON
 
 LONGEST = 120
 PREFIX = "custom-"
@@ -24,7 +25,11 @@ _NOT_TYPE = re.compile(r"[^A-Z0-9]+")
 def engine_for(rules: Sequence[CustomRule]) -> Engine:
     """The catalogue with these detectors. Raises ValueError (see `problems`) for a pattern that cannot be used."""
     base = builtin()
-    return Extended(base, [as_rule(rule, taken=rule.name in base.probes) for rule in rules]) if rules else base
+    return Extended(base, [as_rule(rule, taken=rule.name in _taken(base)) for rule in rules]) if rules else base
+
+
+def _taken(base: Engine) -> Collection[str]:
+    return {*base.probes, PERSON.id}
 
 
 def as_rule(custom: CustomRule, *, taken: bool = False) -> Rule:

@@ -47,7 +47,7 @@ def _said(
     yield "rule", f"{rule.id}, looks for {rule.label}"
     yield "documented by", rule.source
     yield "certainty", _TIERS[rule.tier]
-    yield "noticed by", _trigger(rule)
+    yield "noticed by", _trigger(rule) or rule.source
     if rule.confirm:
         yield "shape", rule.confirm
     if rule.check is not None:

@@ -23,6 +23,7 @@ from ai_platform.protection.heading import inspect_heading
 from ai_platform.protection.injected import note_tokens
 from ai_platform.protection.inspection import Inspection
 from ai_platform.protection.located import Inspected, Located, splice
+from ai_platform.protection.people import OutOfTime, People, TooMuchProse
 from ai_platform.protection.restore import restore_body
 from ai_platform.protection.rewriting import ByteEdit, edits_of, findings_of
 from ai_platform.protection.scanner import Scanner, TooManyValues
@@ -38,6 +39,7 @@ from ai_platform.protection.wording import (
     blocked_for_good,
     blocked_input,
     blocked_output,
+    too_much_prose,
     unfinished,
 )
 
@@ -54,7 +56,7 @@ class _News(NamedTuple):
 class Guard:
     """secret: 32 random bytes that all replicas share; keys value hashes and replacements, so they never change.
 
-    seen, store: what is remembered over restarts.
+    seen, store: what is remembered over restarts. people: looks for names, in requests and what tools get and give.
     """
 
     def __init__(
@@ -65,6 +67,7 @@ class Guard:
         secret: bytes,
         seen: SeenValues | None = None,
         store: VaultStore | None = None,
+        people: People | None = None,
     ) -> None:
         self.settings = settings
         self.refused_unfinished = 0
@@ -73,6 +76,7 @@ class Guard:
         )
         self._clock = clock
         self._secret = secret
+        self._people = people
         self._seen = seen or MemorySeen(settings.seen_values)
         self._memo = Memo(settings.memo_entries, secret)
         self._sessions = Sessions(settings.session_bytes)
@@ -101,6 +105,8 @@ class Guard:
         started = self._clock.monotonic()
         inspector = self._inspector(plan, upstreams)
         result = await self._finished(self._steps(principal, call, inspector))
+        if _is_json_body(call):
+            result = await self._with_people(result, inspector, Direction.INPUT, principal.team, started)
         if beside := inspect_heading(inspector, call, principal.team):
             result = replace(result, located=[*result.located, *beside])  # what a session remembers stays as it is
         news = await self._news(principal, result.located, shown=True)
@@ -140,6 +146,7 @@ class Guard:
         started = self._clock.monotonic()
         inspector = self._inspector(plan, (upstream,))
         result = await self._finished(inspector.whole(value, direction, principal.team, free=True))
+        result = await self._with_people(result, inspector, direction, principal.team, started)
         news = await self._news(principal, result.located, shown=sent)
         blocking = [item.finding for item in result.located if item.finding.action is Action.BLOCK]
         if blocking:
@@ -197,7 +204,7 @@ class Guard:
         return inspection
 
     def _steps(self, principal: Principal, call: Call, inspector: BodyInspector) -> Iterator[Inspected | None]:
-        if call.operation is not Operation.FILES_CREATE and call.body.lstrip()[:1] in {b"{", b"["}:
+        if _is_json_body(call):
             key = (principal.id, principal.team, call.client.session_id, call.operation, inspector)
             return self._sessions.steps(key, inspector, call.body, Direction.INPUT, principal.team)
         content_type = call.header(b"content-type") or b""
@@ -220,6 +227,28 @@ class Guard:
                 pause = self._clock.monotonic()
         assert result is not None
         return result
+
+    async def _with_people(
+        self, result: Inspected, inspector: BodyInspector, direction: Direction, team: str | None, started: float
+    ) -> Inspected:
+        """Raises Refused when the names cannot be looked for in time (fails closed); what was read is remembered, so
+        that the call sent again gets further.
+        """
+        if self._people is None:
+            return result
+        budget = self.settings.time_budget
+        try:
+            return await self._people.beside(result, inspector.scanner, direction, team, started + budget)
+        except OutOfTime:
+            self.refused_unfinished += 1
+            raise Refused(Refusal.INSPECTION_FAILED, unfinished(budget), rule="protection.time_budget") from None
+        except TooMuchProse:
+            self.refused_unfinished += 1
+            raise Refused(
+                Refusal.INSPECTION_FAILED,
+                too_much_prose(self.settings.names.most_characters),
+                rule="protection.names.most_characters",
+            ) from None
 
     def _bounded(self, steps: Iterator[Inspected | None]) -> Iterator[Inspected | None]:
         """Raises Refused when there are too many values (fails closed)."""
@@ -297,6 +326,10 @@ def _answer_steps(inspector: BodyInspector, body: bytes, team: str | None) -> It
         yield from inspector.whole(body, Direction.OUTPUT, team)
     else:
         yield from inspect_texts(inspector.scanner, body, b"", Direction.OUTPUT, team)
+
+
+def _is_json_body(call: Call) -> bool:
+    return call.operation is not Operation.FILES_CREATE and call.body.lstrip()[:1] in {b"{", b"["}
 
 
 def _scope(principal: Principal, session: str | None) -> Scope:

@@ -3,8 +3,8 @@
 Above: body.py, sessions.py, rewriting.py. Below: offsets, literals.
 """
 
-from bisect import bisect_right
-from collections.abc import Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
 
@@ -76,6 +76,45 @@ def with_shared(found: Sequence[Located], values: Sequence[Sequence[Located]]) -
     begins = [begin for begin, _ in places]
     kept = [item for item in found if item.finding.action in REWRITING or not _overlaps(item, places, begins)]
     return sorted([*kept, *shared], key=attrgetter("start"))
+
+
+def with_weaker(found: Sequence[Located], more: Sequence[Located]) -> list[Located]:
+    """`found` and what is less sure, in order. Of `more` stays what overlaps nothing, or changes what is only recorded.
+
+    more: ascending, not overlapping one another.
+    """
+    changed = _merged((item.start, item.end) for item in found if item.finding.action in REWRITING)
+    # bytes' places of what is only recorded are not worked out, so its characters are compared
+    recorded: dict[int, list[tuple[int, int]]] = {}
+    for item in found:
+        recorded.setdefault(item.index, []).append((item.finding.start, item.finding.end))
+    merged = {index: _merged(places) for index, places in recorded.items()}
+    kept = [
+        item
+        for item in more
+        if not _meets(changed, item.start, item.end)
+        and (
+            item.finding.action in REWRITING
+            or not _meets(merged.get(item.index, []), item.finding.start, item.finding.end)
+        )
+    ]
+    return sorted([*found, *kept], key=attrgetter("start"))
+
+
+def _merged(places: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Ascending, overlapping ones as one."""
+    merged: list[tuple[int, int]] = []
+    for start, end in sorted(places):
+        if merged and start < merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
+        else:
+            merged.append((start, end))
+    return merged
+
+
+def _meets(places: Sequence[tuple[int, int]], start: int, end: int) -> bool:
+    slot = bisect_left(places, (end,)) - 1
+    return slot >= 0 and places[slot][1] > start
 
 
 def _overlaps(item: Located, places: Sequence[tuple[int, int]], starts: Sequence[int]) -> bool:

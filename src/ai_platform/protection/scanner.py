@@ -20,6 +20,7 @@ from ai_platform.protection.checkdigits import digits_of
 from ai_platform.protection.custom import engine_for
 from ai_platform.protection.engine import SLICE, Trigger
 from ai_platform.protection.rule import Hit, Rule
+from ai_platform.protection.rules.people import PERSON
 from ai_platform.protection.unfinished import Unfinished
 from ai_platform.protection.view import View, is_plain
 
@@ -59,7 +60,7 @@ class Scanner:
             rule_id
             for rule_id, probe in self.engine.probes.items()
             if not (rule_id in self.engine.added or wanted(probe.rule, plan))
-        )
+        ) | (frozenset() if wanted(PERSON, plan) else {PERSON.id})
         self._allow = re.compile("|".join(translate(value) for value in plan.allow)) if plan.allow else None
         purposes = {rule_id: purpose(probe.rule, plan) for rule_id, probe in self.engine.probes.items()}
         self._dispatch = [
@@ -270,7 +271,7 @@ class Scanner:
 
     def rule(self, rule_id: str) -> Rule:
         """The record behind a finding's `rule`."""
-        return self.engine.probes[rule_id].rule
+        return PERSON if rule_id == PERSON.id else self.engine.probes[rule_id].rule
 
     def label(self, rule_id: str) -> str:
         """How a message names what the rule finds."""

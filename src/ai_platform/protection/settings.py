@@ -1,6 +1,19 @@
 """Settings of the protection room."""
 
+from pathlib import Path
+
 import msgspec
+
+
+class NamesSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Names of people, which a language model looks for in prose. Off unless a model is named.
+
+    model: the folder of a spaCy model with an entity recogniser, which you bring (needs the extra `names`).
+    most_characters: new prose that one call may bring; with more of it the call is refused (fail closed).
+    """
+
+    model: Path | None = None
+    most_characters: int = 200_000
 
 
 class ProtectionSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,3 +36,4 @@ class ProtectionSettings(msgspec.Struct, frozen=True, kw_only=True):
     seen_values: int = 100_000
     vault_tokens: int = 50_000
     vault_hours: float = 24.0
+    names: NamesSettings = NamesSettings()

@@ -55,6 +55,14 @@ def unfinished(seconds: float) -> str:
     )
 
 
+def too_much_prose(most: int) -> str:
+    return (
+        f"This brings more than {most:,} characters of new prose, too much to look for names of people in one call, so"
+        " it was not passed on. Send it again to go on where it ended, send less, or ask the operator to raise"
+        " protection.names.most_characters."
+    )
+
+
 def blocked_output(findings: Sequence[Finding], label: Callable[[str], str]) -> str:
     kinds = listing([label(finding.rule) for finding in findings])
     return (
