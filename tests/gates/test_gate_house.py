@@ -54,7 +54,7 @@ def test_the_core_install_is_light_and_pinned_by_hash():
         if "==" in line.partition(";")[0]
     ]
     assert 0 < len(pins) <= PACKAGES
-    for kind in ("core", "runtime", "dev", "build"):
+    for kind in ("core", "runtime", "names", "dev", "build"):
         blocks = re.split(r"\n(?=\S)", (ROOT / "requirements" / f"{kind}.txt").read_text(encoding="utf-8").strip())
         assert [
             block.partition("\n")[0] for block in blocks if not block.startswith("#") and "--hash=sha256:" not in block
