@@ -87,6 +87,7 @@ class _Wire(httpx2.AsyncBaseTransport):
         self._server = server
         self._credentials = credentials
         self._owner = owner
+        self._origin = _origin(httpx2.URL(server.url))
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         exchange = EXCHANGE.get() or Exchange(self._owner)
@@ -128,7 +129,7 @@ class _Wire(httpx2.AsyncBaseTransport):
             raise
 
     async def _send(self, request: httpx2.Request, shown: Mapping[str, str]) -> httpx2.Response:
-        if _origin(request.url) != _origin(httpx2.URL(self._server.url)):  # fails closed: the credential is its alone
+        if _origin(request.url) != self._origin:  # fails closed: the credential is its alone
             raise httpx2.ConnectError("the server leads to another address, which gets nothing")
         headers = httpx2.Headers(request.headers)
         headers.update(dict(shown))

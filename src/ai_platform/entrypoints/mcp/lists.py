@@ -92,14 +92,16 @@ class Lists:
         return (server, uri) if server in self._visible(caller) and uri else None
 
     def schema(self, visible: str) -> dict[str, Any] | None:
-        """A tool's input schema as far as it is known now, for the check of headers that repeat arguments."""
+        """A tool's input schema as far as it is known now, for the check of headers that repeat arguments.
+
+        None also when no argument of it is one of those: the SDK would walk the schema twice at each call for nothing.
+        """
         server = self._server or server_in(visible)
         listing = self._federation.known(server, Kind.TOOLS, None)
         if listing is None:
             return None
         own = visible if self._server else self._own(server, Kind.TOOLS, visible, None)
-        item = listing.items.get(own or "")
-        return item["inputSchema"] if item is not None else None
+        return listing.items[own]["inputSchema"] if own in listing.headers else None
 
     def visible_uri(self, server: str, uri: str) -> str:
         return uri if self._server else visible_uri(server, uri)
