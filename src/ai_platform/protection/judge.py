@@ -224,22 +224,25 @@ _SPOTTED = (("space", _SPACE), ("template", _TEMPLATE), ("file", _FILE))
 _NUMBERED = (("date", _DATE), ("version", _VERSION), ("number", _NUMBER))
 
 
-_LETTER_CODES = bytes((code | 32) - 97 if chr(code).isalpha() else 0 for code in range(128)) + bytes(128)
-"""ASCII letter -> its place in ALPHABET."""
+_LETTER_CODES = bytes(
+    26 if chr(code) == "^" else (code | 32) - 97 if chr(code).isalpha() else 0 for code in range(128)
+) + bytes(128)
+"""ASCII letter or `^` -> its place in ALPHABET."""
 
 
 def likeness(value: str, letters: bytes) -> tuple[float, int, int]:
     """(bits per letter under the statistics of words, letters in word-like runs, letters). Few bits = reads like words."""
-    cost = wordy = total = steps = 0
-    for run in _WORDS.findall(value):
-        size = len(run)
-        total += size
-        if size < 2:
-            cost += 7 * LEVEL
-            steps += 1
-            continue
-        codes = b"\x1a\x1a" + run.encode().translate(_LETTER_CODES) + b"\x1a"
-        spent = sum([letters[a * 729 + b * 27 + c] for a, b, c in zip(codes, codes[1:], codes[2:], strict=False)])
+    runs = _WORDS.findall(value)
+    total = len("".join(runs))
+    longer = [run for run in runs if len(run) > 1]
+    single = len(runs) - len(longer)
+    cost, steps, wordy, at = 7 * LEVEL * single, single, 0, 0
+    # all runs at once; what stands between two of them is not counted
+    codes = f"^^{'^^'.join(longer)}^".encode().translate(_LETTER_CODES)
+    costs = [letters[a * 729 + b * 27 + c] for a, b, c in zip(codes, codes[1:], codes[2:], strict=False)]
+    for size in map(len, longer):
+        spent = sum(costs[at : at + size + 1])
+        at += size + 2
         cost += spent
         steps += size + 1
         if size >= 3 and spent < 5.0 * LEVEL * (size + 1):
