@@ -1,12 +1,14 @@
 """Names of people in files, and a platform that is told to look for them."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from platform_process import run_command, running
+from platform_process import BOUND, clean_environ, run_command, running
 
 spacy: Any = pytest.importorskip("spacy", reason="needs the extra `names`")
 
@@ -20,6 +22,22 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("models") / "names"
     pipeline.to_disk(place)
     return place
+
+
+def refused(tmp_path: Path, settings: str) -> str:
+    """What a platform with these settings says, which must not start."""
+    (tmp_path / "settings.yaml").write_text(settings)
+    options = ["--data", tmp_path / "data", "--port", "0", "--config", tmp_path / "settings.yaml"]
+    done = subprocess.run(
+        [sys.executable, "-m", "ai_platform", "up", *map(str, options)],
+        capture_output=True,
+        text=True,
+        timeout=BOUND,
+        env=clean_environ(),
+        check=False,
+    )
+    assert done.returncode == 1
+    return " ".join((done.stdout + done.stderr).split())
 
 
 @pytest.mark.requirement("DP-6")
@@ -55,7 +73,14 @@ def test_a_platform_with_a_model_records_names_and_redacts_them_by_policy(folder
         assert "Hopper" not in json.dumps(request)
 
 
+def test_a_policy_cannot_count_on_names_where_no_model_looks_for_them(tmp_path: Path):
+    policy = tmp_path / "policy.yaml"
+    policy.write_text("version: '1'\nprotection:\n  actions:\n    - {action: redact, type: PERSON}\n")
+    run_command("policy", "check", str(policy))
+    assert refused(tmp_path, f"policy: {{file: {policy}}}\n").count("No detector has a type like 'PERSON'") == 1
+
+
 def test_a_platform_does_not_start_with_a_folder_that_is_no_model(tmp_path: Path):
-    settings = tmp_path / "settings.yaml"
-    settings.write_text(f"protection: {{names: {{model: {tmp_path}}}}}\n")
-    run_command("up", "--data", str(tmp_path / "data"), "--port", "0", "--config", str(settings), code=1)
+    said = refused(tmp_path, f"protection: {{names: {{model: {tmp_path}}}}}\n")
+    assert "protection.names.model" in said
+    assert "is no spaCy model" in said

@@ -62,7 +62,7 @@ async def base_of(
         settings.policy,
         settings.data,
         clock=clock,
-        catalogue=catalogue(),
+        catalogue=catalogue(names=settings.protection.names.model is not None),
         on_change=happenings.policy_changed,
     )
     await in_background(stack, policies.run(), "policy watch")

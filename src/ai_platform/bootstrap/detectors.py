@@ -9,11 +9,15 @@ from ai_platform.protection.rules import ALL
 from ai_platform.protection.rules.people import PERSON
 
 
-def catalogue() -> Catalogue:
-    """The names of all detectors, and whether an organisation's own one can be used."""
+def catalogue(*, names: bool = True) -> Catalogue:
+    """The names of all detectors, and whether an organisation's own one can be used.
+
+    names: whether names of people are looked for; where they are not, no policy may count on it.
+    """
+    rules = (*ALL, PERSON) if names else ALL
     return Catalogue(
-        types=frozenset(rule.type for rule in (*ALL, PERSON)),
-        rules=frozenset(rule.id for rule in (*ALL, PERSON)),
+        types=frozenset(rule.type for rule in rules),
+        rules=frozenset(rule.id for rule in rules),
         unusable=_unusable,
     )
 
