@@ -16,7 +16,7 @@ from ai_platform.protection.replace import Mint, as_json, replacement
 ByteEdit = tuple[int, int, bytes]
 """(start, end, new bytes) in a raw body."""
 
-_REST = b"[REDACTED]"
+REST = b"[REDACTED]"
 """Stands for the second half of a value that two text blocks share (an empty block would be refused upstream)."""
 
 
@@ -34,7 +34,7 @@ def edits_of(result: Inspected, mint: Mint | None) -> list[ByteEdit]:
     for item in result.located:
         text = None if item.fixed is not Fixed.FREE else replacement(item.finding, item.value, mint)
         if text is not None:
-            new = _REST if item.rest else as_json(text).encode(item.coding)
+            new = REST if item.rest else as_json(text).encode(item.coding)
             edits.append((item.start, item.end, new if item.quoted else b'"' + new + b'"'))
     return edits
 

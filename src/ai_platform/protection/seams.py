@@ -16,7 +16,7 @@ from ai_platform.protection.scanner import Scanner, TooManyValues
 REACH = 64
 """How much of each end of a block is joined, in bytes."""
 
-_JOINING = frozenset(b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_+/. %;")
+_JOINING = frozenset(b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_+/. %;:=@'()<")
 _LONGEST_ESCAPE = 12
 _MOST_BLOCKS = 40
 _MOST_WINDOWS = 50_000
@@ -162,7 +162,7 @@ def _everything(ends: Sequence[_Ends]) -> list[_Part]:
 
 def _windows(ends: Sequence[_Ends]) -> Iterator[list[_Part]]:
     """Every few blocks whose first or last edge would otherwise be hidden by the neighbour's."""
-    hidden = [False, *(_hides(one.tail.text, two.head.text) for one, two in pairwise(ends)), False]
+    hidden = [False, *(hides(one.tail.text, two.head.text) for one, two in pairwise(ends)), False]
     count = 0
     for first in range(len(ends) - 1):
         size = 0
@@ -179,7 +179,7 @@ def _windows(ends: Sequence[_Ends]) -> Iterator[list[_Part]]:
                 break
 
 
-def _hides(before: str, after: str) -> bool:
+def hides(before: str, after: str) -> bool:
     """Do the two make one word, so that nothing ends or begins between them?"""
     return before[-1:].isalnum() and after[:1].isalnum() and not (before[-1:].isdigit() and after[:1].isdigit())
 

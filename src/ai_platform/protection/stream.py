@@ -6,7 +6,6 @@ stands. A thinking block is signed: its own text is kept for the upstream, the c
 Above: guard.py, gateway.
 """
 
-from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -20,11 +19,13 @@ from ai_platform.protection.actions import REWRITING
 from ai_platform.protection.body import BodyInspector
 from ai_platform.protection.deltas import STREAMED, decode, drop_others, index_of, streamed, texts_in
 from ai_platform.protection.exchange import Exchange
+from ai_platform.protection.held import Block, Held
+from ai_platform.protection.joining import Run
 from ai_platform.protection.literals import shown_key
 from ai_platform.protection.located import Inspected, splice
 from ai_platform.protection.rewriting import edits_of, settled
 from ai_platform.protection.scanner import TooManyValues
-from ai_platform.protection.watcher import Edit, TextWatcher
+from ai_platform.protection.watcher import TextWatcher
 from ai_platform.protection.watcher_json import JsonWatcher
 from ai_platform.protection.wording import blocked_output
 
@@ -35,39 +36,6 @@ _TYPES = frozenset({"text_delta", "thinking_delta", "input_json_delta", "signatu
 _END_OF_BLOCK = frozenset({"type", "index"})
 _MOST_BLOCKS = 10_000
 """No answer has more; a greater number is read as whatever it may be."""
-
-
-class _Held(msgspec.Struct, gc=False):
-    """An event whose text stands at [start, end) of its block, in the member `name` of `inside`; or, without a name,
-    one that only keeps its place.
-    """
-
-    event: bytes
-    start: int
-    end: int
-    name: str = ""
-    text: str = ""
-    inside: str = "delta"
-
-
-class _Block:
-    """One text that streams in: its watcher, the events not yet passed on, and the edits that still concern them.
-
-    original, signature: of a thinking block.
-    """
-
-    __slots__ = ("changed", "edits", "held", "original", "path", "position", "signature", "signed", "watcher")
-
-    def __init__(self, watcher: TextWatcher | JsonWatcher, path: str, *, signed: bool) -> None:
-        self.watcher = watcher
-        self.path = path
-        self.signed = signed
-        self.held: deque[_Held] = deque()
-        self.edits: deque[Edit] = deque()
-        self.position = 0
-        self.changed = False
-        self.original: list[str] = []
-        self.signature = ""
 
 
 class StreamGuard:
@@ -94,8 +62,9 @@ class StreamGuard:
         self._inspector = inspector
         self._team = team
         self._is_news = is_news
-        self._blocks: dict[tuple[int | str, str], _Block] = {}
+        self._blocks: dict[tuple[int | str, str], Block] = {}
         self._tools: dict[int | str, str] = {}
+        self._run = Run()
 
     @property
     def restored(self) -> int:
@@ -174,7 +143,7 @@ class StreamGuard:
     def _other(self, event: bytes) -> bytes:
         """Everything but deltas."""
         if event in _PINGS:
-            return event
+            return self._pause() + event
         data = sse.data_of(event)
         document = sse.read(data)
         if document is None and data:
@@ -190,9 +159,13 @@ class StreamGuard:
             and document.keys() <= _END_OF_BLOCK
             and index_of(document) in range(_MOST_BLOCKS)
         ):
-            return self._finish(index_of(document)) + event
+            out = self._finish(index_of(document))
+            if not self._run.waits:
+                return out + event
+            self._run.stay(event)
+            return out
         passed = self._whole(event)
-        return self._finish_all() + passed if self._blocks and kind in _ENDS else passed
+        return (self._finish_all() if kind in _ENDS else self._pause()) + passed
 
     def _start(self, event: bytes, document: dict[str, Any]) -> bytes:
         block, index = document.get("content_block"), index_of(document)
@@ -201,12 +174,13 @@ class StreamGuard:
         if block.get("type") == "tool_use" and isinstance(block.get("name"), str):
             self._tools[index] = block["name"]
         name = next((name for name in STREAMED if isinstance(block.get(name), str) and block[name]), "")
+        before = b"" if block.get("type") == "text" else self._pause()
         if not name:
-            return self._in_place(self._whole(event), index)
+            return before + self._in_place(self._whole(event), index)
         drop_others(block, name)
         event = sse.with_data(event, sse.written(document))
         event = self._whole(event, skip=f"content_block.{name}")
-        return self._text(event, index, name, block[name], inside="content_block")
+        return before + self._text(event, index, name, block[name], inside="content_block")
 
     def _whole(self, event: bytes, skip: str = "") -> bytes:
         """Inspect the strings of an event as they stand. skip: the path of the one that streams in."""
@@ -250,29 +224,37 @@ class StreamGuard:
         return self._in_place(event, index)
 
     def _in_place(self, event: bytes, index: int | str) -> bytes:
-        """Pass the event on behind those of its block that are held."""
+        """Pass the event on behind those of its block, or before it, that are held."""
         for (of, _), block in self._blocks.items():
             if of == index and block.held:
-                block.held.append(_Held(event, block.position, block.position))
+                block.stay(event)
                 return b""
+        if self._run.waits:
+            self._run.stay(event)
+            return b""
         return event
 
     def _text(self, event: bytes, index: int | str, name: str, text: str, *, inside: str = "delta") -> bytes:
         block = self._blocks.get((index, name))
+        out = b""
         if block is None:
+            out = b"" if name == "text" else self._pause()
             block = self._block(index, name)
         self.bytes_checked += len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
         safe = block.watcher.feed(text)
+        if self._run.chains and self._run.current is block:
+            safe = min(safe, self._run.feed(text))
+            out = self._joined()
         start = block.position
         block.position = end = start + len(text)
         if block.signed:
             block.original.append(text)
         if end <= safe and not block.held and not block.watcher.found and not block.edits and not block.watcher.edits:
-            return event
-        block.held.append(_Held(event, start, end, name, text, inside))
-        return self._emit(block, safe)
+            return out + event
+        block.held.append(Held(event, start, end, name, text, inside))
+        return out + self._emit(block, safe)
 
-    def _block(self, index: int | str, name: str) -> _Block:
+    def _block(self, index: int | str, name: str) -> Block:
         assert self._inspector is not None
         scanner, exchange = self._inspector.scanner, self.exchange
         if name == "partial_json":
@@ -282,20 +264,47 @@ class StreamGuard:
             watcher = TextWatcher(scanner, self._team, exchange=exchange, tool=tool, signed=name == "thinking")
         place = index if isinstance(index, int) and index < _MOST_BLOCKS else shown_key(str(index))
         path = f"content[{place}].{'input' if name == 'partial_json' else shown_key(name)}"
-        block = self._blocks[index, name] = _Block(watcher, path, signed=name == "thinking")
+        block = self._blocks[index, name] = Block(watcher, path, signed=name == "thinking")
+        if name == "text":
+            self._run.begin(block)
         return block
 
     def _finish(self, index: int | str) -> bytes:
         return b"".join([self._ended(key) for key in list(self._blocks) if key[0] == index])
 
     def _finish_all(self) -> bytes:
-        return b"".join([self._ended(key) for key in list(self._blocks)])
+        out = [self._ended(key) for key in list(self._blocks)]
+        out.append(self._pause())
+        self._run = Run()
+        return b"".join(out)
 
     def _ended(self, key: tuple[int | str, str]) -> bytes:
         block = self._blocks.pop(key)
+        if self._run.current is block:
+            self._run.end(block)
+            block.watcher.close()
+            self._collect(block)
+            return self._joined()
         out = self._emit(block, block.watcher.close())
         if block.changed and block.signature and self.exchange is not None:
             self.exchange.keep_thinking(block.signature, "".join(block.original))
+        return out
+
+    def _pause(self) -> bytes:
+        """What comes is no text of the next block: let out what waits for that."""
+        if not self._run.waits or self._run.current is not None:
+            return b""
+        self._run.settle()
+        self._run.decide()
+        return self._joined(everything=True)
+
+    def _joined(self, *, everything: bool = False) -> bytes:
+        """Of blocks that have ended what may be passed on."""
+        if self._run.found:
+            found, self._run.found = self._run.found, []
+            self._note(found, found)
+        out, changed = self._run.release(everything=everything)
+        self.changed |= changed
         return out
 
     def _note(self, findings: list[Finding], block: list[Finding]) -> None:
@@ -315,7 +324,8 @@ class StreamGuard:
                 bytes_checked=self.bytes_checked,
             )
 
-    def _emit(self, block: _Block, safe: int) -> bytes:
+    def _collect(self, block: Block) -> None:
+        """Take over what the watcher has decided on."""
         watcher = block.watcher
         if watcher.found:
             found = [msgspec.structs.replace(finding, path=block.path) for finding in watcher.found]
@@ -324,40 +334,15 @@ class StreamGuard:
         if watcher.edits:
             block.edits += watcher.edits
             watcher.edits.clear()
-        held, edits = block.held, block.edits
-        out: list[bytes] = []
-        while held and held[0].end <= safe:
-            item = held.popleft()
-            while edits and edits[0][1] <= item.start:
-                edits.popleft()
-            if item.name and edits and edits[0][0] < item.end:
-                self.changed = block.changed = True
-                out.append(_rewritten(item, edits))
-            else:
-                out.append(item.event)
-        return b"".join(out)
+
+    def _emit(self, block: Block, safe: int) -> bytes:
+        self._collect(block)
+        out = block.release(safe)
+        self.changed |= block.changed
+        return out
 
 
 def _last(steps: Iterable[Inspected | None]) -> Inspected:
     *_, result = steps
     assert result is not None
     return result
-
-
-def _rewritten(item: _Held, edits: deque[Edit]) -> bytes:
-    """The event with the edits that touch its text applied; a replacement stands where its value began."""
-    pieces: list[str] = []
-    position = item.start
-    for begin, stop, new in edits:
-        if begin >= item.end:
-            break
-        pieces.append(item.text[position - item.start : max(begin, position) - item.start])
-        if begin >= item.start:
-            pieces.append(new)
-        position = min(stop, item.end)
-    pieces.append(item.text[position - item.start :])
-    document = sse.read(sse.data_of(item.event))
-    if document is None:
-        return b""  # nobody can read it, and it holds what must not leave
-    document[item.inside][item.name] = "".join(pieces)
-    return sse.with_data(item.event, sse.written(document))

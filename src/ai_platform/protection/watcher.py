@@ -6,6 +6,9 @@ began before it is still incomplete (Unfinished), and no overlapping values are 
 Above: stream.py. Below: scanner, unfinished.
 """
 
+from copy import copy
+from typing import Self
+
 import msgspec
 
 from ai_platform.domain.finding import Action, Direction, Finding
@@ -37,6 +40,9 @@ class _Open(msgspec.Struct, gc=False):
 class TextWatcher:
     """edits: ascending, of everything final. found: final findings that nobody has collected yet.
 
+    final: see feed. settled: before it nothing more is found, not even what would only be recorded.
+    joins: only values that one of the places in `edges` cuts in two are reported.
+
     feed/close return the offset before which the text is final: it may be passed on with its edits.
     """
 
@@ -57,6 +63,10 @@ class TextWatcher:
         """
         self.edits: list[Edit] = []
         self.found: list[Finding] = []
+        self.edges: list[int] = []
+        self.joins = False
+        self.final = 0
+        self.settled = 0
         self.led = bool(lead)
         self._scanner = scanner
         self._team = team
@@ -64,7 +74,6 @@ class TextWatcher:
         self._text = lead
         self._base = -len(lead)  # offset of _text[0] in the stream
         self._scanned = self._base
-        self._final = 0
         self._decided = 0  # before it every value that changes the text has been reported
         self._open: list[_Open] = []
         self._hits: list[Hit] = []  # confirmed, not yet final; offsets of the stream
@@ -84,6 +93,19 @@ class TextWatcher:
         """tail: text that stands behind the stream and is not part of it (the closing quote)."""
         self._text += tail
         return self._advance(last=True)
+
+    def fork(self) -> Self:
+        """One that goes on from here by itself, for values across places yet to be named (`edges`)."""
+        other = copy(self)
+        other.edits, other.found, other.edges, other.joins = [], [], self.edges.copy(), True
+        own = vars(other)
+        own |= {"_open": self._open.copy(), "_hits": self._hits.copy(), "_restores": False}
+        return other
+
+    @property
+    def last(self) -> str:
+        """The last character."""
+        return self._text[-1:]
 
     def _advance(self, *, last: bool) -> int:
         text = self._text
@@ -113,9 +135,10 @@ class TextWatcher:
             limit = self._settle(limit, min(limit, recorded))
         if self._restores:
             limit = self._restore(limit)
-        self._final = max(self._final, min(limit, self._end))
-        self._trim(min(recorded, self._final))
-        return self._final
+        self.final = max(self.final, min(limit, self._end))
+        self.settled = min(recorded, self.final)
+        self._trim(self.settled)
+        return self.final
 
     def _find_triggers(self, shown: str, view: View | None) -> None:
         scanned = self._scanned - self._base
@@ -166,7 +189,7 @@ class TextWatcher:
         """Turn what is decided into edits and findings; returns the limit, moved before what is not."""
         scanner, team = self._scanner, self._team
         changing = [hit for hit in self._hits if scanner.action(hit.rule, Direction.OUTPUT, team) in REWRITING]
-        done = max(self._final, self._decided)
+        done = max(self.final, self._decided)
         # What is noticed too late (no rule should be) takes nothing else along: what has not left yet is still taken out.
         undecided = [hit if hit.start >= done else Hit(done, hit.end, hit.rule) for hit in changing if hit.end > done]
         for hits in clusters(undecided):
@@ -196,10 +219,10 @@ class TextWatcher:
         """Put values back for tokens before `limit`; returns the limit, moved before a token it would cut."""
         assert self._exchange is not None
         found = False
-        for match in TOKEN.finditer(self._text, max(0, self._final - self._base)):
+        for match in TOKEN.finditer(self._text, max(0, self.final - self._base)):
             start, end = match.start() + self._base, match.end() + self._base
             if end > limit:
-                limit = min(limit, max(start, self._final)) if start < limit else limit
+                limit = min(limit, max(start, self.final)) if start < limit else limit
                 break
             if any(start < stop and begin < end for begin, stop, _ in self.edits):
                 continue
@@ -212,6 +235,8 @@ class TextWatcher:
         return limit
 
     def _report(self, hit: Hit) -> None:
+        if self.joins and not any(hit.start < edge < hit.end for edge in self.edges):
+            return
         end = min(hit.end, self._end)
         inner = Hit(hit.start - self._base, end - self._base, hit.rule)
         finding = self._scanner.finding(self._text, inner, Direction.OUTPUT, self._team)
