@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 import stat
 import subprocess
@@ -43,11 +44,15 @@ def shell(folder: Path, script: str, **environ: str) -> "subprocess.CompletedPro
     return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=60, check=False)
 
 
+def declared(name: str) -> dict[str, Any]:
+    hooks = {each["id"]: each for each in yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())}
+    assert hooks[name]["language"] == "python"
+    return hooks[name]
+
+
 def hook(folder: Path) -> "subprocess.CompletedProcess[str]":
-    (declared,) = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())
-    assert declared["language"] == "python"
-    assert declared["pass_filenames"] is False
-    return shell(folder, shlex.join(shlex.split(declared["entry"])))
+    assert declared("ai-platform-scan")["pass_filenames"] is False
+    return shell(folder, shlex.join(shlex.split(declared("ai-platform-scan")["entry"])))
 
 
 @pytest.mark.requirement("DP-6")
@@ -65,10 +70,24 @@ def test_the_hook_stops_a_commit_that_adds_a_secret_and_no_other(repository: Pat
 
 
 @pytest.mark.requirement("DP-6")
+def test_the_hook_for_whole_files_finds_what_was_committed_before(repository: Path) -> None:
+    """`pre-commit run --all-files` stages nothing: the other hook would have nothing to look at."""
+    hook_of_files = declared("ai-platform-scan-files")
+    assert hook_of_files.get("pass_filenames", True)
+    (repository / "--notes.txt").write_text(f"ssn {SSN}\n")
+    shell(repository, "git add . && git -c user.name=A -c user.email=a@example.org commit -qm two")
+    assert hook(repository).returncode == 0
+    names = ["readme.txt", "--notes.txt"]
+    stopped = shell(repository, shlex.join([*shlex.split(hook_of_files["entry"]), *names]))
+    assert stopped.returncode == 1
+    assert "--notes.txt:1:5" in stopped.stdout
+    assert shell(repository, shlex.join([*shlex.split(hook_of_files["entry"]), names[0]])).returncode == 0
+
+
+@pytest.mark.requirement("DP-6")
 def test_a_real_git_hook_refuses_the_commit(repository: Path) -> None:
-    (declared,) = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())
     script = repository / ".git" / "hooks" / "pre-commit"
-    script.write_text(f"#!/bin/sh\nexec {declared['entry']}\n")
+    script.write_text(f"#!/bin/sh\nexec {declared('ai-platform-scan')['entry']}\n")
     script.chmod(0o755)
     (repository / "notes.txt").write_text(f"ssn {SSN}\n")
     commit = "git add . && git -c user.name=A -c user.email=a@example.org commit -qm two"
@@ -128,7 +147,25 @@ def test_the_action_takes_a_policy_and_a_threshold_and_tells_a_wrong_use(reposit
     assert not (repository / "hacked").exists()
 
 
-def test_the_action_is_complete() -> None:
+def test_a_files_name_gives_the_runner_no_command(repository: Path) -> None:
+    folder = repository / "::add-mask::x"
+    folder.mkdir()
+    (folder / "a.txt").write_text(f"ssn {SSN}\n")
+    shell(repository, "git add . && git -c user.name=A -c user.email=a@example.org commit -qm two")
+    lines = action(repository, since="HEAD~1").stdout.splitlines()
+    assert any("::add-mask::x" in line for line in lines)
+    assert lines[0].startswith("::stop-commands::")
+    fence = lines[0].removeprefix("::stop-commands::")
+    assert len(fence) == 32
+    assert lines[-1] == f"::{fence}::", "until this line the runner obeys none"
+
+
+def test_the_action_is_complete_and_what_it_uses_is_pinned() -> None:
+    used = [step["uses"] for step in ACTION["runs"]["steps"] if "uses" in step]
+    assert all(re.fullmatch(r"[\w/-]+@[0-9a-f]{40}", name) for name in used), "a tag can be moved, a commit cannot"
+    (install,) = [step["run"] for step in ACTION["runs"]["steps"] if step.get("name") == "Install"]
+    assert "--require-hashes" in install
+    assert all((ROOT / name).is_file() for name in re.findall(r"\$root/([\w/.]+)", install))
     assert ACTION["runs"]["using"] == "composite"
     names = [step.get("name") for step in ACTION["runs"]["steps"]]
     assert names[-2:] == ["Install", "Scan"]

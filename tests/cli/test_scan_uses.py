@@ -108,6 +108,29 @@ def test_a_file_of_many_pieces_has_each_value_once_and_in_its_place(tmp_path: Pa
     assert places == [(text.count("\n", 0, start) + 1, start) for start in starts]
 
 
+def test_a_line_of_many_pieces_has_its_columns_in_the_whole_line(tmp_path: Path) -> None:
+    before = "word " * (PIECE // 4)
+    (tmp_path / "line.txt").write_text(f"{before}ssn {SSN} end\n ssn {SSN}")
+    places = [(each["line"], each["column"]) for each in found(str(tmp_path))]
+    assert places == [(1, len(before) + 5), (2, 6)]
+
+
+def test_a_folder_that_cannot_be_listed_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "closed").mkdir()
+    (tmp_path / "open.txt").write_text("hello")
+    listing = os.scandir
+
+    def refusing(path: str) -> Any:  # root, who runs tests in containers, may list every folder
+        if str(path).endswith("closed"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return listing(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    told = scan(str(tmp_path))
+    assert told.exit_code == 2
+    assert "closed cannot be read: Permission denied." in told.stderr
+
+
 def test_what_holds_no_text_is_passed_over_and_what_cannot_be_read_is_said(tmp_path: Path) -> None:
     (tmp_path / "image.png").write_bytes(b"\x89PNG\0" + SSN.encode())
     told = scan(str(tmp_path))
@@ -277,10 +300,35 @@ def test_a_policys_detectors_allow_list_and_actions_hold(tmp_path: Path) -> None
     )
 
 
+def test_what_the_policy_allows_is_no_finding_and_explained_all_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "policy.yaml"
+    path.write_text("protection: {actions: [{action: allow, type: US_SSN}]}")
+    assert found("--policy", str(path), text=SSN) == []
+    assert json.loads(scan("--policy", str(path), "--sarif", text=SSN).stdout)["runs"][0]["results"] == []
+    told = scan("--policy", str(path), "--explain", text=SSN)
+    assert told.exit_code == 0
+    assert "allow: entry 1 of the policy's actions" in told.stdout
+
+
+def test_git_that_cannot_be_asked_is_said_in_words_that_help(
+    repository: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subprocess.run(["git", "update-ref", "-d", "HEAD"], cwd=repository, check=True)
+    assert "no commit yet" in scan("--diff").stderr
+    assert scan("--staged").exit_code == 1, "everything in the index is new"
+    monkeypatch.chdir(tmp_path_factory.mktemp("plain"))
+    for option in ("--staged", "--diff"):
+        told = scan(option)
+        assert told.exit_code == 2
+        assert "This is no git repository" in told.stderr
+
+
 @pytest.mark.requirement("DP-6")
 @pytest.mark.parametrize(
     ("before", "after", "says"),
     [
+        ('"*@acme.io"', '"**"', "lets every value through"),
+        ('upstream: "own-*"', "", "This entry never decides: entry 1"),
         ('"EMP-004711"', '"EMQ-004711"', "does not match this example"),
         ('"EMP-47"', '"EMP-471234"', "matches this counter-example"),
         ("'EMP-[0-9]{6}'", "'EMP-([0-9]{6}'", "cannot be used"),

@@ -19,7 +19,7 @@ from typer.core import TyperCommand
 from ai_platform.bootstrap.detectors import catalogue
 from ai_platform.cli.output import Json, emit_json, fail
 from ai_platform.cli.scan_report import Row, brief, emit_rows, row, sarif, shown_name
-from ai_platform.cli.scan_sources import Source, Unread, changes, files_of, read
+from ai_platform.cli.scan_sources import PIECE, Source, Unread, changes, files_of, read
 from ai_platform.domain.errors import PlatformError
 from ai_platform.domain.finding import Action, Finding, ProtectionPlan, Severity
 from ai_platform.policy import Policy
@@ -118,7 +118,7 @@ def scan(
     unread = without_text = 0
     with _progress(files) as advance:
         for source in sources:
-            advance(source.name)
+            advance(source)
             if isinstance(source, Unread) and not source.reason:
                 without_text += 1
                 continue
@@ -167,6 +167,8 @@ def _rows(scanner: Scanner, source: Source, team: str | None, *, explained: bool
     for finding in scanner.scan(text, team=team):
         if not source.own[0] <= finding.start < source.own[1] or _allowed(text, finding):
             continue
+        if finding.action is Action.ALLOW and not explained:
+            continue  # the policy says that it is no finding
         found = row(source, finding, explain(scanner, text, finding, team=team) if explained else ())
         touched = range(found.line, found.end_line + 1)
         if source.lines is None or not source.lines.isdisjoint(touched):
@@ -184,22 +186,37 @@ def _counts(finding: Finding, least: Severity) -> bool:
 
 
 @contextmanager
-def _progress(names: Sequence[str]) -> Generator[Callable[[str], None]]:
-    """A bar on a person's terminal while many files are read."""
-    if len(names) < 2 or not sys.stderr.isatty():
+def _progress(names: Sequence[str]) -> Generator[Callable[[Source | Unread], None]]:
+    """A bar on a person's terminal while many files, or a large one, are read. It counts bytes."""
+    if not sys.stderr.isatty():
         yield _nowhere
         return
-    place = {name: number for number, name in enumerate(names)}
+    begins: dict[str, int] = {}
+    total = 0
+    for name in names:
+        begins[name] = total
+        total += _size(name)
+    if len(names) < 2 and total <= PIECE:
+        yield _nowhere
+        return
     with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("Scanning", total=len(names))
+        task = progress.add_task("Scanning", total=total or None)
 
-        def advance(name: str) -> None:
-            progress.update(task, completed=place.get(name, 0))
+        def advance(source: Source | Unread) -> None:
+            passed = source.offset if isinstance(source, Source) else 0
+            progress.update(task, completed=begins.get(source.name, 0) + passed)
 
         yield advance
 
 
-def _nowhere(name: str) -> None:
+def _size(name: str) -> int:
+    try:
+        return Path(name).stat().st_size
+    except OSError:
+        return 0
+
+
+def _nowhere(source: Source | Unread) -> None:
     """Progress nobody watches."""
 
 

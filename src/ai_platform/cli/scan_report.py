@@ -76,13 +76,18 @@ def row(source: Source, finding: Finding, explanation: Sequence[tuple[str, str]]
     return Row(
         file=source.name,
         line=line,
-        column=finding.start - text.rfind("\n", 0, finding.start),
+        column=_column(source, finding.start),
         end_line=line + value.count("\n"),
-        end_column=finding.end - text.rfind("\n", 0, finding.end),
+        end_column=_column(source, finding.end),
         mask=(value[:1] if value[:1].isprintable() else "") + "***",
         finding=msgspec.structs.replace(finding, start=source.offset + finding.start, end=source.offset + finding.end),
         explanation=explanation,
     )
+
+
+def _column(source: Source, place: int) -> int:
+    newest = source.text.rfind("\n", 0, place)
+    return place - newest if newest >= 0 else source.column + place + 1
 
 
 def emit_rows(rows: Sequence[Row], *, files: int, without_text: int, allow: str) -> None:

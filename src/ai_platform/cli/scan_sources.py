@@ -27,7 +27,7 @@ _CONTROL = {"n": "\n", "t": "\t", "r": "\r", "a": "\a", "b": "\b", "f": "\f", "v
 
 
 class Source(msgspec.Struct):
-    """A text to scan. line, offset: where it begins in its file (line number from 1, characters).
+    """A text to scan. line, column, offset: where it begins in its file (line from 1; column, characters from 0).
 
     own: only findings that begin in this range of the text belong to it. lines: if given, only findings that touch one
     of these lines count.
@@ -39,6 +39,7 @@ class Source(msgspec.Struct):
     line: int = 1
     offset: int = 0
     lines: frozenset[int] | None = None
+    column: int = 0
 
 
 class Unread(msgspec.Struct):
@@ -49,7 +50,9 @@ class Unread(msgspec.Struct):
 
 
 def files_of(paths: Sequence[str]) -> list[str]:
-    """The files behind PATHS (`-` stays); ends the program when one does not exist."""
+    """The files behind PATHS (`-` stays), and folders that cannot be listed, which `read` then says; ends the program
+    when one does not exist.
+    """
     found: list[str] = []
     for given in paths:
         path = Path(given)
@@ -65,9 +68,11 @@ def files_of(paths: Sequence[str]) -> list[str]:
 
 
 def _walk(folder: str) -> Iterator[str]:
-    for parent, folders, names in os.walk(folder):
+    closed: list[str] = []
+    for parent, folders, names in os.walk(folder, onerror=lambda error: closed.append(str(error.filename))):
         folders[:] = sorted(name for name in folders if name not in _SKIPPED)
         yield from (str(Path(parent, name)) for name in sorted(names))
+    yield from closed
 
 
 def read(name: str) -> Iterator[Source | Unread]:
@@ -78,6 +83,8 @@ def read(name: str) -> Iterator[Source | Unread]:
         elif Path(name).is_file():  # a folder may hold pipes and devices, which have no end
             with Path(name).open("rb") as stream:
                 yield from _pieces(name, stream)
+        elif Path(name).is_dir():
+            os.scandir(name).close()
     except OSError as error:
         yield Unread(name, error.strerror or str(error))
 
@@ -91,18 +98,21 @@ def _pieces(name: str, stream: IO[bytes]) -> Iterator[Source | Unread]:
     decoder = codecs.getincrementaldecoder(coding)("replace")
     before = ""
     current = decoder.decode(first).removeprefix("\ufeff")
-    line, offset = 1, 0
+    line, offset, column = 1, 0, 0
     while current:
         more = stream.read(PIECE)
         following = decoder.decode(more, final=not more)
         own = len(before), len(before) + len(current)
-        yield Source(name, before + current + following[:_OVERLAP], own, line, offset)
+        yield Source(name, before + current + following[:_OVERLAP], own, line, offset, column=column)
         if not more:
             return
         text = before + current
         before = text[-_OVERLAP:]
-        line += text.count("\n", 0, len(text) - len(before))
-        offset += len(text) - len(before)
+        passed = len(text) - len(before)
+        line += text.count("\n", 0, passed)
+        offset += passed
+        newest = text.rfind("\n", 0, passed)
+        column = column + passed if newest < 0 else passed - newest - 1
         current = following
 
 
@@ -130,7 +140,12 @@ def _diff(options: Sequence[str], paths: Sequence[str]) -> bytes:
     except FileNotFoundError:
         fail("git is not installed.", code=2)
     if done.returncode:
+        outside = subprocess.run(("git", "rev-parse", "--git-dir"), capture_output=True, check=False)  # noqa: S607 - as above
+        if outside.returncode:
+            fail("This is no git repository: change into one, or scan files (`ai-platform scan .`).", code=2)
         reason = done.stderr.decode("utf-8", "replace").strip().removeprefix("fatal: ").split("\n")[0]
+        if options[0] == "HEAD" and reason == "bad revision 'HEAD'":
+            fail("There is no commit yet to compare with: `git add` what is new, and use --staged.", code=2)
         fail(f"git diff failed: {reason}", code=2)
     return done.stdout
 

@@ -11,7 +11,7 @@ import msgspec
 
 from ai_platform.documents import Document, suggest
 from ai_platform.documents.errors import Problem
-from ai_platform.domain.finding import CustomRule, ProtectionPlan
+from ai_platform.domain.finding import CustomRule, ProtectionPlan, RuleAction
 from ai_platform.policy.patterns import BadPattern, Expression, PatternSet, check_pattern
 from ai_platform.policy.schema import PolicyFile
 
@@ -42,6 +42,7 @@ def plan_of(document: Document[PolicyFile], version: str, catalogue: Catalogue) 
     detection = document.value.security.pii_detection
     settings = _settings(document, problems)
     problems += _check_names(document, catalogue)
+    problems += _check_reach(document)
     for index, rule in enumerate(written.custom):
         problems += _check_custom(document, index, rule, catalogue)
     plan = ProtectionPlan(
@@ -112,6 +113,28 @@ def _check_names(document: Document[PolicyFile], catalogue: Catalogue) -> Iterat
             if glob is not None and not any(fnmatchcase(name, glob) for name in names):
                 near = suggest(glob, names)
                 yield document.problem(f"No detector has a {key} like '{glob[:60]}'.", *path, key, suggestion=near)
+
+
+def _check_reach(document: Document[PolicyFile]) -> Iterator[Problem]:
+    """An allow list that lets everything through, and entries of which an earlier one decides every case."""
+    written = document.value.protection
+    for index, value in enumerate(written.allow):
+        if not value.strip("*?"):
+            wrong = f"'{value[:60]}' lets every value through; security.pii_detection.enabled: false says so plainly."
+            yield document.problem(wrong, "protection", "allow", index)
+    for index, action in enumerate(written.actions):
+        earlier = next((number for number in range(index) if _covers(written.actions[number], action)), None)
+        if earlier is not None:
+            sentence = (
+                f"This entry never decides: entry {earlier + 1} fits everything that it fits. Put it before that one."
+            )
+            yield document.problem(sentence, "protection", "actions", index)
+
+
+def _covers(earlier: RuleAction, later: RuleAction) -> bool:
+    """Does `earlier` fit whatever `later` fits? Globs are compared as written."""
+    asked = (name for name in RuleAction.__struct_fields__ if name != "action")
+    return all(getattr(earlier, name) in (None, getattr(later, name)) for name in asked)
 
 
 def _check_custom(
