@@ -240,6 +240,7 @@ def report_folds(rows: list[Row], folder: Path, letters: bytes) -> None:
             letters,
             THRESHOLD,
         )
+        judge.known.clear()
         counts: Counter[str] = Counter()
         for record in records:
             if group_of(record) == group:
@@ -247,6 +248,7 @@ def report_folds(rows: list[Row], folder: Path, letters: bytes) -> None:
         total += counts
         print(f"  {group}: {told(counts)}")
     judge.weights, judge.letters, judge.threshold = kept
+    judge.known.clear()
     print(f"held out: {told(total)}")
 
 

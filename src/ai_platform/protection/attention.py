@@ -1,8 +1,8 @@
 """What one inspection may spend on findings that are only recorded, so that a flood of them costs no more than text does.
 
-Values that must not leave are always looked for. When the share of alerts is used up, one more alert says so (fail
-closed: text that was not looked at counts as found); when that of logs is used up, further ones are not listed.
-Above: scanner.py. Below: actions.
+Values that must not leave are always looked for. When the effort for a text is used up, one more alert says so instead
+of further ones (fail closed: text that was not looked at counts as found); when the share of logs is used up, further
+ones are not listed. Above: scanner.py. Below: actions.
 """
 
 import sys
@@ -12,8 +12,10 @@ from ai_platform.domain.finding import Action, Direction, ProtectionPlan
 from ai_platform.protection.actions import REWRITING, resolve
 from ai_platform.protection.rule import Rule
 
-_LEAST, _MOST = 1_000, 10_000
-_CHARACTERS = 600
+_LEAST_EFFORT, _MOST_EFFORT = 18_000, 300_000
+_CHARACTERS_OF_EFFORT = 9
+_LEAST_LOGS, _MOST_LOGS = 1_000, 10_000
+_CHARACTERS_OF_A_LOG = 600
 
 
 class Purpose(IntEnum):
@@ -33,11 +35,17 @@ def purpose(rule: Rule, plan: ProtectionPlan) -> Purpose:
     return Purpose.ALERTS if Action.ALERT in actions else Purpose.LOGS
 
 
-VALUES = len(Purpose)
-"""The place of how many values of the first purpose may be found."""
+EFFORT, VALUES = Purpose.ALERTS, len(Purpose)
+"""The places of what all purposes spend together, which ends alerts; and of how many values of the first may be found."""
+
+ATTEMPT = (1, 30, 3)
+"""What one confirmation takes by purpose, in microseconds, so that it is the same on every machine."""
+
+FOUND = 7
+"""What a value that must not leave takes besides."""
 
 
 def shares(size: int, values: int) -> list[int]:
-    """How many confirmations each purpose has for a text of `size` characters; behind them, how many values it has."""
-    share = min(_MOST, _LEAST + size // _CHARACTERS)
-    return [sys.maxsize, share, share, values]
+    """What each purpose may use for a text of `size` characters: effort, confirmations of logs; and how many values."""
+    effort = min(_MOST_EFFORT, max(_LEAST_EFFORT, size // _CHARACTERS_OF_EFFORT))
+    return [sys.maxsize, effort, min(_MOST_LOGS, _LEAST_LOGS + size // _CHARACTERS_OF_A_LOG), values]

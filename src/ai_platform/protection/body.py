@@ -12,8 +12,6 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 from hashlib import blake2b
 from itertools import accumulate, chain
 
-import msgspec
-
 from ai_platform.domain.finding import Direction
 from ai_platform.protection.actions import REWRITING
 from ai_platform.protection.fixed import Fixed, fixed_at
@@ -302,9 +300,8 @@ class BodyInspector:
         # where nothing is changed nobody needs the bytes' places
         offsets = (yield from find_byte_offsets(leaf.raw, ends)) if changes else [0] * len(ends)
         for hit, start, end in zip(settled, offsets[::2], offsets[1::2], strict=True):
-            inside = Hit(hit.start, min(hit.end, last), hit.rule)
-            finding = scanner.finding(text, inside, direction, team, path)
-            finding = msgspec.structs.replace(finding, start=inside.start - skip, end=inside.end - skip)
+            inside = hit if hit.end <= last else Hit(hit.start, last, hit.rule)
+            finding = scanner.finding(text, inside, direction, team, path, skip=skip)
             value = text[inside.start : inside.end]
             yield Located(finding, leaf.start + start, leaf.start + end, value, fixed, leaf.quoted, leaf.index)
 

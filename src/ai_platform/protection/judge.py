@@ -6,6 +6,7 @@ knows a vendor. Above: rules/secrets_generic.py. Below: assigned.py.
 
 import re
 from base64 import b85decode
+from collections import Counter
 from functools import cache, lru_cache
 from importlib import resources
 from math import exp, log2
@@ -72,6 +73,11 @@ _DIGIT_OR_NOT = bytes.maketrans(b"us", b"ll")
 _COSTS = [0.0, *(count * log2(count) for count in range(1, 256))]
 
 
+_MOST_KNOWN = 256
+_TELLING = slice(2, None)
+"""What of a candidate matters: all but where it stands."""
+
+
 class Judge:
     """score(candidate): probability that it is a secret; 0 for what cannot be one. weights, letters: see Model."""
 
@@ -79,8 +85,18 @@ class Judge:
         self.threshold = model.threshold
         self.weights = model.weights
         self.letters = decompress(b85decode(model.letters))
+        self.known: dict[tuple[object, ...], float] = {}
 
     def score(self, candidate: Candidate) -> float:
+        told = msgspec.structs.astuple(candidate)[_TELLING]
+        known = self.known.get(told)
+        if known is None:
+            if len(self.known) >= _MOST_KNOWN:
+                self.known.clear()
+            known = self.known[told] = self._score(candidate)
+        return known
+
+    def _score(self, candidate: Candidate) -> float:
         if not plausible(candidate):
             return 0.0
         plain = encoded_text(candidate.value)
@@ -164,7 +180,7 @@ def _texture(value: str, quoted: str, letters: bytes) -> list[str]:
     digits, upper, lower = kinds.count(b"d"), kinds.count(b"u"), kinds.count(b"l")
     number = (lower > 0) + 2 * (upper > 0) + 4 * (digits > 0) + 8 * (digits + upper + lower < size)
     mask = _MASKS[number]
-    entropy = log2(size) - sum([_COSTS[value.count(char)] for char in set(value)]) / size
+    entropy = log2(size) - sum(map(_COSTS.__getitem__, Counter(value).values())) / size
     bits, wordy, total = likeness(value, letters)
     steps = min(18, int(bits * 2))
     alike = kinds.translate(_DIGIT_OR_NOT)
@@ -229,6 +245,19 @@ _LETTER_CODES = bytes(
 ) + bytes(128)
 """ASCII letter or `^` -> its place in ALPHABET."""
 
+_CODE_BITS, _LANE_BITS = 5, 16
+
+
+@lru_cache(maxsize=4)
+def _spread(letters: bytes) -> tuple[int, ...]:
+    """`letters` with five bits for each of the three; nothing for the end of one word before the next."""
+    spread = [0] * (1 << 3 * _CODE_BITS)
+    for number, cost in enumerate(letters):
+        first, second, third = number // 729, number // 27 % 27, number % 27
+        if (second, third) != (26, 26):
+            spread[first << 2 * _CODE_BITS | second << _CODE_BITS | third] = cost
+    return tuple(spread)
+
 
 def likeness(value: str, letters: bytes) -> tuple[float, int, int]:
     """(bits per letter under the statistics of words, letters in word-like runs, letters). Few bits = reads like words."""
@@ -236,15 +265,19 @@ def likeness(value: str, letters: bytes) -> tuple[float, int, int]:
     total = len("".join(runs))
     longer = [run for run in runs if len(run) > 1]
     single = len(runs) - len(longer)
-    cost, steps, wordy, at = 7 * LEVEL * single, single, 0, 0
-    # all runs at once; what stands between two of them is not counted
+    # all runs at once: sixteen bits for each letter, with those of the two behind it
     codes = f"^^{'^^'.join(longer)}^".encode().translate(_LETTER_CODES)
-    costs = [letters[a * 729 + b * 27 + c] for a, b, c in zip(codes, codes[1:], codes[2:], strict=False)]
-    for size in map(len, longer):
-        spent = sum(costs[at : at + size + 1])
-        at += size + 2
-        cost += spent
-        steps += size + 1
-        if size >= 3 and spent < 5.0 * LEVEL * (size + 1):
+    lanes = int.from_bytes(codes.decode("latin-1").encode("utf-16-le"), "little")
+    triples = lanes << 2 * _CODE_BITS | lanes >> _LANE_BITS - _CODE_BITS | lanes >> 2 * _LANE_BITS
+    keys = memoryview((triples & (1 << _LANE_BITS * len(codes)) - 1).to_bytes(2 * len(codes), "little")).cast("H")[:-2]
+    spread = _spread(letters)
+    costs = [spread[key] for key in keys]
+    steps = single + sum(map(len, longer)) + len(longer)
+    cost = 7 * LEVEL * single + sum(costs)
+    wordy, at = 0, 0
+    for run in longer:
+        size = len(run)
+        if size >= 3 and sum(costs[at : at + size + 1]) < 5.0 * LEVEL * (size + 1):
             wordy += size
+        at += size + 2
     return (cost / steps / LEVEL if steps else 0.0), wordy, total

@@ -8,6 +8,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from functools import lru_cache
+from itertools import accumulate
 from json import decoder
 from typing import TypeVar
 
@@ -28,7 +29,7 @@ def finished(steps: Steps[T]) -> T:
 scan_string: Callable[[str, int, bool], tuple[str, int]] = decoder.scanstring  # type: ignore[attr-defined]
 """(JSON text, offset behind an opening quote, strict) -> (decoded content, offset behind the closing quote)."""
 
-_PIECES_AT_ONCE = 1024
+_BLOCK, _LONGEST = 16 * 1024, 12
 
 _PIECE = re.compile(
     rb"[\x00-\x5b\x5d-\x7f]+"
@@ -37,8 +38,14 @@ _PIECE = re.compile(
     re.DOTALL,
 )
 
+_LONGER = re.compile(
+    rb"(\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u[0-9a-fA-F]{4}|\\."
+    rb"|[\xc2-\xdf][\x80-\xbf]|(?:\xe0[\xa0-\xbf]|[\xe1-\xec\xee\xef][\x80-\xbf]|\xed[\x80-\x9f])[\x80-\xbf]"
+    rb"|(?:\xf0[\x90-\xbf]|[\xf1-\xf3][\x80-\xbf]|\xf4[\x80-\x8f])[\x80-\xbf]{2})",
+    re.DOTALL,
+)
+"""One character of the text that takes several bytes; everything else takes one (also what is no UTF-8)."""
 
-_BACKSLASH = 0x5C
 _PIECE_OF_BODY = 256 * 1024
 _SURROGATE = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}")
 _ESCAPE, _SHORT_ESCAPE = 6, 2
@@ -141,28 +148,37 @@ def find_byte_offsets(raw: bytes, wanted: Iterable[int]) -> Steps[list[int]]:
     if b"\\" not in raw and raw.isascii():
         return list(wanted)
     found: list[int] = []
-    pieces: Iterator[re.Match[bytes]] = _PIECE.finditer(raw)
-    at = byte = length = size = count = 0
-    text = ""
-    for offset in wanted:
-        while at + length <= offset:
-            piece = next(pieces, None)
-            if piece is None:
-                break
-            count += 1
-            if not count % _PIECES_AT_ONCE:
-                yield None
-            at, byte = at + length, piece.start()
-            size = piece.end() - byte
-            text = "" if raw[byte] < 0x80 and raw[byte] != _BACKSLASH else _decode_piece(piece.group())
-            length = len(text) or size
-        if offset >= at + length:
-            found.append(len(raw))
-        elif length in (size, 1):
-            found.append(byte + (offset - at if length == size else 0))
-        else:
-            found.append(byte + len(text[: offset - at].encode("utf-8", "surrogateescape")))
+    queue = iter(wanted)
+    asked = next(queue, None)
+    begin = at = 0  # where a block begins, in bytes and in the text
+    while asked is not None and begin < len(raw):
+        pieces = _block(raw, begin)
+        # behind each character that is written longer: where the text is, and how many bytes it is ahead
+        ends = list(accumulate((len(plain) + 1 for plain in pieces[:-1:2]), initial=at))
+        ahead = list(accumulate((len(longer) - 1 for longer in pieces[1::2]), initial=begin - at))
+        at = ends[-1] + len(pieces[-1])
+        while asked is not None and asked < at:
+            found.append(asked + ahead[bisect_right(ends, asked) - 1])
+            asked = next(queue, None)
+        begin += sum(map(len, pieces))
+        yield None
+    while asked is not None:
+        found.append(len(raw))
+        asked = next(queue, None)
     return found
+
+
+def _block(raw: bytes, begin: int) -> list[bytes]:
+    """About _BLOCK bytes from `begin` on: by turns what takes one byte a character, and a character that takes more."""
+    pieces = _LONGER.split(raw[begin : begin + _BLOCK + _LONGEST])
+    size = sum(map(len, pieces))
+    # what lies behind the block was only read so that the last character is whole
+    while len(pieces) > 1 and size - len(pieces[-1]) - len(pieces[-2]) >= _BLOCK:
+        size -= len(pieces.pop()) + len(pieces.pop())
+    beyond = size - max(_BLOCK, size - len(pieces[-1]))
+    if beyond > 0:
+        pieces[-1] = pieces[-1][:-beyond]
+    return pieces
 
 
 Stack = tuple[int, ...]

@@ -9,6 +9,7 @@ from binascii import Error as BinasciiError
 from binascii import a2b_base64
 
 from ai_platform.protection.assigned import Candidate
+from ai_platform.protection.checks import may_repeat, numbered
 from ai_platform.protection.names import WORDS, read_name
 from ai_platform.protection.tokens import TOKEN
 
@@ -20,13 +21,18 @@ _STAND_IN = re.compile(
 
 _ORDINARY = re.compile(r"[a-z0-9_+/=.~-]*\Z")
 _TEMPLATE = re.compile(
-    r"[<\[{](?:your|my|the|insert|put|some|redacted)|%(?:\(\w+\))?[-+0-9.]*[sdvrqfx](?![a-z0-9])|\\x[0-9a-f]{2}|&#\d|&[lg]t;"
-    r"|\?=\Z|=\?[\w-]+\?[bq]\?|\s[=<>!]=?\s|(?:%-?[a-z]\W?){3}|(?:^|\s)\$[a-z]\w+|[\x00-\x08\x0e-\x1f\ufffd]"
+    r"[<\[{%\\&?=\s$\x00-\x08\x0e-\x1f\ufffd]"
+    r"(?:(?<=[<\[{])(?:your|my|the|insert|put|some|redacted)"
+    r"|(?<=%)(?:(?:\(\w+\))?[-+0-9.]*[sdvrqfx](?![a-z0-9])|-?[a-z]\W?(?:%-?[a-z]\W?){2})"
+    r"|(?<=\\)x[0-9a-f]{2}|(?<=&)(?:#\d|[lg]t;)|(?<=\?)=\Z|(?<==)\?[\w-]+\?[bq]\?|(?<=\s)[=<>!]=?\s"
+    r"|(?<=\$)(?<!\S\$)[a-z]\w+|(?<=[\x00-\x08\x0e-\x1f\ufffd]))"
 )
-"""Over lower case, anywhere in a value that holds other characters than a token does."""
+"""Over lower case, anywhere in a value that holds other characters than a token does. All begin in one class, so that
+the search goes from one such character to the next.
+"""
 
 _RUN = re.compile(r"([^\W_])\1{5}")
-_SAME = 5
+_SAME = 6
 _TOLD = 96
 """So much of a long value tells whether it stands in for one."""
 
@@ -53,6 +59,7 @@ _SIMPLE = (
 _PLAIN_WORDS = re.compile(rf"(?:(?:{_SIMPLE})[\W_]{{0,2}}){{1,12}}\d{{0,4}}[\W_]?\Z")
 """Words that only say what the value is (`my_client_secret`, `apiKey`, `ACCESS_TOKEN`, `test-password-1`)."""
 
+_LONGEST_STAND_IN = max(map(len, WORDS.stand_ins))
 _ALIKE = str.maketrans("03145@$!7", "oeiasasit")
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz"
 _ROWS = tuple(
@@ -67,6 +74,8 @@ _ROWS = tuple(
         "qwertyuiopasdfghjklzxcvbnm",
     )
 )
+
+_HEAD = 9
 
 IDENTIFIER = re.compile(r"[A-Za-z_$][\w$]*(?:(?:\.|::|->)[A-Za-z_$][\w$]*)*\Z")
 _CODE = re.compile(r"[(){};, ]")
@@ -90,15 +99,15 @@ def plausible(candidate: Candidate) -> bool:
         return False
     if not name.password and _PERMISSION.match(value) is not None:
         return False
-    numbered = any(map(str.isdigit, value))
-    if name.weak and _is_a_name(candidate, numbered=numbered):
+    has_digit = numbered(value)
+    if name.weak and _is_a_name(candidate, numbered=has_digit):
         return False
-    if not numbered and (_is_an_item(candidate) or name.tokens == ("pw",)):  # PW is a country
+    if not has_digit and (_is_an_item(candidate) or name.tokens == ("pw",)):  # PW is a country
         return False
     if candidate.op == "," and candidate.variable and len(value) < 12:
         return False  # the next argument after a variable that holds a secret
     if candidate.op == "(" and (  # a call: named after a secret as often as given one
-        not candidate.quote or len(value) < 12 or not numbered or _CODE.search(value) is not None
+        not candidate.quote or len(value) < 12 or not has_digit or _CODE.search(value) is not None
     ):
         return False
     if not candidate.quote and candidate.op not in _UNQUOTED:
@@ -140,10 +149,10 @@ def _stands_in(value: str) -> bool:
         or lowered in WORDS.stand_ins
         or any(map(lowered.__contains__, WORDS.stand_in_parts))
         or _STAND_IN.match(lowered) is not None
-        or (len(value) - len(set(lowered)) >= _SAME and _RUN.search(lowered) is not None)
+        or (may_repeat(lowered, _SAME) and _RUN.search(lowered) is not None)
         or (_ORDINARY.match(lowered) is None and _TEMPLATE.search(lowered) is not None)
         or _NOT_SECRET.match(lowered) is not None
-        or lowered.translate(_ALIKE) in WORDS.stand_ins
+        or (len(lowered) <= _LONGEST_STAND_IN and lowered.translate(_ALIKE) in WORDS.stand_ins)
         or _is_a_row(lowered)
         or _PLAIN_WORDS.match(lowered) is not None
     )
@@ -151,6 +160,9 @@ def _stands_in(value: str) -> bool:
 
 def _is_a_row(lowered: str) -> bool:
     """`0123456789`, `abcd:efgh`."""
+    head = "".join(filter(str.isalnum, lowered[:_HEAD]))
+    if not any(head in row for row in _ROWS):
+        return False
     plain = "".join(filter(str.isalnum, lowered))
     return len(plain) >= 6 and len(lowered) < len(plain) + 4 and any(plain in row for row in _ROWS)
 

@@ -15,7 +15,7 @@ from operator import attrgetter, le
 from ai_platform.domain.finding import Action, Direction, Finding, ProtectionPlan, Severity, Tier
 from ai_platform.protection import encoded
 from ai_platform.protection.actions import REWRITING, resolve, wanted
-from ai_platform.protection.attention import VALUES, Purpose, purpose, shares
+from ai_platform.protection.attention import ATTEMPT, EFFORT, FOUND, VALUES, Purpose, purpose, shares
 from ai_platform.protection.checkdigits import digits_of
 from ai_platform.protection.custom import engine_for
 from ai_platform.protection.engine import SLICE, Trigger
@@ -31,7 +31,10 @@ _SHORT_VALUE = 64
 _MOST_HASHES = 2_000
 """Replayed values come with every turn; only so many, and only short ones, are kept beside the hash."""
 
-_CHANGES = Purpose.CHANGES
+_CHANGES, _ALERTS = Purpose.CHANGES, Purpose.ALERTS
+_TOLD = -sys.maxsize
+"""Of a share: it is used up, and that was said."""
+
 _STEP = 64
 """How many triggers are confirmed before others may run (well under a millisecond)."""
 
@@ -171,11 +174,14 @@ class Scanner:
             action = actions[rule.id] = resolve(rule, self.plan, direction, team)
         return action
 
-    def finding(self, text: str, hit: Hit, direction: Direction, team: str | None, path: str = "") -> Finding:
+    def finding(
+        self, text: str, hit: Hit, direction: Direction, team: str | None, path: str = "", *, skip: int = 0
+    ) -> Finding:
+        """skip: so many characters of `text` stand before the text that the finding's offsets are of."""
         rule = hit.rule
         return Finding(
-            start=hit.start,
-            end=hit.end,
+            start=hit.start - skip,
+            end=hit.end - skip,
             data_class=rule.data_class,
             type=rule.type,
             rule=rule.id,
@@ -209,6 +215,7 @@ class Scanner:
         """The hits behind triggers found in `text` (a view). left: see attention.shares; what is used is taken off."""
         hits: list[Hit] = []
         dispatch, encoding, allow = self._dispatch, self.engine.encoding, self._allow
+        judged = -1
         for number, end in triggers:
             if number == encoding:
                 hits += self._inside(text, end, left)
@@ -216,15 +223,21 @@ class Scanner:
             width, probes = dispatch[number]
             for locate, rule, why in probes:
                 if left[why] <= 0:
-                    if not left[why]:
+                    if left[why] > _TOLD:
                         hits += self._cut_short(rule, end - width, end, left, why)
                     continue
-                left[why] -= 1
+                if why is not _ALERTS:
+                    left[why] -= 1
+                    left[EFFORT] -= ATTEMPT[why]
+                elif end != judged:  # what two rules say about one value is judged once
+                    judged = end
+                    left[EFFORT] -= ATTEMPT[why]
                 span = locate(text, end - width, end)
                 if span is not None and (allow is None or allow.fullmatch(text[span[0] : span[1]]) is None):
                     hits.append(Hit(span[0], span[1], rule))
                     if why is _CHANGES:
                         left[VALUES] -= 1
+                        left[EFFORT] -= FOUND
         if left[VALUES] < 0:
             raise TooManyValues(
                 f"The text holds more than {self._most_values:,} values that must not leave, too many to treat one by"
@@ -235,7 +248,7 @@ class Scanner:
     def _cut_short(self, rule: Rule, start: int, end: int, left: list[int], why: Purpose) -> list[Hit]:
         """The last finding of a share that is used up: an alert that text was not looked at."""
         self.cut_short += 1
-        left[why] = -1
+        left[why] = _TOLD
         return [Hit(start, end, rule)] if why is Purpose.ALERTS else []
 
     def _inside(self, text: str, end: int, left: list[int]) -> list[Hit]:

@@ -24,26 +24,35 @@ _LETTER_FIRST = frozenset("AZ BG BH GB GE GI IE IQ IT JO KW LC LV MT MU NI NL PK
 _ANY_FIRST = frozenset("BY DO GT MD".split())
 """With what the account number behind the check digits begins; a digit everywhere else (SWIFT IBAN registry)."""
 
-_IBAN = re.compile(r"[A-Z]{2}\d{2}(?:[ -]?[A-Z0-9]){11,32}")
+_UPPER, _ANY_CASE = (
+    {
+        length: re.compile(rf"[{letters}]{{2}}\d{{2}}(?:[ -]?[{letters}0-9]){{{length - 4}}}")
+        for length in set(_LENGTHS.values())
+    }
+    for letters in ("A-Z", "A-Za-z")
+)
+"""By the length of the country, separators not counted."""
+
 _LOWER_IBAN = re.compile(
     r"[\"'\s:=#-]{0,4}(?:is|number|no)?[\"'\s:=#]{0,4}(?P<v>[A-Za-z]{2}\d{2}(?:[ -]?[A-Za-z0-9]){11,32})"
 )
 
 
-def _cut(text: str, start: int, end: int) -> Span | None:
+def _cut(text: str, start: int, end: int, runs: dict[int, re.Pattern[str]]) -> Span | None:
     """The first `length of the country` characters of a run, separators not counted."""
     country = text[start : start + 2].upper()
     length = _LENGTHS.get(country)
     first = text[start + 4 : start + 6].lstrip(" -")[:1]
     if length is None or (country not in _ANY_FIRST and first.isalpha() is not (country in _LETTER_FIRST)):
         return None
-    stop = start + length
-    while stop <= end and (missing := length - (stop - start) + sum(map(text[start:stop].count, " -"))):
-        stop += missing
-    after = text[stop : stop + 1]
-    if stop > end or after.isalnum() or after == "_":
+    match = runs[length].match(text, start, end)
+    if match is None:
         return None
-    whole = text[start:stop].replace(" ", "").replace("-", "").upper()
+    stop = match.end()
+    after = text[stop : stop + 1]
+    if after.isalnum() or after == "_":
+        return None
+    whole = match.group().replace(" ", "").replace("-", "").upper()
     return (start, stop) if mod97(whole) and len(set(whole[4:])) > 2 else None
 
 
@@ -51,14 +60,13 @@ def _iban(text: str, start: int, _end: int) -> Span | None:
     """Length of its country, and the check digits (ISO 7064, mod 97)."""
     if text[start : start + 2] not in _LENGTHS or text[start + 2 : start + 4] in {"00", "01", "99"}:
         return None
-    match = _IBAN.match(text, start)
-    return _cut(text, *match.span()) if match else None
+    return _cut(text, start, len(text), _UPPER)
 
 
 def _iban_any_case(text: str, _start: int, end: int) -> Span | None:
     """Length of its country, and the check digits (ISO 7064, mod 97)."""
     match = _LOWER_IBAN.match(text, end)
-    return _cut(text, *match.span("v")) if match else None
+    return _cut(text, *match.span("v"), _ANY_CASE) if match else None
 
 
 _REGISTRY = "ISO 13616-1, SWIFT IBAN registry (length per country, MOD 97-10)"

@@ -28,6 +28,7 @@ _GROUPED = re.compile(
 )
 _ROW = re.compile(r"(?:\A|[ \t])\d{1,5} \d{1,5} \Z")
 _COUNTED = ("01234567890123456789", "98765432109876543210")
+_STEPS = frozenset(row[place : place + 4] for row in _COUNTED for place in range(len(row) - 3))
 _NUMBER = re.compile(r"\d{12,19}(?!\d)")
 
 
@@ -59,9 +60,11 @@ def _plain(text: str, start: int, end: int) -> Span | None:
 
 def _is_counted(digits: str) -> bool:
     """Do eight digits of it count up or down, or is most of it nought, as in numbers that are made up?"""
-    return digits.endswith("0" * 10) or any(
-        digits[place : place + 8] in row for place in range(len(digits) - 7) for row in _COUNTED
-    )
+    if digits.endswith("0" * 10):
+        return True
+    if _STEPS.isdisjoint((digits[:4], digits[4:8], digits[8:12], digits[12:16])):
+        return False  # eight digits hold one of these whole
+    return any(digits[place : place + 8] in row for place in range(len(digits) - 7) for row in _COUNTED)
 
 
 def _is_said(text: str, start: int) -> bool:
