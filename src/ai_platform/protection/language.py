@@ -23,6 +23,15 @@ _ALONE = re.compile("[\ud800-\udfff]")
 _PERSONS = frozenset({"PERSON", "PER"})
 """What models call a person: the English ones the former, most others the latter."""
 
+_WORDS = re.compile(r"(?<![^\W_])[^\W\d_]+(?![^\W_])")
+_NO_NAME = re.compile(r"[^\w\s.'’,-]|[\d_]|[a-z](?<!\bMc)(?<!\bMac)(?<!\bDe)(?<!\bDi)(?<!\bLa)(?<!\bLe)(?<!\bVan)[A-Z]")
+"""Digits, marks of code, and a capital inside of a word."""
+
+_BEFORE, _BEHIND = frozenset("`_/\\.@#$<[{="), frozenset("`_/\\@#=([{<>")
+"""What stands beside a word of code, a path or an address."""
+
+_ACRONYM = 3
+
 _UNUSED = ("tagger", "parser", "senter", "morphologizer", "attribute_ruler", "lemmatizer", "trainable_lemmatizer")
 _UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError)
 """What spaCy raises for a folder that is no model, or one of another version."""
@@ -38,9 +47,33 @@ class NameModel:
         """Where names stand in a piece of prose (code points)."""
         piece = _ALONE.sub("?", piece)
         with self._pipeline.memory_zone():  # else words of every text would be kept for ever
-            return [
-                (found.start_char, found.end_char) for found in self._pipeline(piece).ents if found.label_ in _PERSONS
+            found = [
+                _first_line(piece, one.start_char, one.end_char)
+                for one in self._pipeline(piece).ents
+                if one.label_ in _PERSONS
             ]
+        words = frozenset(_WORDS.findall(piece)) if found else frozenset[str]()
+        return [span for span in found if _may_be_name(piece, *span, words)]
+
+
+def _first_line(piece: str, start: int, end: int) -> Span:
+    """Models take the beginning of the next line along."""
+    name = piece[start:end].lstrip()
+    start = end - len(name)
+    return start, start + len(name.split("\n", 1)[0].rstrip())
+
+
+def _may_be_name(piece: str, start: int, end: int, words: frozenset[str]) -> bool:
+    """Not what is written as code or an acronym is, nor one word that the text also has without its capital.
+
+    Made for texts about software, where models take three names of things for people for each person.
+    """
+    name = piece[start:end].strip(".,-'’")
+    if _NO_NAME.search(name) or piece[max(start - 1, 0) : start] in _BEFORE or piece[end : end + 1] in _BEHIND:
+        return False
+    if not any(word[:1].isupper() and not (word.isupper() and len(word) >= _ACRONYM) for word in name.split()):
+        return False
+    return " " in name or name.lower() not in words
 
 
 class NamesToo(Scanner):
