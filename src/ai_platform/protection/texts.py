@@ -89,7 +89,7 @@ def inspect_texts(
                 found = Located(finding, *place, value, Fixed.FREE, quoted=True, index=number, coding=coding)
                 result.located.append(found)
     result.starts.extend([0] * 2 * len(pieces))
-    result.checked.extend((sum(piece.end - piece.start for piece in pieces),))
+    result.strings = sum(piece.end - piece.start for piece in pieces)
     yield result
 
 
