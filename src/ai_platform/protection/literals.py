@@ -12,6 +12,8 @@ from itertools import accumulate
 from json import decoder
 from typing import TypeVar
 
+import msgspec
+
 T = TypeVar("T")
 Steps = Generator[None, None, T]
 """Work that is done in steps: others may run at each None; its value is the result."""
@@ -25,6 +27,8 @@ def finished(steps: Steps[T]) -> T:
         except StopIteration as end:
             return end.value
 
+
+_STRING = msgspec.json.Decoder(str)
 
 scan_string: Callable[[str, int, bool], tuple[str, int]] = decoder.scanstring  # type: ignore[attr-defined]
 """(JSON text, offset behind an opening quote, strict) -> (decoded content, offset behind the closing quote)."""
@@ -113,11 +117,17 @@ def _boundary(raw: bytes, begin: int, stop: int) -> int:
 
 def decode(raw: bytes) -> str:
     """The text of a literal's raw content. Never fails: invalid UTF-8 and invalid escapes stay visible as they are."""
-    text = raw.decode("utf-8", "surrogateescape")
-    if "\\" not in text:
-        return text
+    if b"\\" not in raw:
+        return raw.decode("utf-8", "surrogateescape")
     try:
-        return scan_string(text + '"', 0, False)[0]
+        return _STRING.decode(b'"%b"' % raw)
+    except (msgspec.DecodeError, UnicodeDecodeError):  # unpaired surrogates, line ends, wrong escapes or UTF-8
+        return _decode_leniently(raw)
+
+
+def _decode_leniently(raw: bytes) -> str:
+    try:
+        return scan_string(raw.decode("utf-8", "surrogateescape") + '"', 0, False)[0]
     except ValueError:
         return "".join(_decode_piece(piece.group()) for piece in _PIECE.finditer(raw))
 

@@ -45,6 +45,7 @@ def _alike() -> dict[int, str]:
 _ALIKE = _alike()
 _ALIKE_CHARACTERS = frozenset(map(chr, _ALIKE))
 _BACKSLASHED = re.compile(r"\\(?:u00[2-7]|x[2-7]|/)")
+_SECONDS = frozenset("ux/")
 _ENCODED = re.compile(r"%[2-7][0-9a-fA-F]")
 _HIDDEN = re.compile(f"[{_INVISIBLE}]")
 _BEHIND_BACKSLASH = r"u00[2-7][0-9a-fA-F](?:\\u00[2-7][0-9a-fA-F])*|x[2-7][0-9a-fA-F](?:\\x[2-7][0-9a-fA-F])*|/"
@@ -107,8 +108,9 @@ class View:
 
     def _plain(self, text: str, begin: int) -> str:
         """What `text` reads as. begin: where it stands in the view."""
+        escapes = False
         if "\\" in text:
-            text = _unescaped(text)
+            text, escapes = _unescaped(text)
         hidden = False
         if not text.isascii():
             foreign = set(
@@ -121,7 +123,7 @@ class View:
                 for char in alike:
                     text = text.replace(char, _ALIKE[ord(char)])
             hidden = _HIDDEN.search("".join(foreign)) is not None
-        return self._shrunk(text, begin) if hidden or _has_escapes(text) else text
+        return self._shrunk(text, begin) if hidden or escapes or _has_escapes(text) else text
 
     def origin(self, offset: int) -> int:
         slot = bisect_right(self._at, offset)
@@ -173,29 +175,34 @@ def _before_escapes(text: str, stop: int) -> int:
     return stop - unfinished(text[stop - 16 : stop])
 
 
-def _unescaped(text: str) -> str:
-    """`text` with the commonest escapes replaced by what is as long. Few backslashes are faster found one by one."""
+def _unescaped(text: str) -> tuple[str, bool]:
+    """(`text` with the commonest escapes replaced by what is as long, are there others behind backslashes?).
+
+    Few backslashes are faster found one by one.
+    """
     few = len(text) // _RARE + 8
     pieces = text.split("\\", few)
     if len(pieces) > few:
         for letter, plain in _SAME_LENGTH.items():
             text = text.replace("\\" + letter, plain)
-        return text
+        return text, _BACKSLASHED.search(text) is not None
     known = _SAME_LENGTH.get
+    others = False
     for place in range(1, len(pieces)):
         piece = pieces[place]
-        plain = known(piece[:1])
-        pieces[place] = "\\" + piece if plain is None else plain + piece[1:]
-    return "".join(pieces)
+        first = piece[:1]
+        plain = known(first)
+        if plain is None:
+            pieces[place] = "\\" + piece
+            others = others or (first in _SECONDS and _BACKSLASHED.match(pieces[place]) is not None)
+        else:
+            pieces[place] = plain + piece[1:]
+    return "".join(pieces), others
 
 
 def _has_escapes(text: str) -> bool:
-    # one character is found fifty times as fast as an expression
-    return (
-        ("\x1b" in text and "\x1b[" in text)
-        or ("\\" in text and _BACKSLASHED.search(text) is not None)
-        or ("%" in text and _ENCODED.search(text) is not None)
-    )
+    """Does it hold escapes that have no backslash? One character is found fifty times as fast as an expression."""
+    return ("\x1b" in text and "\x1b[" in text) or ("%" in text and _ENCODED.search(text) is not None)
 
 
 def is_plain(text: str) -> bool:
