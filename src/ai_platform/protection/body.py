@@ -338,7 +338,7 @@ def _note_places(result: Inspected, parts: Sequence[bytes], begin: int) -> Steps
 def _texts(leaves: Iterable[Leaf]) -> Iterator[str | None]:
     """What each leaf reads; None where others may run."""
     for leaf in leaves:
-        yield (yield from leaf.read_in_steps())
+        yield (yield from leaf.shown_in_steps())
 
 
 def _key_of(parts: Sequence[bytes], index: int) -> bytes:

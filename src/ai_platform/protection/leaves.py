@@ -1,7 +1,7 @@
 """What of a JSON body is looked at: every string content and every long number, each with the key it stands under.
 
 A value is read as it would stand in a text, `key": "value"`, so that a secret-like key tells what the value is.
-Above: body.py, watcher_json.py. Below: literals.py.
+Above: body.py, watcher_json.py. Below: literals.py, view.py.
 """
 
 import re
@@ -9,6 +9,7 @@ import re
 import msgspec
 
 from ai_platform.protection.literals import Steps, decode, decode_pieces
+from ai_platform.protection.view import without_symbols
 
 LONG_NUMBER = re.compile(rb"(?<![\d.eE+-])\d{9,19}(?![\d.eE])")
 MEDIA = re.compile(rb"(?:iVBORw0KGgo|/9j/|R0lGOD|UklGR|JVBERi0)[A-Za-z0-9+/=]*\Z")
@@ -43,10 +44,17 @@ class Leaf(msgspec.Struct, gc=False):
 
     def read_in_steps(self) -> Steps[str]:
         """As `read`, a bounded piece at a time."""
-        if len(self.raw) < _MUCH:
-            return self.read()
+        return self._read_in_steps(self.raw)
+
+    def shown_in_steps(self) -> Steps[str]:
+        """As `read_in_steps`, with some symbols already as their view shows them: faster, and as many characters."""
+        return self._read_in_steps(without_symbols(self.raw) if len(self.raw) < _MUCH else self.raw)
+
+    def _read_in_steps(self, raw: bytes) -> Steps[str]:
+        if len(raw) < _MUCH:
+            return self.around(decode(raw))
         pieces: list[str] = []
-        for piece in decode_pieces(self.raw):
+        for piece in decode_pieces(raw):
             pieces.append(piece)
             yield None
         return self.around("".join(pieces))

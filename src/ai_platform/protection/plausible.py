@@ -1,7 +1,7 @@
 """Cheap refusals before a candidate is judged: names that never hold a secret, stand-ins, expressions.
 
 Each is a principle about names and values, none knows a product. Above: judge.py, tools/train_secrets.py.
-Below: assigned.py, names.py.
+Below: assigned.py, names.py, view.py.
 """
 
 import re
@@ -12,6 +12,7 @@ from ai_platform.protection.assigned import Candidate
 from ai_platform.protection.checks import may_repeat, numbered
 from ai_platform.protection.names import WORDS, read_name
 from ai_platform.protection.tokens import TOKEN
+from ai_platform.protection.view import SYMBOL
 
 _STAND_IN = re.compile(
     r"<.*>\Z|\$\w+\Z|\{\w*\}\Z|@\w+@\Z|your|\\*u[0-9a-f]{4}|0x[0-9a-f]{1,16}\Z|#[a-z]+\Z|[a-z-]+:#[0-9a-f]{6}\Z"
@@ -130,6 +131,7 @@ def _is_a_name(candidate: Candidate, *, numbered: bool) -> bool:
         or _NAME.match(value) is not None
         or " " in value
         or not value.isascii()
+        or SYMBOL in value
     )
 
 

@@ -68,7 +68,7 @@ def inspect_texts(
 ) -> Iterator[Inspected | None]:
     """As BodyInspector.whole. Findings name the part: `part[1]` for the second of a multipart body."""
     pieces = list(_pieces(body, content_type))
-    result = Inspected(body, Offsets(), Offsets())
+    result = Inspected(body, Offsets())
     for number, piece in enumerate(pieces):
         data = body[piece.start : piece.end]
         coding = coding_of(data) if piece.content else "utf-8"

@@ -9,7 +9,8 @@ import re
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterator
-from unicodedata import digit, normalize
+from functools import lru_cache
+from unicodedata import category, digit, normalize
 
 _SAME_LENGTH = {"n": " \n", "t": " \t", '"': ' "'}
 
@@ -43,7 +44,11 @@ def _alike() -> dict[int, str]:
 
 
 _ALIKE = _alike()
-_ALIKE_CHARACTERS = frozenset(map(chr, _ALIKE))
+SYMBOL = "\x7f"
+"""What arrows, ticks, typographic quotes and the like read as: all mean the same to a rule, and text becomes ASCII."""
+
+_FOREIGN = re.compile(r"[^\x00-\x7f]+")
+_FOREIGN_BYTE = re.compile(rb"[\x80-\xff]")
 _BACKSLASHED = re.compile(r"\\(?:u00[2-7]|x[2-7]|/)")
 _SECONDS = frozenset("ux/")
 _ENCODED = re.compile(r"%[2-7][0-9a-fA-F]")
@@ -71,7 +76,9 @@ _UNFINISHED = re.compile(
 
 _PIECE = 16 * 1024
 _FEW = 8
-_ASCII = bytes(range(128))
+_SIZES = bytes([1] * 12 + [2, 2, 3, 4])
+"""How many bytes a character of UTF-8 has, by the first four bits of its first."""
+
 _RARE = 128
 """Marks of escapes that are further apart on average are looked at one by one."""
 
@@ -113,15 +120,13 @@ class View:
             text, escapes = _unescaped(text)
         hidden = False
         if not text.isascii():
-            foreign = set(
-                text.encode("utf-8", "surrogatepass").translate(None, _ASCII).decode("utf-8", "surrogatepass")
-            )
-            alike = foreign & _ALIKE_CHARACTERS
-            if len(alike) > _FEW:
-                text = text.translate(_ALIKE)
+            foreign = set("".join(_FOREIGN.findall(text)))
+            plain = {char: shown for char in foreign if (shown := _shown(char)) is not None}
+            if len(plain) > _FEW:
+                text = text.translate(str.maketrans(plain))
             else:
-                for char in alike:
-                    text = text.replace(char, _ALIKE[ord(char)])
+                for char, shown in plain.items():
+                    text = text.replace(char, shown)
             hidden = _HIDDEN.search("".join(foreign)) is not None
         return self._shrunk(text, begin) if hidden or escapes or _has_escapes(text) else text
 
@@ -164,6 +169,37 @@ class View:
             self._at.append(size)
             self._shift.append(shift)
         return "".join(pieces)
+
+
+@lru_cache(maxsize=4096)
+def _shown(char: str) -> str | None:
+    """What a character outside of ASCII reads as; None when it stays as it is (letters) or is not seen at all."""
+    plain = _ALIKE.get(ord(char))
+    if plain is not None or _HIDDEN.match(char) is not None:
+        return plain
+    return SYMBOL if category(char)[0] in "SP" else None
+
+
+def without_symbols(raw: bytes) -> bytes:
+    """UTF-8 in which a few kinds of symbols are read already, as most text then is ASCII, and quicker to decode.
+
+    Only what is a symbol alone, so that every character stays one; other text is given back as it is.
+    """
+    text = raw
+    for _ in range(_FEW):
+        match = None if text.isascii() else _FOREIGN_BYTE.search(text)
+        if match is None:
+            return text
+        start = match.start()
+        char = text[start : start + _SIZES[text[start] >> 4]]
+        try:
+            symbol = _shown(char.decode()) == SYMBOL
+        except UnicodeDecodeError:
+            symbol = False
+        if not symbol:
+            return raw
+        text = text.replace(char, SYMBOL.encode())
+    return text if text.isascii() else raw
 
 
 def _before_escapes(text: str, stop: int) -> int:

@@ -1,0 +1,45 @@
+"""What a text reads as: symbols of other scripts mean the same to every rule, however a text is decoded."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ai_platform.domain.finding import ProtectionPlan
+from ai_platform.protection import Scanner
+from ai_platform.protection.leaves import Leaf
+from ai_platform.protection.literals import finished
+from ai_platform.protection.view import SYMBOL, View, without_symbols
+
+TEXT = st.text(st.sampled_from("ab1 4→✓“│é٤４\u200b\U0001f600-—\n%\\"), max_size=60)
+
+
+@given(TEXT)
+def test_a_text_without_its_symbols_has_as_many_characters_and_the_same_view(text: str) -> None:
+    plain = without_symbols(text.encode()).decode()
+    assert len(plain) == len(text)
+    assert View(plain).text == View(text).text
+
+
+@given(st.binary(max_size=40))
+def test_bytes_that_are_no_utf8_are_given_back_as_they_are_or_without_whole_symbols(raw: bytes) -> None:
+    shown = without_symbols(raw)
+    assert shown == raw or shown.isascii()
+
+
+def test_only_symbols_are_replaced() -> None:
+    assert without_symbols("12→ok ✓".encode()) == f"12{SYMBOL}ok {SYMBOL}".encode()
+    for text in ("naïve →", "４111 →", "a\u200bb →", "x — y"):  # a letter, look-alikes, what is not seen
+        assert without_symbols(text.encode()) == text.encode()
+
+
+@pytest.mark.requirement("DP-7")
+@settings(max_examples=50)
+@given(st.lists(st.sampled_from("→✓“│…"), min_size=1, max_size=12).map("".join))
+def test_a_value_among_symbols_is_found_where_it_stands(symbols: str) -> None:
+    text = f"{symbols} ssn: 536-22-8491 {symbols}\n"
+    leaf = Leaf(0, 0, text.encode(), "")
+    shown = finished(leaf.shown_in_steps())
+    scanner = Scanner(ProtectionPlan())
+    for seen in (text, shown):
+        [hit] = scanner.hits(seen)
+        assert text[hit.start : hit.end] == "536-22-8491"
