@@ -210,5 +210,4 @@ def _neighbours(parts: Sequence[bytes], first: int, second: int) -> bool:
         return False
     if after[0] not in _JOINING and after[0] not in b"\\\1" and after[0] < 0x80:
         return False
-    outside = b"".join(parts[first + 1 : second : 2])
-    return b"]" not in outside and b"[" not in outside
+    return not any(b"]" in parts[place] or b"[" in parts[place] for place in range(first + 1, second, 2))
