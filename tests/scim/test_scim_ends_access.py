@@ -10,7 +10,7 @@ import pytest
 from scim2_server.handler import AsyncScimHandler
 from scim2_server.requests import ScimRequest
 from scim2_server.service import ScimService
-from scim_site import CONFIG, Idp, new_key, person, scim_key
+from scim_site import CONFIG, Idp, new_key, person, scim_key, site
 
 from ai_platform.directory.groups import ProvisionedGroups
 from ai_platform.domain.errors import Denied
@@ -27,8 +27,9 @@ from ai_platform.sso.signon import Keys
 from ai_platform.stores.postgres import Database
 from ai_platform.testing import FakeClock
 from ai_platform.testing.postgres import FreshDatabase
-from platform_process import PlatformProcess, until
+from platform_process import PlatformProcess, running, until
 from replicas import message, replicas
+from upstream_process import webhook
 
 pytestmark = [pytest.mark.anyio, pytest.mark.requirement("ID-4")]
 CORP = ProviderSettings(
@@ -77,6 +78,27 @@ def test_an_end_at_the_identity_provider_is_one_on_every_replica(own_database: F
         for platform in (first, second):
             until(lambda platform=platform: message(platform, key).status_code == 401)
             assert person(platform, "ann@example.com")["state"] == ("removed" if way == "delete" else "suspended")
+
+
+def test_who_loses_the_last_admin_key_to_the_directory_is_told_and_gets_another_at_the_next_start(tmp_path: Path):
+    with webhook() as (address, alerts):
+        config = f"{CONFIG}alerts: {{webhooks: [{{name: security, url: '{address}'}}]}}\n"
+        with site(tmp_path, config) as platform:
+            idp = Idp(platform, scim_key(platform))
+            boss, deputy = (idp.user(f"{name}@example.com") for name in ("boss", "deputy"))
+            key = new_key(platform, name="boss", email="boss@example.com", roles=["admin"])
+            new_key(platform, name="deputy", email="deputy@example.com", roles=["admin"])
+            new_key(platform, key, name="ann", email="ann@example.com")
+            theirs = person(platform, "boss@example.com")["id"]
+            with platform.http(key) as client:
+                assert client.delete("/admin/keys/admin").status_code == 200
+            for one in (idp.user("ann@example.com"), deputy):
+                assert idp.send("DELETE", f"/Users/{one['id']}").status_code == 204
+            assert idp.patch(f"/Users/{boss['id']}", {"op": "replace", "path": "active", "value": False}).is_success
+            (told,) = until(lambda: [each for each in alerts if each["kind"] == "last_admin_key_ended"])
+            assert (told["severity"], told["person"]) == ("critical", theirs)
+        with running(tmp_path / "data") as platform, platform.http() as client:
+            assert client.get("/admin/keys").status_code == 200, "the start made another admin key"
 
 
 class Directory:

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from typing import Any
 
+import msgspec
 import pytest
 
 from ai_platform.domain.principal import Principal
@@ -82,6 +83,17 @@ async def test_who_is_signed_in_at_a_program_is_known_with_roles_groups_and_team
     assert (found.id, found.roles, found.groups, found.team) == (account.id, ("reviewer",), ("on-call",), "red")
     assert found == house.room.tokens.principal(tokens.access_token)
     assert await house.now(account.id, "other") is None
+
+
+async def test_what_narrows_a_sign_in_narrows_whoever_is_asked_for_later(house: House):
+    account = msgspec.structs.replace(
+        await house.room.people.account_of(BOB), scopes=("model:claude-haiku-*", "tool:wiki/*", "read_code")
+    )
+    tokens = await house.program(account)
+    found = await house.now(account.id)
+    assert found is not None
+    assert (found.models, found.tools, found.narrowed) == (("claude-haiku-*",), ("wiki/*",), True)
+    assert found == house.room.tokens.principal(tokens.access_token) == account.principal(Book())
 
 
 async def test_after_the_sign_in_ended_nobody_is_there(house: House, system: SystemDatabase):

@@ -7,7 +7,7 @@ import msgspec
 from ai_platform.bootstrap.base import Base
 from ai_platform.domain.errors import ConfigError
 from ai_platform.domain.permission import Permission
-from ai_platform.domain.principal import HOME, Principal
+from ai_platform.domain.principal import HOME
 from ai_platform.entrypoints.http import Handler
 from ai_platform.entrypoints.signin.connections import BELOW
 from ai_platform.mcp.needs import variable_of
@@ -71,9 +71,7 @@ def manages_accounts(base: Base) -> Callable[[Account], bool]:
     """
 
     def manages(account: Account) -> bool:
-        permissions = base.policies.permissions(account.roles)
-        person = Principal(id=account.id, name=account.name, tenant=account.tenant, permissions=permissions)
-        return account.tenant == HOME and person.may(Permission.SERVERS_WRITE)
+        return account.tenant == HOME and account.principal(base.policies).may(Permission.SERVERS_WRITE)
 
     return manages
 

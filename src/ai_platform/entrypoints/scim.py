@@ -8,7 +8,7 @@ Below: scim, identity, audit.
 import math
 from collections.abc import Sequence
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import parse_qsl, unquote
 
 import msgspec
@@ -21,7 +21,7 @@ from scim2_server.service import ScimService
 from ai_platform.audit import Trail
 from ai_platform.domain.clock import Clock
 from ai_platform.domain.decision import Refusal
-from ai_platform.domain.errors import Denied, InvalidCall, PlatformError, Refused
+from ai_platform.domain.errors import Denied, InvalidCall, PlatformError, Refused, StoreUnavailable
 from ai_platform.domain.event import Event, EventType
 from ai_platform.domain.identifiers import new_id
 from ai_platform.domain.permission import Permission
@@ -44,8 +44,19 @@ MOST_PARAMS = 20
 READING = frozenset({"GET", "HEAD"})
 
 
+class Admins(Protocol):
+    """Watches over keys that may do everything."""
+
+    async def ended(self, principal: str, tenant: str) -> None:
+        """Tell people when the last such key of this tenant ended with this principal. Raises StoreUnavailable."""
+        ...
+
+
 class ScimDoor:
-    """changes: users and groups created, changed, deleted. refused: requests that were turned away."""
+    """changes: users and groups created, changed, deleted. refused: requests that were turned away.
+
+    unwatched: ends after which nobody could see whether an admin key was left.
+    """
 
     def __init__(
         self,
@@ -57,6 +68,7 @@ class ScimDoor:
         clock: Clock,
         url: str,
         groups: Groups,
+        admins: Admins,
     ) -> None:
         """url: the platform's own address. groups: which of them give something."""
         self._settings = settings
@@ -65,6 +77,7 @@ class ScimDoor:
         self._trail = trail
         self._clock = clock
         self._groups = groups
+        self._admins = admins
         self._base = url.rstrip("/") + PREFIX
         self._provider = provider_of(settings)
         self._service = ScimService(self._provider)
@@ -72,6 +85,7 @@ class ScimDoor:
         self._failures = FailureLimit()
         self.changes = 0
         self.refused = 0
+        self.unwatched = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request_id = new_id("scm", self._clock.now())
@@ -110,9 +124,19 @@ class ScimDoor:
             locks=scope["method"] not in READING,
         )
         try:
-            return await AsyncScimHandler(self._service, storage).handle(request)
+            response = await AsyncScimHandler(self._service, storage).handle(request)
         except SCIMException as error:
-            return self._service.error_response(error)
+            response = self._service.error_response(error)
+        for principal in listener.ended:
+            await self._tell_of(principal, caller.tenant)
+        return response
+
+    async def _tell_of(self, principal: str, tenant: str) -> None:
+        """Fails open: the change is made and recorded, and a directory that hears an error makes it again."""
+        try:
+            await self._admins.ended(principal, tenant)
+        except StoreUnavailable:
+            self.unwatched += 1
 
     async def _caller(self, scope: Scope, fields: Fields, request_id: str) -> Principal:
         """Raises Refused, StoreUnavailable, AuditUnavailable."""
@@ -184,19 +208,21 @@ class ScimDoor:
 
 
 class _Recorder(Listener):
-    """What one request's storage tells."""
+    """What one request's storage tells. ended: principals whose access ended by it."""
 
     def __init__(self, door: ScimDoor, caller: Principal, request_id: str, what: str) -> None:
         self._door = door
         self._caller = caller
         self._request_id = request_id
         self._what = what
+        self.ended: list[str] = []
 
     async def recording(self, changes: Sequence[Change]) -> None:
         await self._door.recorded(self._caller, self._request_id, self._what, changes)
 
     def done(self, changes: Sequence[Change]) -> None:
         self._door.done(changes)
+        self.ended += [change.principal for change in changes if change.ended and change.principal]
 
     async def mapped(self, group: str) -> bool:
         return await self._door.mapped(group, self._caller.tenant)

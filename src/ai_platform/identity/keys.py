@@ -232,6 +232,12 @@ class Keys:
                 raise InvalidCall(Refusal.INVALID_REQUEST, message)
             yield connection
 
+    async def took_last_admin(self, principal_id: str, *, tenant: str) -> bool:
+        """Whether this principal had a key that may do everything and no such key is left in the tenant."""
+        full = [key for key in await self.list(tenant=tenant, include_ended=True) if self._is_full(key)]
+        had = any(key.principal_id == principal_id for key in full)
+        return had and not any(self.status(key) == "active" for key in full)
+
     def status(self, key: Key) -> str:
         """`active`, `expired` or `revoked`, now."""
         return key.status(self._clock.now())

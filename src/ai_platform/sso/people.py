@@ -13,7 +13,8 @@ from ai_platform.domain.clock import Clock
 from ai_platform.domain.decision import Refusal
 from ai_platform.domain.errors import Denied
 from ai_platform.domain.identifiers import new_id
-from ai_platform.domain.principal import HOME, PrincipalKind
+from ai_platform.domain.principal import FEDERATED, HOME, SIGNED_IN, Principal, PrincipalKind
+from ai_platform.identity.scopes import RoleBook, reach_of
 from ai_platform.sso.mapping import Person
 from ai_platform.stores.postgres import Database, Gone
 
@@ -41,6 +42,27 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     scopes: tuple[str, ...] = ()
     sid: str | None = None
     until: float | None = None
+
+    def principal(self, roles: RoleBook) -> Principal:
+        """Whoever calls with this sign-in, with what the policy lets them do now. The only place that says so."""
+        reach = reach_of(self.roles, self.scopes, roles)
+        return Principal(
+            id=self.id,
+            name=self.name,
+            kind=self.kind,
+            email=self.email,
+            roles=self.roles,
+            permissions=reach.permissions,
+            team=self.team,
+            project=self.project,
+            tenant=self.tenant,
+            region=self.region,
+            key_id=(SIGNED_IN if self.kind is PrincipalKind.PERSON else FEDERATED) + self.id,
+            models=reach.models,
+            tools=reach.tools,
+            groups=self.groups,
+            narrowed=reach.narrowed,
+        )
 
 
 def access_ended() -> Denied:

@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 
 from ai_platform.domain.clock import Clock
-from ai_platform.domain.principal import SIGNED_IN, Principal
-from ai_platform.identity.scopes import RoleBook, reach_of
+from ai_platform.domain.principal import Principal
+from ai_platform.identity.scopes import RoleBook
 from ai_platform.sso.people import Account
 from ai_platform.sso.rows import moment
 from ai_platform.stores.postgres import Database
@@ -33,18 +33,4 @@ async def standing_of(
     row: Any = await database.within(tenant).fetchrow(_LATEST, principal_id, moment(now), moment(now - session_seconds))
     if row is None:
         return None
-    account = msgspec.convert(row["account"], Account)
-    reach = reach_of(account.roles, account.scopes, roles)
-    return Principal(
-        id=account.id,
-        name=account.name,
-        kind=account.kind,
-        email=account.email,
-        roles=account.roles,
-        permissions=reach.permissions,
-        team=account.team,
-        tenant=account.tenant,
-        region=account.region,
-        key_id=SIGNED_IN + account.id,
-        groups=account.groups,
-    )
+    return msgspec.convert(row["account"], Account).principal(roles)

@@ -18,8 +18,8 @@ from ai_platform.domain.clock import Clock
 from ai_platform.domain.decision import Refusal
 from ai_platform.domain.errors import StoreUnavailable, Unauthenticated
 from ai_platform.domain.identifiers import new_id
-from ai_platform.domain.principal import FEDERATED, SIGNED_IN, Principal, PrincipalKind
-from ai_platform.identity.scopes import RoleBook, reach_of
+from ai_platform.domain.principal import Principal, PrincipalKind
+from ai_platform.identity.scopes import RoleBook
 from ai_platform.sso.grants import Grants
 from ai_platform.sso.people import Account
 from ai_platform.stores.postgres import SystemDatabase
@@ -48,6 +48,25 @@ class Claims(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     kind: PrincipalKind = PrincipalKind.PERSON
     project: str | None = None
     scopes: tuple[str, ...] = ()
+
+    @property
+    def account(self) -> Account:
+        """Without what is not needed to call: how the provider calls them."""
+        return Account(
+            id=self.sub,
+            name=self.name,
+            provider="",
+            subject="",
+            email=self.email,
+            roles=self.roles,
+            groups=self.groups,
+            team=self.team,
+            region=self.region,
+            tenant=self.tenant,
+            kind=self.kind,
+            project=self.project,
+            scopes=self.scopes,
+        )
 
 
 class _Seen:
@@ -154,7 +173,7 @@ class AccessTokens:
             raise StoreUnavailable("PostgreSQL does not answer, so ended sign-ins cannot be told from good ones.")
         if seen.principal is None or seen.roles_version != self._roles.version:
             seen.roles_version = self._roles.version
-            seen.principal = self._principal(claims)
+            seen.principal = claims.account.principal(self._roles)
         return seen.principal
 
     def verify(self, text: str) -> Claims:
@@ -187,26 +206,6 @@ class AccessTokens:
         kept = began - self._remembered
         self._revoked = {grant: at for grant, at in self._revoked.items() if at > kept}
         self._watched_at = began
-
-    def _principal(self, claims: Claims) -> Principal:
-        reach = reach_of(claims.roles, claims.scopes, self._roles)
-        return Principal(
-            id=claims.sub,
-            name=claims.name,
-            kind=claims.kind,
-            email=claims.email,
-            roles=claims.roles,
-            permissions=reach.permissions,
-            team=claims.team,
-            project=claims.project,
-            tenant=claims.tenant,
-            region=claims.region,
-            key_id=(SIGNED_IN if claims.kind is PrincipalKind.PERSON else FEDERATED) + claims.sub,
-            models=reach.models,
-            tools=reach.tools,
-            groups=claims.groups,
-            narrowed=reach.narrowed,
-        )
 
     def _signature(self, body: str) -> str:
         return _part(hmac.digest(self._key, body.encode("utf-8", "replace"), "sha256"))

@@ -14,7 +14,7 @@ from ai_platform.domain.call import Operation
 from ai_platform.domain.decision import Refusal
 from ai_platform.domain.errors import InvalidCall
 from ai_platform.domain.permission import ALIASES, Offer, Permission, grants
-from ai_platform.domain.principal import SIGNED_IN, Principal
+from ai_platform.domain.principal import Principal
 from ai_platform.entrypoints.admin.endpoint import AdminRequest, Endpoint
 from ai_platform.identity import Keys
 from ai_platform.identity.key import principal_of
@@ -79,7 +79,9 @@ class Access:
         for account in await self._accounts(person.id, tenant):
             sources = await self._sources(account)
             found.append(
-                self._finding(f"sign-in at {account.provider}", self._principal(account), sources, action, needed)
+                self._finding(
+                    f"sign-in at {account.provider}", account.principal(self._policies), sources, action, needed
+                )
             )
         return {
             "person": person.email or person.name,
@@ -170,21 +172,6 @@ class Access:
 
     def _rules_at(self) -> Iterable[Any]:
         return self._signon.settings.everyone if self._signon else ()
-
-    def _principal(self, account: Account) -> Principal:
-        reach = reach_of(account.roles, account.scopes, self._policies)
-        return Principal(
-            id=account.id,
-            name=account.name,
-            email=account.email,
-            roles=account.roles,
-            permissions=reach.permissions,
-            team=account.team,
-            tenant=account.tenant,
-            region=account.region,
-            key_id=SIGNED_IN + account.id,
-            groups=account.groups,
-        )
 
 
 def _needed(action: str) -> frozenset[str]:

@@ -27,7 +27,7 @@ from ai_platform.entrypoints.signin.web import (
 )
 from ai_platform.mcp.settings import NAME
 from ai_platform.sso.connections.client import CALLBACK, DOCUMENT
-from ai_platform.sso.connections.flow import PENDING_SECONDS, Flow, Standing, cookie_name
+from ai_platform.sso.connections.flow import PENDING_SECONDS, Flow, Recorded, Standing, cookie_name
 from ai_platform.sso.connections.store import PLATFORM
 from ai_platform.sso.people import Account
 from ai_platform.sso.sessions import Session
@@ -95,8 +95,8 @@ class ConnectionsPage:
             if action == "connect":
                 return await self._leave(name, account)
             if action == "enter":
-                await self._note(visit, session, name, "token entered")
-                await self._flow.enter(name, account, visit.form.get("token", ""))
+                token = visit.form.get("token", "")
+                await self._flow.enter(name, account, token, self._noting(visit, session, "token entered"))
                 self.connected += 1
             elif action == "disconnect":
                 await self._disconnect(visit, session, name)
@@ -113,15 +113,13 @@ class ConnectionsPage:
             begin = f'<p>Your sign-in here has ended.</p><p><a class="button" href="{PAGE}">Begin again</a></p>'
             return Page("Not connected", begin, 400, [spent])
         try:
-            name = await self._flow.arrive(
-                _name_below(CALLBACK, visit), visit.query, visit.cookie(pending), session.account
-            )
+            at, noted = _name_below(CALLBACK, visit), self._noting(visit, session, "connected")
+            name = await self._flow.arrive(at, visit.query, visit.cookie(pending), session.account, noted)
         except (InvalidCall, UpstreamError) as error:
             self.refused += 1
             await self._note(visit, session, "", "refused")
             again = f'<p>{text(str(error))}</p><p><a class="button" href="{PAGE}">Begin again</a></p>'
             return Page("Not connected", again, 400, [spent])
-        await self._note(visit, session, name, "connected")
         self.connected += 1
         back = f'<p>Your account at {text(name)} is connected.</p><p><a class="button" href="{PAGE}">Go on</a></p>'
         return Page("Connected", back, 200, [spent])
@@ -141,6 +139,10 @@ class ConnectionsPage:
             await self._note(visit, session, name, "disconnected")
             await self._flow.disconnect(name, found.owner)
             self.disconnected += 1
+
+    def _noting(self, visit: Visit, session: Session, result: str) -> Recorded:
+        """What is durable before an account is kept: none is used here that the log does not know."""
+        return lambda name: self._note(visit, session, name, result)
 
     async def _note(self, visit: Visit, session: Session, name: str, result: str) -> None:
         account = session.account

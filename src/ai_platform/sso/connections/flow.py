@@ -15,7 +15,7 @@ import msgspec
 
 from ai_platform.domain.clock import Clock
 from ai_platform.domain.decision import Refusal
-from ai_platform.domain.errors import InvalidCall
+from ai_platform.domain.errors import InvalidCall, PlatformError
 from ai_platform.domain.principal import HOME
 from ai_platform.mcp.settings import CredentialMode, McpServerSettings
 from ai_platform.sso.connections.client import OAuthClient
@@ -34,6 +34,10 @@ LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 Servers = Callable[[], Mapping[str, McpServerSettings]]
 """All MCP servers there are now, by name."""
+
+
+Recorded = Callable[[str], Awaitable[None]]
+"""Called with the server's name before an account there is kept; raises AuditUnavailable: then it is not kept."""
 
 
 class Leaving(NamedTuple):
@@ -126,10 +130,12 @@ class Flow:
             raise _invalid(f"The authorisation server of '{name}' has addresses that are too long")
         return Leaving(url, cookie_name(pending.state), cookie)
 
-    async def arrive(self, at: str, query: Mapping[str, str], cookie: str | None, account: Account) -> str:
+    async def arrive(
+        self, at: str, query: Mapping[str, str], cookie: str | None, account: Account, recorded: Recorded
+    ) -> str:
         """The server's name. at: the name in the address that the answer came to.
 
-        Raises InvalidCall: the answer is not for this browser, person and server. UpstreamError.
+        Raises InvalidCall: the answer is not for this browser, person and server. UpstreamError; what `recorded` does.
         """
         opened = self._seal.open(cookie, PURPOSE) if cookie else None
         pending = msgspec.json.decode(opened, type=_Pending) if opened else None
@@ -156,23 +162,24 @@ class Flow:
         token = await self.client.exchange(
             server, pending.issuer, identity, code=query["code"], verifier=pending.verifier
         )
-        await self._keep(server, pending.owner, token, kind="oauth", by=account.id)
+        try:
+            await recorded(server.name)
+            await self._keep(server, pending.owner, token, kind="oauth", by=account.id)
+        except PlatformError:
+            await self.client.revoke(server, token)  # nobody here could use it or end it any more
+            raise
         return server.name
 
-    async def enter(self, name: str, account: Account, text: str) -> None:
-        """A token that this person got there by themselves. Raises InvalidCall."""
+    async def enter(self, name: str, account: Account, text: str, recorded: Recorded) -> None:
+        """A token that this person got there by themselves. Raises InvalidCall; what `recorded` does."""
         server, owner = self._found(name, account, manages=False)
-        await self.enter_for(server, owner, text, by=account.id)
+        kept = _entered(server, text)
+        await recorded(server.name)
+        await self._keep(server, owner, kept, kind="token", by=account.id)
 
     async def enter_for(self, server: McpServerSettings, owner: Owner, text: str, *, by: str) -> None:
         """Raises InvalidCall: this server takes none, or it is no token."""
-        if server.credentials is not CredentialMode.PERSON or server.oauth is not None:
-            raise _invalid(f"'{server.name}' takes no token of a person")
-        token = text.strip()
-        if not token or len(token) > LONGEST_TOKEN or not token.isascii() or not token.isprintable():
-            raise _invalid("A token is one line of plain characters")
-        kept = Token(access=token, header=server.token_header)
-        await self._keep(server, owner, kept, kind="token", by=by)
+        await self._keep(server, owner, _entered(server, text), kind="token", by=by)
 
     async def disconnect(self, name: str, owner: Owner) -> bool:
         """Forget it here, then tell its issuer, which may not answer. False: there was none."""
@@ -227,6 +234,16 @@ def _owner(server: McpServerSettings, account: Account, *, manages: bool) -> Own
         return Owner(account.tenant, account.id) if seen else None
     wants = server.oauth is not None and not server.oauth.machine
     return PLATFORM if wants and manages else None
+
+
+def _entered(server: McpServerSettings, text: str) -> Token:
+    """Raises InvalidCall: this server takes none, or it is no token."""
+    if server.credentials is not CredentialMode.PERSON or server.oauth is not None:
+        raise _invalid(f"'{server.name}' takes no token of a person")
+    token = text.strip()
+    if not token or len(token) > LONGEST_TOKEN or not token.isascii() or not token.isprintable():
+        raise _invalid("A token is one line of plain characters")
+    return Token(access=token, header=server.token_header)
 
 
 def cookie_name(state: str) -> str:
