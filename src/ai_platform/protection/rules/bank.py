@@ -34,12 +34,12 @@ _UPPER, _ANY_CASE = (
 """By the length of the country, separators not counted."""
 
 _LOWER_IBAN = re.compile(
-    r"[\"'\s:=#-]{0,4}(?:is|number|no)?[\"'\s:=#]{0,4}(?P<v>[A-Za-z]{2}\d{2}(?:[ -]?[A-Za-z0-9]){11,32})"
+    r"[\"'\s:=#_-]{0,4}(?:is|number|no)?[\"'\s:=#_]{0,4}(?P<v>[A-Za-z]{2}\d{2}(?:[ -]?[A-Za-z0-9]){11,32})"
 )
 
 
-def _cut(text: str, start: int, end: int, runs: dict[int, re.Pattern[str]]) -> Span | None:
-    """The first `length of the country` characters of a run, separators not counted."""
+def _cut(text: str, start: int, end: int, runs: dict[int, re.Pattern[str]], *, said: bool = False) -> Span | None:
+    """The first `length of the country` characters of a run, separators not counted. said: a keyword stands before."""
     country = text[start : start + 2].upper()
     length = _LENGTHS.get(country)
     first = text[start + 4 : start + 6].lstrip(" -")[:1]
@@ -50,7 +50,7 @@ def _cut(text: str, start: int, end: int, runs: dict[int, re.Pattern[str]]) -> S
         return None
     stop = match.end()
     after = text[stop : stop + 1]
-    if after.isalnum() or after == "_":
+    if after.isalnum() or (after == "_" and not said):
         return None
     whole = match.group().replace(" ", "").replace("-", "").upper()
     return (start, stop) if mod97(whole) and len(set(whole[4:])) > 2 else None
@@ -66,7 +66,7 @@ def _iban(text: str, start: int, _end: int) -> Span | None:
 def _iban_any_case(text: str, _start: int, end: int) -> Span | None:
     """Length of its country, and the check digits (ISO 7064, mod 97)."""
     match = _LOWER_IBAN.match(text, end)
-    return _cut(text, *match.span("v"), _ANY_CASE) if match else None
+    return _cut(text, *match.span("v"), _ANY_CASE, said=True) if match else None
 
 
 _REGISTRY = "ISO 13616-1, SWIFT IBAN registry (length per country, MOD 97-10)"
@@ -102,7 +102,7 @@ RULES = (
         finder=_iban_any_case,
         extent=r"[\w \"':=#-]{0,70}",
         action=Action.REDACT,
-        examples=("my iban is gb42nawi04454264788619",),
+        examples=("my iban is gb42nawi04454264788619", "iban_GB42NAWI04454264788619_scan.pdf"),
         counter_examples=("my iban is gb42nawi04454264788618", "iban"),
     ),
     keyword_number(

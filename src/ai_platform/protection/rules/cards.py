@@ -23,6 +23,10 @@ _OTHER_NUMBERS = frozenset(
     "id seq hash snowflake timestamp time ts order tracking shipment ref reference serial sku isbn ean upc invoice ticket"
     " uid pid offset nonce epoch".split()
 )
+_JOINED = re.compile(
+    r"(?i)(?<![a-z])(?:cards?|credit|debit|visa|mastercard|maestro|amex|discover|diners|pan)[_-](?:[a-z]{1,20}[_-]){0,2}\Z"
+)
+"""A keyword in the same name of a file or field."""
 _GROUPED = re.compile(
     r"\d{4}([ -])\d{4}\1\d{4}\1\d{4}(?:\1\d{3})?(?!\d)(?!\1\d{4})|\d{4}([ -])\d{6}\2\d{4,5}(?!\d)(?!\2\d{4})"
 )
@@ -36,6 +40,8 @@ def _isolated(text: str, start: int, end: int) -> bool:
     """Not a part of a longer number, a decimal, an identifier or a path."""
     before = text[start - 1] if start else " "
     after = text[end] if end < len(text) else " "
+    if before == "_" and not after.isalnum():
+        return _JOINED.search(text, max(0, start - 56), start) is not None
     if before.isalnum() or after.isalnum() or before in "_-+/#%$&@~" or after in "_/@%":
         return False
     if before in ".," and start > 1 and text[start - 2].isalnum():
@@ -45,6 +51,7 @@ def _isolated(text: str, start: int, end: int) -> bool:
 
 def _plain(text: str, start: int, end: int) -> Span | None:
     """A run of digits: known issuer on its own, any issuer beside a card's keyword."""
+    start += text[start] == "_"
     match = _NUMBER.match(text, start)
     if match is None:
         return None
@@ -80,6 +87,7 @@ def _is_other_number(text: str, start: int) -> bool:
 
 def _grouped(text: str, start: int, end: int) -> Span | None:
     """Length and beginning of a known issuer, and the Luhn check digit."""
+    start += text[start] == "_"
     match = _GROUPED.match(text, start)
     if match is None or not _isolated(text, *match.span()):
         return None
@@ -93,7 +101,7 @@ def _grouped(text: str, start: int, end: int) -> Span | None:
 
 
 _SOURCE = "ISO/IEC 7812-1 (issuer ranges, Luhn check digit)"
-_EXTENT = r"[\d -]{0,30}"
+_EXTENT = r"_?[\d -]{0,30}"
 
 RULES = (
     Rule(
@@ -104,7 +112,7 @@ RULES = (
         tier=Tier.VERIFIED,
         severity=Severity.CRITICAL,
         source=_SOURCE,
-        triggers=tuple(rf"\b\d{{{length}}}\b" for length in range(12, 20)),
+        triggers=(*(rf"\b\d{{{length}}}\b" for length in range(12, 20)), r"_\d{13}"),
         finder=_plain,
         extent=_EXTENT,
         examples=(
@@ -114,10 +122,13 @@ RULES = (
             "5555555555554444.",
             "What is the limit for card 501864667909?",
             '{"pan":"4222222222222"}',
+            "card_4111111111111111.png",
+            "scan/visa_ann_4111111111111111_front.png",
         ),
         counter_examples=(
             "4111111111111112",
             "id-4111111111111111",
+            "id_4111111111111111.png",
             "0.4111111111111111",
             "1234567812345670",
             "order 501864667909",
@@ -135,10 +146,21 @@ RULES = (
         tier=Tier.VERIFIED,
         severity=Severity.CRITICAL,
         source=_SOURCE,
-        triggers=(r"\b[2-6]\d{3} \d{4} \d{4} \d{4}", r"\b[2-6]\d{3}-\d{4}-\d{4}-\d{4}", r"\b3\d{3}[ -]\d{6}[ -]\d{4}"),
+        triggers=(
+            r"\b[2-6]\d{3} \d{4} \d{4} \d{4}",
+            r"\b[2-6]\d{3}-\d{4}-\d{4}-\d{4}",
+            r"_[2-6]\d{3}-\d{4}-\d{4}-\d{4}",
+            r"\b3\d{3}[ -]\d{6}[ -]\d{4}",
+        ),
         finder=_grouped,
         extent=_EXTENT,
-        examples=("4111 1111 1111 1111", "4111 1111 1111 1111 12/28 123", "5500-0000-0000-0004", "3782 822463 10005"),
+        examples=(
+            "4111 1111 1111 1111",
+            "card_4111-1111-1111-1111.pdf",
+            "4111 1111 1111 1111 12/28 123",
+            "5500-0000-0000-0004",
+            "3782 822463 10005",
+        ),
         counter_examples=(
             "4111 1111 1111 1112",
             "4111 1111-1111 1111",

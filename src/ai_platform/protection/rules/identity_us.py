@@ -14,8 +14,9 @@ _FILE = (
     r"(?!\w)"
 )
 _SSN = re.compile(rf"\d{{3}}-\d{{2}}-\d{{4}}(?={_FILE}|(?![\w/%@]|[-.:]\w|,\d))")
+_SSN_IN_NAME = re.compile(r"\d{3}-\d{2}-\d{4}(?![^\W_]|-\d)")
 _WIDTH = len("536-22-8491")
-_SAID_BEFORE = re.compile(r"(?i)(?<![a-z])(?:ssn|social|security)[_/-]\Z")
+_SAID_BEFORE = re.compile(r"(?i)(?<![a-z])(?:ssn|social|security)[_/-](?:[a-z]{1,20}[_-]){0,2}\Z")
 _SAID = re.compile(r"(?i)(?<![a-z])(?:ssn|social|security)(?![a-z])")
 _OTHER_NUMBERS = frozenset(
     "part sku model ticket ref reference serial isbn issn iso order invoice case item version ean upc ext build bug issue"
@@ -26,11 +27,12 @@ _OTHER_NUMBERS = frozenset(
 def _ssn(text: str, _start: int, end: int) -> Span | None:
     """Area, group and serial that are issued, not one of the published samples."""
     start = end - _WIDTH
-    match = _SSN.match(text, start)
+    before = text[start - 1] if start else " "
+    said = before in "_/-" and _SAID_BEFORE.search(text, max(0, start - 52), start) is not None
+    match = (_SSN_IN_NAME if said else _SSN).match(text, start)
     if match is None or not us_ssn(match.group()):
         return None
-    before = text[start - 1] if start else " "
-    if before in "_/-" and _SAID_BEFORE.search(text, max(0, start - 10), start) is not None:
+    if said:
         return match.span()
     if before.isalnum() or before in "_-/+.@%$&~" or word_before(text, start) in _OTHER_NUMBERS:
         return None
@@ -57,9 +59,9 @@ RULES = (
         tier=Tier.FORMAT,
         severity=Severity.CRITICAL,
         source=_SSA,
-        triggers=(r"\b\d{3}-\d{2}-\d{4}", r"[nylNYL]_\d{3}-\d{2}-\d{4}"),
+        triggers=(r"\b\d{3}-\d{2}-\d{4}", r"_\d{3}-\d{2}-\d{4}"),
         finder=_ssn,
-        extent=r"(?:[nylNYL]_)?[\d-]{0,13}(?:\.\w{0,5})?",
+        extent=r"_?[\d-]{0,13}(?:\.\w{0,5})?",
         examples=(
             "My SSN is 536-22-8491.",
             "123-45-6789",
@@ -71,6 +73,8 @@ RULES = (
             "ssn_536-22-8491",
             "scan of SSN-536-22-8491.PDF",
             "/ssn/536-22-8491",
+            "ssn_536-22-8491_scan.pdf",
+            "SSN_Ann_Smith_536-22-8491_2.jpg",
         ),
         counter_examples=(
             "078-05-1120",
@@ -84,6 +88,7 @@ RULES = (
             "536-22-8491.pdf2",
             "run_536-22-8491",
             "session_536-22-8491",
+            "part_536-22-8491_scan.pdf",
             "/u/536-22-8491.txt",
         ),
     ),
