@@ -47,7 +47,7 @@ class Direction(StrEnum):
     OUTPUT = "output"
 
 
-class Finding(msgspec.Struct, frozen=True, kw_only=True):
+class Finding(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One sensitive value in a text. Offsets are code points into the decoded text, end exclusive.
 
     data_class + type name it (type = Presidio's entity name where it has one, else the rule's own).

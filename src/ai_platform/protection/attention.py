@@ -16,6 +16,7 @@ _LEAST_EFFORT, _MOST_EFFORT = 18_000, 300_000
 _CHARACTERS_OF_EFFORT = 9
 _LEAST_LOGS, _MOST_LOGS = 1_000, 10_000
 _CHARACTERS_OF_A_LOG = 600
+_CHARACTERS_OF_A_VALUE = 40
 
 
 class Purpose(IntEnum):
@@ -46,6 +47,10 @@ FOUND = 7
 
 
 def shares(size: int, values: int) -> list[int]:
-    """What each purpose may use for a text of `size` characters: effort, confirmations of logs; and how many values."""
+    """What each purpose may use for a text of `size` characters: effort, confirmations of logs; and how many values.
+
+    values: the most for any text. A short one may hold two in five of that, or one in forty characters.
+    """
+    dense = max(values * 2 // 5, size // _CHARACTERS_OF_A_VALUE)
     effort = min(_MOST_EFFORT, max(_LEAST_EFFORT, size // _CHARACTERS_OF_EFFORT))
-    return [sys.maxsize, effort, min(_MOST_LOGS, _LEAST_LOGS + size // _CHARACTERS_OF_A_LOG), values]
+    return [sys.maxsize, effort, min(_MOST_LOGS, _LEAST_LOGS + size // _CHARACTERS_OF_A_LOG), min(values, dense)]

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
 
+import msgspec
+
 from ai_platform.domain.finding import Finding
 from ai_platform.protection.actions import REWRITING
 from ai_platform.protection.fixed import Fixed
@@ -15,8 +17,7 @@ from ai_platform.protection.literals import Stack
 from ai_platform.protection.offsets import Offsets
 
 
-@dataclass(slots=True)
-class Located:
+class Located(msgspec.Struct, gc=False):
     """A finding and where its value stands in the raw body (bytes). fixed: may that place be changed?
 
     quoted: the value stands inside a string. index: its segment. rest: the second half of a value that two blocks share.

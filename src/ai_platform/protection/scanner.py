@@ -240,8 +240,8 @@ class Scanner:
                         left[EFFORT] -= FOUND
         if left[VALUES] < 0:
             raise TooManyValues(
-                f"The text holds more than {self._most_values:,} values that must not leave, too many to treat one by"
-                " one. Send less of it, or ask the operator to raise protection.most_values."
+                "The text holds more values that must not leave than are treated one by one in a text of its length (at"
+                f" most {self._most_values:,}). Send less of it, or ask the operator to raise protection.most_values."
             )
         return hits
 

@@ -5,8 +5,9 @@ alone where a block's edge may be the value's own (`is` `536-22-` `8491` `and`).
 Above: body.py. Below: scanner, literals.
 """
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain, pairwise
+from itertools import accumulate, chain, pairwise
 from typing import NamedTuple
 
 from ai_platform.protection.literals import byte_offsets, decode
@@ -22,6 +23,7 @@ _MOST_BLOCKS = 40
 _MOST_WINDOWS = 50_000
 _TOO_MANY = "There are more short texts beside one another than can be inspected."
 _PIECES = 1024
+_HITS_AT_ONCE = 64
 _GAP = "\0"
 
 
@@ -115,32 +117,41 @@ def joined(scanner: Scanner, runs: Sequence[Sequence[bytes]]) -> Iterator[tuple[
         if slot < 0:
             yield None
             continue
-        for hit in hits:
-            value = None if hit.encoded else _shared(texts[slot], hit)
+        starts = list(accumulate((len(part.text) for part in texts[slot]), initial=0))
+        for count, hit in enumerate(hits, 1):
+            value = None if hit.encoded else _shared(texts[slot], starts, hit)
+            if not count % _HITS_AT_ONCE:
+                yield None
             if value is not None:
                 values.setdefault(owners[slot], {}).setdefault((value.sides[0], value.sides[-1]), value)
     for number, found in values.items():
         for value in _apart(found.values()):
-            yield number, value
+            yield None if value is None else (number, value)
 
 
-def _apart(values: Iterable[Joined]) -> Iterator[Joined]:
-    """Of values that overlap the longest."""
-    taken: set[tuple[int, int]] = set()
-    for value in sorted(values, key=lambda value: (-len(value.value), value.sides)):
-        places = {(side.block, place) for side in value.sides for place in range(side.start, side.end)}
-        if taken.isdisjoint(places):
-            taken |= places
+def _apart(values: Iterable[Joined]) -> Iterator[Joined | None]:
+    """Of values that overlap the longest; None where others may run."""
+    taken: dict[int, list[Side]] = {}
+    for count, value in enumerate(sorted(values, key=lambda value: (-len(value.value), value.sides)), 1):
+        if not count % _HITS_AT_ONCE:
+            yield None
+        # one block holds few, as of a long one no more than its ends are read
+        if not any(
+            side.start < other.end and other.start < side.end
+            for side in value.sides
+            for other in taken.get(side.block, ())
+        ):
+            for side in value.sides:
+                taken.setdefault(side.block, []).append(side)
             yield value
 
 
-def _shared(parts: Sequence[_Part], hit: Hit) -> Joined | None:
-    """The hit as parts of two or more blocks."""
+def _shared(parts: Sequence[_Part], starts: Sequence[int], hit: Hit) -> Joined | None:
+    """The hit as parts of two or more blocks. starts: where each part begins in the joined text, and its end."""
     sides: list[Side] = []
-    begin = 0
     value = ""
-    for number, part in enumerate(parts):
-        end = begin + len(part.text)
+    for number in range(bisect_right(starts, hit.start) - 1, bisect_left(starts, hit.end)):
+        part, begin, end = parts[number], starts[number], starts[number + 1]
         if begin < hit.end and hit.start < end:
             wanted = [max(hit.start, begin) - begin, min(hit.end, end) - begin]
             value += part.text[wanted[0] : wanted[1]]
@@ -149,7 +160,6 @@ def _shared(parts: Sequence[_Part], hit: Hit) -> Joined | None:
             is_cut = number + 1 < len(parts) and parts[number + 1].text == _GAP
             if part.text == _GAP or (is_cut and hit.end == end):
                 return None  # where a text was cut, a longer one may look like a value
-        begin = end
     return Joined(hit.rule, value, tuple(sides)) if len({side.block for side in sides}) > 1 else None
 
 
