@@ -242,7 +242,12 @@ class TestCodes:
         codes = Codes(database, pepper=KEY, clock=clock, seconds=60.0)
         verifier = "v" * 43
         first, second = [await codes.make(self.asked(verifier), ann, None) for _ in range(2)]
+
+        async def become(_found: Redeemed, _connection: Any) -> str:
+            return "grt_1"
+
         form: Any = {"client_id": "c", "redirect_uri": CALLBACK, "verifier": verifier, "resource": "/mcp"}
+        form["become"] = become
         assert isinstance(await codes.redeem(first, **form), Redeemed)
         clock.advance(61)
         assert await codes.redeem(second, **form) is Spoilt.EXPIRED

@@ -6,7 +6,10 @@ from typing import Any
 
 import pytest
 
+from ai_platform.domain.errors import StoreUnavailable
 from ai_platform.sso.breakglass.store import Store
+from ai_platform.sso.devices import Request
+from ai_platform.sso.grants import Grants
 from ai_platform.sso.mapping import Person
 from ai_platform.sso.oauth.asked import Asked
 from ai_platform.sso.oauth.clients import Source
@@ -14,6 +17,7 @@ from ai_platform.sso.oauth.codes import Codes, Redeemed, Used, challenge_of
 from ai_platform.sso.people import People
 from ai_platform.sso.saml.outgoing import LogoutName
 from ai_platform.sso.saml.requests import Requests
+from ai_platform.sso.settings import TokenSettings
 from ai_platform.stores.postgres import Database
 from ai_platform.testing import FakeClock
 
@@ -44,9 +48,23 @@ async def test_an_authorisation_code(database: Database, clock: FakeClock):
     )
     code = await codes.make(asked, account, None)
     given = {"client_id": asked.client_id, "redirect_uri": asked.redirect_uri, "verifier": verifier}
-    outcomes = await at_once(lambda: codes.redeem(code, resource=None, **given))
+    grants = Grants(database, pepper=PEPPER, clock=clock, settings=TokenSettings())
+
+    async def become(found: Redeemed, connection: Any) -> str:
+        return (await grants.begin_in(connection, found.account, Request())).grant.id
+
+    async def failing(found: Redeemed, connection: Any) -> str:
+        await become(found, connection)
+        raise StoreUnavailable("PostgreSQL went away.")
+
+    with pytest.raises(StoreUnavailable):
+        await codes.redeem(code, resource=None, become=failing, **given)
+    outcomes = await at_once(lambda: codes.redeem(code, resource=None, become=become, **given))
     assert [type(outcome) for outcome in outcomes].count(Redeemed) == 1
-    assert [type(outcome) for outcome in outcomes].count(Used) == AT_ONCE - 1
+    begun = [row["id"] for row in await database.within("default").fetch("SELECT id FROM sso_grants")]
+    assert len(begun) == 1, "of the try that failed nothing is left, neither the grant nor the code's use"
+    others = [outcome for outcome in outcomes if not isinstance(outcome, Redeemed)]
+    assert others == [Used(begun[0])] * (AT_ONCE - 1), "whoever came second finds what has to end"
 
 
 async def test_a_saml_request_an_assertion_and_a_ticket(database: Database, clock: FakeClock):

@@ -56,7 +56,8 @@ class Standing:
     def log(self, name: str, last: int) -> Sequence[str]:
         return [f"{name} line {number}" for number in range(10)][-last:]
 
-    async def forget(self, name: str) -> None:
+    async def forget(self, name: str, connection: Any) -> None:
+        assert connection.is_in_transaction()
         self.forgotten.append(name)
 
     async def check(self, server: McpServerSettings) -> None:

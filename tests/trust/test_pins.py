@@ -210,7 +210,8 @@ async def test_a_server_that_was_removed_begins_anew(system: SystemDatabase):
     replica = Replica(system, first_use=True)
     await replica.shown(tool())
     await replica.pins.quarantine("kb", "it lies", by=ADMIN)
-    await replica.pins.ledger.forget("kb")
+    async with system.transaction() as connection:
+        await replica.pins.ledger.forget("kb", connection)
     standing = (await replica.pins.ledger.standings())["kb"]
     assert (standing.approved, standing.held, standing.quarantine) == (0, 0, "it lies")
 

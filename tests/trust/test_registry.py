@@ -1,11 +1,12 @@
 """Servers added to and removed from a running platform, on all replicas, beside those of the file."""
 
 import asyncio
+from typing import Any
 
 import pytest
 from trusting import ADMIN, Told
 
-from ai_platform.domain.errors import InvalidCall
+from ai_platform.domain.errors import InvalidCall, StoreUnavailable
 from ai_platform.mcp.registry import Registry, read_server, to_stored
 from ai_platform.mcp.settings import McpServerSettings
 from ai_platform.stores.postgres import SystemDatabase
@@ -53,6 +54,42 @@ async def test_names_are_given_once(system: SystemDatabase):
         await registry.remove("wiki", by=ADMIN)
     with pytest.raises(InvalidCall, match="no server 'other'"):
         await registry.remove("other", by=ADMIN)
+
+
+async def test_a_server_is_replaced_and_what_was_the_others_forgotten_in_one_transaction(system: SystemDatabase):
+    replica = Replica(system)
+    registry = replica.registry
+    forgotten: list[str] = []
+
+    async def forget(name: str, connection: Any) -> None:
+        await connection.execute("DELETE FROM mcp_trust WHERE server = $1", name)
+        forgotten.append(name)
+
+    async def failing(name: str, connection: Any) -> None:
+        await forget(name, connection)
+        raise StoreUnavailable("PostgreSQL went away.")
+
+    settings = {"name": "kb", "url": "https://kb.example/mcp"}
+    other = settings | {"url": "https://elsewhere.example/mcp"}
+    await registry.add(settings, by=ADMIN, forget=forget)
+    await registry.add(settings | {"timeout": 7}, by=ADMIN, replace=True, forget=forget)
+    assert forgotten == ["kb"], "the same place is the same server"
+    await system.execute("INSERT INTO mcp_trust (server, quarantine) VALUES ('kb', 'it lies')")
+    for attempt in (
+        registry.add(other, by=ADMIN, replace=True, forget=failing),
+        registry.remove("kb", by=ADMIN, forget=failing),
+    ):
+        with pytest.raises(StoreUnavailable):
+            await attempt
+    await registry.watch()
+    assert registry.servers["kb"].url == settings["url"]
+    assert await system.fetchval("SELECT count(*) FROM mcp_trust WHERE server = 'kb'") == 1
+    stranger = Replica(system).registry  # has not heard of it yet: what is stored decides
+    await stranger.add(settings, by=ADMIN, replace=True, forget=forget)
+    assert forgotten == ["kb"] * 3
+    await stranger.add(other, by=ADMIN, replace=True, forget=forget)
+    await stranger.remove("kb", by=ADMIN, forget=forget)
+    assert forgotten == ["kb"] * 5
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ Needs the extra `mcp`; without it nothing imports this.
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 import msgspec
 
@@ -68,7 +69,7 @@ async def fleet_of(base: Base, meter: Meter) -> Fleet:
     await base.in_background(registry.run(), "mcp registry watch")
     await base.in_background(pins.run(), "mcp trust watch")
     flow = accounts.flow(base, lambda: registry.servers, federation.connected)
-    routes = endpoints(registry, pins, _Servers(federation, launcher, sandbox, base, accounts.connections))
+    routes = endpoints(registry, pins, _Servers(federation, launcher, sandbox, accounts.connections))
     return Fleet(federation, [*routes, *credential_endpoints(flow)], flow)
 
 
@@ -170,13 +171,10 @@ class _Launcher:
 class _Servers:
     """What the admin API needs of the servers."""
 
-    def __init__(
-        self, federation: Federation, launcher: _Launcher, sandbox: Sandbox, base: Base, connections: Connections
-    ) -> None:
+    def __init__(self, federation: Federation, launcher: _Launcher, sandbox: Sandbox, connections: Connections) -> None:
         self._federation = federation
         self._launcher = launcher
         self._sandbox = sandbox
-        self._system = base.system
         self._connections = connections
 
     def conditions(self) -> Sequence[Condition]:
@@ -203,5 +201,5 @@ class _Servers:
     async def check(self, server: McpServerSettings) -> None:
         await self._launcher.check(server)
 
-    async def forget(self, name: str) -> None:
-        await self._connections.forget_server(name, self._system)
+    async def forget(self, name: str, connection: Any) -> None:
+        await self._connections.forget_server(name, connection)

@@ -6,7 +6,7 @@ second. Needs no MCP SDK. Above: federation, the admin API. Below: stores.
 
 import asyncio
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NoReturn, Protocol
 
 import msgspec
@@ -30,6 +30,10 @@ class Notices(Protocol):
         headers, {} when there was or is none.
         """
         ...
+
+
+Forget = Callable[[str, Any], Awaitable[None]]
+"""Takes the name of a server that was removed or replaced, and the connection of that transaction."""
 
 
 class Registry:
@@ -87,8 +91,10 @@ class Registry:
         if names:
             self._changed(frozenset(names))
 
-    async def add(self, settings: dict[str, Any], *, by: Principal, replace: bool = False) -> McpServerSettings:
-        """settings: as in the configuration file.
+    async def add(
+        self, settings: dict[str, Any], *, by: Principal, replace: bool = False, forget: Forget | None = None
+    ) -> McpServerSettings:
+        """settings: as in the configuration file. forget: what belonged to another server of this name.
 
         Raises:
             InvalidCall: they are wrong, the name is taken, or there are too many servers.
@@ -100,33 +106,51 @@ class Registry:
             raise _invalid(f"'{server.name}' stands in the configuration file; change it there.")
         if len(self.servers) >= MOST_SERVERS:
             raise _invalid(f"There are {MOST_SERVERS} servers already; remove one first.")
-        added = await self._database.fetchval(
-            "INSERT INTO mcp_servers AS server (name, settings, added_by) VALUES ($1, $2, $3)"
-            " ON CONFLICT (name) DO UPDATE SET settings = excluded.settings, added_by = excluded.added_by,"
-            " added_at = now(), changed_at = clock_timestamp(), removed_at = NULL, removed_by = NULL"
-            " WHERE server.removed_at IS NOT NULL OR $4 RETURNING name",
-            *(server.name, to_stored(server), by.id, replace),
-        )
-        if added is None:
-            raise _invalid(f"There is a server '{server.name}' already. Remove it first, or add it with --replace.")
+        async with self._database.transaction() as connection:
+            known = await connection.fetchval(
+                "SELECT settings FROM mcp_servers WHERE name = $1 AND removed_at IS NULL FOR UPDATE", server.name
+            )
+            added = await connection.fetchval(
+                "INSERT INTO mcp_servers AS server (name, settings, added_by) VALUES ($1, $2, $3)"
+                " ON CONFLICT (name) DO UPDATE SET settings = excluded.settings, added_by = excluded.added_by,"
+                " added_at = now(), changed_at = clock_timestamp(), removed_at = NULL, removed_by = NULL"
+                " WHERE server.removed_at IS NOT NULL OR $4 RETURNING name",
+                *(server.name, to_stored(server), by.id, replace),
+            )
+            if added is None:
+                raise _invalid(f"There is a server '{server.name}' already. Remove it first, or add it with --replace.")
+            if forget is not None and (known is None or _is_another(known, server)):
+                await forget(server.name, connection)
         before = self.servers.get(server.name)
         self._notices.server_changed(server.name, by=by.id, before=_told(before), after=_told(server))
         await self.watch()
         return server
 
-    async def remove(self, name: str, *, by: Principal) -> None:
-        """Raises InvalidCall when it was not added here."""
+    async def remove(self, name: str, *, by: Principal, forget: Forget | None = None) -> None:
+        """forget: what belonged to it. Raises InvalidCall when it was not added here."""
         if self.is_configured(name):
             raise _invalid(f"'{name[:60]}' stands in the configuration file; remove it there.")
-        done = await self._database.fetchval(
-            "UPDATE mcp_servers SET removed_at = now(), removed_by = $2, changed_at = clock_timestamp()"
-            " WHERE name = $1 AND removed_at IS NULL RETURNING name",
-            *(name, by.id),
-        )
-        if done is None:
-            raise _invalid(f"There is no server '{name[:60]}'. `ai-platform mcp list` shows what there is.")
+        async with self._database.transaction() as connection:
+            done = await connection.fetchval(
+                "UPDATE mcp_servers SET removed_at = now(), removed_by = $2, changed_at = clock_timestamp()"
+                " WHERE name = $1 AND removed_at IS NULL RETURNING name",
+                *(name, by.id),
+            )
+            if done is None:
+                raise _invalid(f"There is no server '{name[:60]}'. `ai-platform mcp list` shows what there is.")
+            if forget is not None:
+                await forget(name, connection)
         self._notices.server_changed(name, by=by.id, before=_told(self.servers.get(name)), after={})
         await self.watch()
+
+
+def _is_another(known: dict[str, Any], server: McpServerSettings) -> bool:
+    """Is it somewhere else than what has this name now? Then nothing that was approved or connected there is its."""
+    try:
+        before = read_server(known)
+    except InvalidCall:
+        return True
+    return (before.command, before.url) != (server.command, server.url)
 
 
 def read_server(settings: dict[str, Any]) -> McpServerSettings:

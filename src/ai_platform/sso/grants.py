@@ -86,40 +86,61 @@ class Grants:
         provider_token: str | None = None,
         seconds: float | None = None,
         refreshable: bool = True,
-        client: ForClient | None = None,
     ) -> Refreshed:
         """seconds: how long it lasts, None = as configured. refreshable: False = the refresh token is never taken.
 
         Raises Denied: their access was ended at this moment.
         """
+        try:
+            async with self._database.within(account.tenant).transaction() as connection:
+                return await self.begin_in(
+                    connection,
+                    account,
+                    request,
+                    provider_token=provider_token,
+                    seconds=seconds,
+                    refreshable=refreshable,
+                )
+        except Gone as error:
+            raise access_ended() from error
+
+    async def begin_in(
+        self,
+        connection: Any,
+        account: Account,
+        request: Request,
+        *,
+        provider_token: str | None = None,
+        seconds: float | None = None,
+        refreshable: bool = True,
+        client: ForClient | None = None,
+    ) -> Refreshed:
+        """The same in a transaction within the account's tenant; who began that one hears Gone."""
         now = self._clock.now()
         ends = now + (self._settings.sign_in_seconds if seconds is None else seconds)
         salt = os.urandom(32)
         grant = Grant(
             id=new_id("grt", now), account=account, provider_token=provider_token, checked_at=now, client=client
         )
-        try:
-            await self._database.within(account.tenant).execute(
-                "INSERT INTO sso_grants (id, principal_id, account, request, salt, provider_token, created_at,"
-                " rotated_at, checked_at, expires_at, refreshable, sid_hash, client_id, client_name, resource, scopes)"
-                " VALUES ($1, $2, $3, $4, $5, $6, $7, $7, $7, $8, $9, $10, $11, $12, $13, $14)",
-                grant.id,
-                grant.account.id,
-                msgspec.to_builtins(grant.account),
-                msgspec.to_builtins(request),
-                salt,
-                provider_token,
-                moment(now),
-                moment(min(ends, account.until or ends)),
-                refreshable,
-                sid_hash(self._pepper, account.provider, account.sid),
-                client.id if client else None,
-                client.name if client else None,
-                client.resource if client else "",
-                list(client.scopes) if client else [],
-            )
-        except Gone as error:
-            raise access_ended() from error
+        await connection.execute(
+            "INSERT INTO sso_grants (id, principal_id, account, request, salt, provider_token, created_at,"
+            " rotated_at, checked_at, expires_at, refreshable, sid_hash, client_id, client_name, resource, scopes)"
+            " VALUES ($1, $2, $3, $4, $5, $6, $7, $7, $7, $8, $9, $10, $11, $12, $13, $14)",
+            grant.id,
+            grant.account.id,
+            msgspec.to_builtins(grant.account),
+            msgspec.to_builtins(request),
+            salt,
+            provider_token,
+            moment(now),
+            moment(min(ends, account.until or ends)),
+            refreshable,
+            sid_hash(self._pepper, account.provider, account.sid),
+            client.id if client else None,
+            client.name if client else None,
+            client.resource if client else "",
+            list(client.scopes) if client else [],
+        )
         return Refreshed(grant, self._text(grant.id, 1, salt))
 
     async def look(self, text: str) -> Grant | Ended:

@@ -48,3 +48,8 @@ class Scoped:
         async with self._transaction() as connection:
             await connection.execute("SELECT set_config($1, $2, true)", self._parameter, self._value)
             yield connection
+
+
+async def enter(connection: Any, tenant: str) -> None:
+    """What follows in this transaction, which found its row by a secret, is within the tenant of the row too."""
+    await connection.execute("SELECT set_config($1, $2, true)", TENANT, tenant)

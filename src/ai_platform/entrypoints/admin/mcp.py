@@ -79,8 +79,8 @@ class Servers(Protocol):
         """Raises ConfigError: it cannot run here, or its address is never asked."""
         ...
 
-    async def forget(self, name: str) -> None:
-        """Accounts at it: it was removed, or is another one now."""
+    async def forget(self, name: str, connection: Any) -> None:
+        """Accounts at it, in the transaction in which it is removed or becomes another one."""
         ...
 
 
@@ -147,21 +147,29 @@ class ServerRoutes:
             await self._servers.check(server)
         except ConfigError as error:
             raise InvalidCall(Refusal.INVALID_REQUEST, str(error)) from error
-        before = self._registry.get(server.name)
-        await self._registry.add(settings, by=caller, replace=body.replace)
-        if before is None or (before.command, before.url) != (server.command, server.url):
-            await self._pins.forget(server.name)  # what was approved was another server's
-            await self._servers.forget(server.name)
+        forgotten: list[str] = []
+
+        async def forget(name: str, connection: Any) -> None:
+            await self._forget(name, connection)
+            forgotten.append(name)
+
+        await self._registry.add(settings, by=caller, replace=body.replace, forget=forget)
+        for name in forgotten:
+            await self._pins.forgotten(name)
         (row,) = [row for row in await self._rows() if row["name"] == server.name]
         return row
 
     async def remove(self, request: AdminRequest) -> dict[str, Any]:
         """{id}: a server that was added here."""
         caller, name = _operator(request.principal), self._known(request)
-        await self._registry.remove(name, by=caller)
-        await self._pins.forget(name)
-        await self._servers.forget(name)
+        await self._registry.remove(name, by=caller, forget=self._forget)
+        await self._pins.forgotten(name)
         return {"name": name, "removed": True}
+
+    async def _forget(self, name: str, connection: Any) -> None:
+        """What was approved and who was connected there was another server's."""
+        await self._pins.ledger.forget(name, connection)
+        await self._servers.forget(name, connection)
 
     async def review(self, request: AdminRequest) -> dict[str, Any]:
         """{id}: what is held, with every difference to what is approved, and what speaks against it."""

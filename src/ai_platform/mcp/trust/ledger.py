@@ -164,13 +164,10 @@ class Ledger:
             )
         return before or ""
 
-    async def forget(self, server: str) -> None:
-        """Everything but a quarantine."""
-        async with self._database.transaction() as connection:
-            await connection.execute("DELETE FROM mcp_pins WHERE server = $1", server)
-            await connection.execute(
-                "UPDATE mcp_trust SET seen = '{}', version = version + 1 WHERE server = $1", server
-            )
+    async def forget(self, server: str, connection: Any) -> None:
+        """Everything but a quarantine. connection: of the transaction in which it is another server."""
+        await connection.execute("DELETE FROM mcp_pins WHERE server = $1", server)
+        await connection.execute("UPDATE mcp_trust SET seen = '{}', version = version + 1 WHERE server = $1", server)
 
     async def reviews(self, server: str) -> list[Review]:
         """What is held, in the order of kind and name."""

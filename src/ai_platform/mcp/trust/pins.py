@@ -159,9 +159,10 @@ class Pins:
             self._notices.trust_decided(server, "released", by=by.id, before=before, after="")
         await self.watch()
 
-    async def forget(self, server: str) -> None:
-        """Another server of this name begins anew; a quarantine stays, it is a decision about the name."""
-        await self.ledger.forget(server)
+    async def forgotten(self, server: str) -> None:
+        """Another server of this name begins anew, as the ledger has it; a quarantine stays, it is a decision about the
+        name.
+        """
         self._tools.pop(server, None)
         for key in [key for key in self.waiting if key[0] == server]:
             del self.waiting[key]

@@ -224,10 +224,10 @@ class Connections:
         now = moment(self._clock.now())
         return now if now > seen else seen + dt.timedelta(microseconds=1)
 
-    async def forget_server(self, name: str, system: SystemDatabase) -> None:
-        """It was removed, or is another one now: in every tenant."""
-        await system.execute("DELETE FROM mcp_connections WHERE server = $1", name)
-        await system.execute("DELETE FROM mcp_clients WHERE server = $1", name)
+    async def forget_server(self, name: str, connection: Any) -> None:
+        """It is removed, or becomes another one: in every tenant. connection: of that transaction, of the system's."""
+        await connection.execute("DELETE FROM mcp_connections WHERE server = $1", name)
+        await connection.execute("DELETE FROM mcp_clients WHERE server = $1", name)
 
     async def reseal(self, system: SystemDatabase, servers: Mapping[str, McpServerSettings]) -> int:
         """Close with the present key what an older one closed, in every tenant. Returns how many there were."""

@@ -9,6 +9,7 @@ import hashlib
 import hmac
 import re
 import secrets
+from collections.abc import Awaitable, Callable
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -19,6 +20,7 @@ from ai_platform.sso.oauth.asked import Asked
 from ai_platform.sso.people import Account, access_ended
 from ai_platform.sso.rows import moment
 from ai_platform.stores.postgres import Database, Gone, SystemDatabase
+from ai_platform.stores.tenancy import enter
 
 _VERIFIER = re.compile(r"[A-Za-z0-9._~-]{43,128}")
 
@@ -47,6 +49,10 @@ class Used(NamedTuple):
     """A code that was redeemed before. grant: what was given for it, None when nothing was."""
 
     grant: str | None
+
+
+Become = Callable[[Redeemed, Any], Awaitable[str]]
+"""Makes, with this connection, what a code is exchanged for; the id of the grant."""
 
 
 class Codes:
@@ -81,45 +87,46 @@ class Codes:
         return code
 
     async def redeem(
-        self, code: str, *, client_id: str, redirect_uri: str, verifier: str, resource: str | None
+        self, code: str, *, client_id: str, redirect_uri: str, verifier: str, resource: str | None, become: Become
     ) -> Redeemed | Used | Spoilt:
-        """Once. resource: the path that the token request names, None = it names none."""
-        code_hash = self._hash(code)
-        async with self._database.presenting(code_hash).transaction() as connection:
-            row: Any = await connection.fetchrow("SELECT * FROM sso_codes WHERE code_hash = $1 FOR UPDATE", code_hash)
-            if row is None:
-                return Spoilt.UNKNOWN
-            if row["used_at"] is not None:
-                return Used(row["grant_id"])
-            now = self._clock.now()
-            await connection.execute(
-                "UPDATE sso_codes SET used_at = $2, provider_token = NULL WHERE code_hash = $1", code_hash, moment(now)
-            )
-        if row["expires_at"].timestamp() <= now:
-            return Spoilt.EXPIRED
-        fitting = (
-            _same(client_id, row["client_id"])
-            & _same(redirect_uri, row["redirect_uri"])
-            & _same(challenge_of(verifier), row["challenge"])
-            & (resource is None or resource == row["resource"])
-        )
-        if not fitting:
-            return Spoilt.WRONG
-        return Redeemed(
-            account=msgspec.convert(row["account"], Account),
-            client_id=row["client_id"],
-            client_name=row["client_name"],
-            resource=row["resource"],
-            scopes=tuple(row["scopes"]),
-            provider_token=row["provider_token"],
-        )
+        """Once. resource: the path that the token request names, None = it names none. become: makes what it is for.
 
-    async def became(self, code: str, grant: str) -> None:
-        """What a code was exchanged for, in case it comes again."""
+        One transaction: whoever comes with the code again finds what it became; if nothing came of it, it is still
+        good. Raises Denied: their access was ended at this moment.
+        """
         code_hash = self._hash(code)
-        await self._database.presenting(code_hash).execute(
-            "UPDATE sso_codes SET grant_id = $2 WHERE code_hash = $1", code_hash, grant
-        )
+        now = self._clock.now()
+        try:
+            async with self._database.presenting(code_hash).transaction() as connection:
+                row: Any = await connection.fetchrow(
+                    "SELECT * FROM sso_codes WHERE code_hash = $1 FOR UPDATE", code_hash
+                )
+                if row is None:
+                    return Spoilt.UNKNOWN
+                if row["used_at"] is not None:
+                    return Used(row["grant_id"])
+                fitting = (
+                    _same(client_id, row["client_id"])
+                    & _same(redirect_uri, row["redirect_uri"])
+                    & _same(challenge_of(verifier), row["challenge"])
+                    & (resource is None or resource == row["resource"])
+                )
+                found: Redeemed | Spoilt = _redeemed(row) if fitting else Spoilt.WRONG
+                if row["expires_at"].timestamp() <= now:
+                    found = Spoilt.EXPIRED
+                grant = None
+                if isinstance(found, Redeemed):
+                    await enter(connection, found.account.tenant)
+                    grant = await become(found, connection)
+                await connection.execute(
+                    "UPDATE sso_codes SET used_at = $2, provider_token = NULL, grant_id = $3 WHERE code_hash = $1",
+                    code_hash,
+                    moment(now),
+                    grant,
+                )
+                return found
+        except Gone as error:
+            raise access_ended() from error
 
     async def sweep(self, system: SystemDatabase) -> None:
         """Forget those that expired an hour ago: who replays one later learns no more than that it is not known."""
@@ -127,6 +134,17 @@ class Codes:
 
     def _hash(self, code: str) -> bytes:
         return hmac.digest(self._pepper, b"code:" + code.encode("utf-8", "replace"), "sha256")
+
+
+def _redeemed(row: Any) -> Redeemed:
+    return Redeemed(
+        account=msgspec.convert(row["account"], Account),
+        client_id=row["client_id"],
+        client_name=row["client_name"],
+        resource=row["resource"],
+        scopes=tuple(row["scopes"]),
+        provider_token=row["provider_token"],
+    )
 
 
 def challenge_of(verifier: str) -> str:

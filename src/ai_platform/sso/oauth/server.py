@@ -4,7 +4,7 @@ Above: signon, entrypoints. Below: the other modules of this package, grants.
 """
 
 from collections.abc import Collection, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -92,16 +92,22 @@ class AuthorizationServer:
             resource = resource_in(wanted.resource, self.url)
             if resource is None:
                 return Spoilt.WRONG
+        begun: list[Refreshed] = []
+
+        async def become(found: Redeemed, connection: Any) -> str:
+            client = ForClient(found.client_id, found.client_name, found.resource, found.scopes)
+            made = await self._grants.begin_in(
+                connection, found.account, request, provider_token=found.provider_token, client=client
+            )
+            begun.append(made)
+            return made.grant.id
+
         found = await self.codes.redeem(
             wanted.code,
             client_id=wanted.client_id,
             redirect_uri=wanted.redirect_uri,
             verifier=wanted.verifier,
             resource=resource,
+            become=become,
         )
-        if not isinstance(found, Redeemed):
-            return found
-        client = ForClient(found.client_id, found.client_name, found.resource, found.scopes)
-        begun = await self._grants.begin(found.account, request, provider_token=found.provider_token, client=client)
-        await self.codes.became(wanted.code, begun.grant.id)
-        return begun
+        return begun[0] if isinstance(found, Redeemed) else found
