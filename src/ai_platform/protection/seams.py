@@ -6,8 +6,9 @@ Above: body.py. Below: scanner, literals.
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import accumulate, chain, pairwise
+from operator import itemgetter
 from typing import NamedTuple
 
 from ai_platform.protection.literals import byte_offsets, decode
@@ -48,6 +49,20 @@ class _Part(NamedTuple):
     start: int
     raw: bytes
     text: str
+
+
+Place = tuple[int, int]
+"""A block of the run and how far into it, in characters: in the order in which they are read."""
+
+
+class _Found(NamedTuple):
+    """A hit in one of the joined texts, and from where to where it stands. size: less than nought, the longest first."""
+
+    size: int
+    begin: Place
+    end: Place
+    slot: int
+    hit: Hit
 
 
 class _Ends(NamedTuple):
@@ -112,46 +127,55 @@ def joined(scanner: Scanner, runs: Sequence[Sequence[bytes]]) -> Iterator[tuple[
             raise TooManyValues(_TOO_MANY)
         yield None
     size = sum(len(part.text) for parts in texts for part in parts)
-    values: dict[int, dict[tuple[Side, Side], Joined]] = {}
+    found: dict[int, list[_Found]] = {}
     for slot, hits in scanner.sweep(("".join([part.text for part in parts]) for parts in texts), size):
         if slot < 0:
             yield None
             continue
         starts = list(accumulate((len(part.text) for part in texts[slot]), initial=0))
         for count, hit in enumerate(hits, 1):
-            value = None if hit.encoded else _shared(texts[slot], starts, hit)
+            if not hit.encoded and (place := _place(texts[slot], starts, hit)) is not None:
+                found.setdefault(owners[slot], []).append(_Found(hit.start - hit.end, *place, slot, hit))
             if not count % _HITS_AT_ONCE:
                 yield None
-            if value is not None:
-                values.setdefault(owners[slot], {}).setdefault((value.sides[0], value.sides[-1]), value)
-    for number, found in values.items():
-        for value in _apart(found.values()):
+    for number, places in found.items():
+        for value in _apart(texts, places):
             yield None if value is None else (number, value)
 
 
-def _apart(values: Iterable[Joined]) -> Iterator[Joined | None]:
+def _place(parts: Sequence[_Part], starts: Sequence[int], hit: Hit) -> tuple[Place, Place] | None:
+    """From where to where the hit stands, if two blocks or more share it. starts: where each part begins, and the end."""
+    first, last = bisect_right(starts, hit.start) - 1, bisect_left(starts, hit.end) - 1
+    one, two = parts[first], parts[last]
+    if one.block == two.block:
+        return None
+    return (one.block, one.start + hit.start - starts[first]), (two.block, two.start + hit.end - starts[last])
+
+
+def _apart(texts: Sequence[Sequence[_Part]], found: list[_Found]) -> Iterator[Joined | None]:
     """Of values that overlap the longest; None where others may run."""
-    taken: dict[int, list[Side]] = {}
-    for count, value in enumerate(sorted(values, key=lambda value: (-len(value.value), value.sides)), 1):
+    ends: list[Place] = []
+    begins: list[Place] = []
+    for count, (_, begin, end, slot, hit) in enumerate(sorted(found, key=itemgetter(0, 1, 2)), 1):
         if not count % _HITS_AT_ONCE:
             yield None
-        # one block holds few, as of a long one no more than its ends are read
-        if not any(
-            side.start < other.end and other.start < side.end
-            for side in value.sides
-            for other in taken.get(side.block, ())
-        ):
-            for side in value.sides:
-                taken.setdefault(side.block, []).append(side)
+        slot_of = bisect_right(ends, begin)
+        if slot_of < len(ends) and begins[slot_of] < end:
+            continue
+        value = _shared(texts[slot], hit)
+        if value is not None:
+            begins.insert(slot_of, begin)
+            ends.insert(slot_of, end)
             yield value
 
 
-def _shared(parts: Sequence[_Part], starts: Sequence[int], hit: Hit) -> Joined | None:
-    """The hit as parts of two or more blocks. starts: where each part begins in the joined text, and its end."""
+def _shared(parts: Sequence[_Part], hit: Hit) -> Joined | None:
+    """The hit as parts of two or more blocks."""
     sides: list[Side] = []
+    begin = 0
     value = ""
-    for number in range(bisect_right(starts, hit.start) - 1, bisect_left(starts, hit.end)):
-        part, begin, end = parts[number], starts[number], starts[number + 1]
+    for number, part in enumerate(parts):
+        end = begin + len(part.text)
         if begin < hit.end and hit.start < end:
             wanted = [max(hit.start, begin) - begin, min(hit.end, end) - begin]
             value += part.text[wanted[0] : wanted[1]]
@@ -160,6 +184,7 @@ def _shared(parts: Sequence[_Part], starts: Sequence[int], hit: Hit) -> Joined |
             is_cut = number + 1 < len(parts) and parts[number + 1].text == _GAP
             if part.text == _GAP or (is_cut and hit.end == end):
                 return None  # where a text was cut, a longer one may look like a value
+        begin = end
     return Joined(hit.rule, value, tuple(sides)) if len({side.block for side in sides}) > 1 else None
 
 
