@@ -64,7 +64,11 @@ class Counts(msgspec.Struct):
 
 def disguised(text: str, chance: random.Random) -> str:
     """The same for whoever reads it, written otherwise."""
-    way = chance.randrange(7)
+    way = chance.randrange(9)
+    if way == 7:
+        return "".join(f"&#{ord(char)};" if chance.random() < 0.3 else char for char in text)
+    if way == 8:
+        return "".join(f"%25{ord(char):02X}" if char.isdigit() and chance.random() < 0.3 else char for char in text)
     if way == 6:
         cut = chance.randint(0, len(text))
         return f"{text[:cut]}\x1b[01;3{chance.randint(0, 7)}m{text[cut:]}\x1b[0m"

@@ -62,6 +62,14 @@ WRITTEN: dict[str, Callable[[str], str]] = {
     "colours of a match in it": lambda text: f"{text[:5]}\x1b[01;31m\x1b[K{text[5:8]}\x1b[m\x1b[K{text[8:]}",
     "URL encoding": lambda text: "".join(f"%{ord(char):02X}" for char in text),
     "URL encoding of some": lambda text: quote(text[:4], safe="") + text[4:-1] + f"%{ord(text[-1]):02x}",
+    "URL encoding twice": lambda text: quote("".join(f"%{ord(char):02X}" for char in text), safe=""),
+    "character references": lambda text: "".join(f"&#{ord(char)};" for char in text),
+    "hexadecimal references": lambda text: "".join(f"&#x{ord(char):04X};" for char in text),
+    "references of some": lambda text: f"{text[:4]}&#{ord(text[4]):05d};{text[5:-1]}&#x{ord(text[-1]):x};",
+    "named references": lambda text: f"{text[:5]}&shy;{text[5:]}".replace(" ", "&nbsp;").replace("-", "&hyphen;"),
+    "references to what is not seen": with_between("&#8203;"),
+    "unicode escapes of JavaScript": lambda text: "".join(f"\\u{{{ord(char):x}}}" for char in text),
+    "unicode escapes of Python": lambda text: "".join(f"\\U{ord(char):08x}" for char in text),
     "unicode escapes": lambda text: "".join(f"\\u{ord(char):04x}" for char in text),
     "hexadecimal escapes": lambda text: "".join(f"\\x{ord(char):02x}" for char in text),
     "JSON inside JSON": lambda text: json.dumps(json.dumps({"a": f"\n{text}"})),
@@ -220,6 +228,28 @@ def test_what_is_found_in_a_disguise_stands_where_it_was_written(text: str):
     places = [view.origin(place) for place in range(len(view.text) + 1)]
     assert places == sorted(places)
     assert places[-1] <= len(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a && b",
+        "R&D &c.",
+        "&#;",
+        "&#x;",
+        "&#99999999;",
+        "&#1114112;",
+        "&unknown;",
+        "x&nbsp",
+        "&#0;",
+        "&#xD800;",
+        "100%25",
+    ],
+)
+def test_what_is_no_reference_stays_what_it_is(text: str):
+    view = View(f"{text} {SSN}")
+    assert view.text.endswith(SSN)
+    assert view.origin(len(view.text) - len(SSN)) == len(text) + 1
 
 
 def test_ordinary_text_in_other_scripts_is_left_alone():

@@ -36,7 +36,7 @@ _LONG = 64
 _SHORT_NUMBER = 8
 _TEXT_KEY = b'"text"'
 _COLON = frozenset({b":", b": "})
-_SPECIAL = re.compile(rb"[\\%\x80-\xff][^\"]*")
+_SPECIAL = re.compile(rb"[\\%&\x1b\x80-\xff][^\"]*")
 """Where a string may read differently from how it is written (escapes, look-alikes), up to its end at the most."""
 
 _LEAST_MEDIA = 256

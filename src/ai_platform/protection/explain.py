@@ -14,7 +14,7 @@ from ai_platform.protection.probe import words
 from ai_platform.protection.rule import CONTEXT_REACH, Check, Rule
 from ai_platform.protection.rules import secrets_generic
 from ai_platform.protection.scanner import Scanner
-from ai_platform.protection.view import View
+from ai_platform.protection.view import View, is_plain
 
 _LONGEST = 200
 _SECRET_NAME = re.compile(rf"(?i)[a-z_]{{0,30}}{NAMES}[a-z_]{{0,30}}")
@@ -64,7 +64,7 @@ def _said(
         yield "context", _word(rule, text, finding.start)
     if rule.negative:
         yield "not beside", rule.negative.replace("|", ", ")
-    if not text.isascii() or "\\" in text or "%" in text:
+    if not is_plain(text):
         written = text[finding.start : finding.end]
         if View(written).text != written:
             yield "written with", "escapes, look-alike or invisible characters, which were read as what they stand for"

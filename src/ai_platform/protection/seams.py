@@ -18,7 +18,7 @@ from ai_platform.protection.scanner import Scanner, TooManyValues
 REACH = 64
 """How much of each end of a block is joined, in bytes."""
 
-_JOINING = frozenset(b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_+/. %;:=@'()<")
+_JOINING = frozenset(b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_+/. %;:=@'()<&#")
 _LONGEST_ESCAPE = 12
 _MOST_BLOCKS = 40
 _MOST_WINDOWS = 50_000

@@ -6,6 +6,7 @@ values (base64) are not a matter of characters: see encoded.py. Above: scanner.p
 """
 
 import re
+import sys
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterator
@@ -49,28 +50,54 @@ SYMBOL = "\x7f"
 
 _FOREIGN = re.compile(r"[^\x00-\x7f]+")
 _FOREIGN_BYTE = re.compile(rb"[\x80-\xff]")
-_BACKSLASHED = re.compile(r"\\(?:u00[2-7]|x[2-7]|/)")
-_SECONDS = frozenset("ux/")
+_BACKSLASHED = re.compile(r"\\(?:u(?:00|\{)[2-7]|U000000[2-7]|x[2-7]|/)")
+_SECONDS = frozenset("uUx/")
 _ENCODED = re.compile(r"%[2-7][0-9a-fA-F]")
 _HIDDEN = re.compile(f"[{_INVISIBLE}]")
-_BEHIND_BACKSLASH = r"u00[2-7][0-9a-fA-F](?:\\u00[2-7][0-9a-fA-F])*|x[2-7][0-9a-fA-F](?:\\x[2-7][0-9a-fA-F])*|/"
-_BEHIND_PERCENT = r"[2-7][0-9a-fA-F](?:%[2-7][0-9a-fA-F])*"
+_BEHIND_BACKSLASH = (
+    r"u00[2-7][0-9a-fA-F](?:\\u00[2-7][0-9a-fA-F])*|x[2-7][0-9a-fA-F](?:\\x[2-7][0-9a-fA-F])*|/"
+    r"|u\{[2-7][0-9a-fA-F]\}|U000000[2-7][0-9a-fA-F]"
+)
+_TWICE = "25[2-7][0-9a-fA-F]"
+_BEHIND_PERCENT = rf"{_TWICE}|[2-7][0-9a-fA-F](?:%(?!{_TWICE})[2-7][0-9a-fA-F])*"
+_NAMED = {
+    " ": "nbsp ensp emsp thinsp",
+    "-": "hyphen dash ndash mdash minus",
+    "": "shy zwj zwnj",
+    '"': "quot",
+    "'": "apos",
+    "@": "commat",
+    ".": "period",
+    ":": "colon",
+    "=": "equals",
+    "/": "sol",
+    "_": "lowbar",
+    "#": "num",
+}
+_ENTITIES = {f"&{name};": plain for plain, names in _NAMED.items() for name in names.split()}
+"""Character references of HTML by name (WHATWG HTML, "Named character references"): what stands in and beside values."""
+
+_BEHIND_AMPERSAND = rf"(?:#(?:[0-9]{{1,7}}|[xX][0-9a-fA-F]{{1,6}})|{'|'.join(name[1:-1] for name in _ENTITIES)});"
+_ENTITY = re.compile(f"&{_BEHIND_AMPERSAND}")
 _BEHIND_ESC = r"\[[0-9;:]{0,11}[A-Za-z]"
 """What tells a terminal about colours, as in the output of programs (ECMA-48, control sequences)."""
 
-_ESCAPES = rf"(?:(?<=\\)(?:{_BEHIND_BACKSLASH})|(?<=%){_BEHIND_PERCENT}|(?<=\x1b){_BEHIND_ESC})"
+_ESCAPES = (
+    rf"(?:(?<=\\)(?:{_BEHIND_BACKSLASH})|(?<=%)(?:{_BEHIND_PERCENT})|(?<=&){_BEHIND_AMPERSAND}|(?<=\x1b){_BEHIND_ESC})"
+)
 _WIDTHS = {"\\u": 6, "\\x": 4, "%": 3}
 _SINGLE = {"\\/": "/"} | {
-    mark + high + low: chr(int(high + low, 16))
-    for mark in ("\\u00", "\\x", "%")
+    f"{mark}{high}{low}{end}": chr(int(high + low, 16))
+    for mark, end in (("\\u00", ""), ("\\x", ""), ("%", ""), ("%25", ""), ("\\U000000", ""), ("\\u{", "}"))
     for high in "234567"
     for low in "0123456789abcdefABCDEF"
 }
 # each begins with a set of characters, which is searched for ten times faster than a choice of expressions
-_SHRINKING_ASCII = re.compile(rf"([\\%\x1b]{_ESCAPES})")
-_SHRINKING = re.compile(rf"([\\%\x1b{_INVISIBLE}](?:{_ESCAPES}|(?<=[{_INVISIBLE}])[{_INVISIBLE}]*))")
+_SHRINKING_ASCII = re.compile(rf"([\\%&\x1b]{_ESCAPES})")
+_SHRINKING = re.compile(rf"([\\%&\x1b{_INVISIBLE}](?:{_ESCAPES}|(?<=[{_INVISIBLE}])[{_INVISIBLE}]*))")
 _UNFINISHED = re.compile(
-    rf"(?:\x1b(?:\[[0-9;:]{{0,11}})?|\\(?:u[0-9a-fA-F]{{0,3}}|x[0-9a-fA-F]?)?|%[0-9a-fA-F]?|[{_INVISIBLE}])+\Z"
+    rf"(?:\x1b(?:\[[0-9;:]{{0,11}})?|\\(?:u[0-9a-fA-F]{{0,3}}|u\{{[0-9a-fA-F]{{0,2}}|U0{{0,6}}[2-7]?|x[0-9a-fA-F]?)?"
+    rf"|%(?:[0-9a-fA-F]|25[2-7]?)?|&(?:#(?:[0-9]{{0,7}}|[xX][0-9a-fA-F]{{0,6}})|[a-z]{{1,6}})?|[{_INVISIBLE}])+\Z"
 )
 
 
@@ -79,6 +106,7 @@ _FEW = 8
 _SIZES = bytes([1] * 12 + [2, 2, 3, 4])
 """How many bytes a character of UTF-8 has, by the first four bits of its first."""
 
+_FIRST_FOREIGN = 0x80
 _RARE = 128
 """Marks of escapes that are further apart on average are looked at one by one."""
 
@@ -154,7 +182,10 @@ class View:
             size += len(pieces[place - 1])
             plain = _SINGLE.get(run)
             count = 1
-            if plain is None:
+            if plain is None and run[0] == "&":
+                plain = _referred(run)
+                count = len(plain)
+            elif plain is None:
                 width = _WIDTHS.get(run[:2]) or _WIDTHS.get(run[0])
                 if width is None:
                     plain, count = "", 0
@@ -169,6 +200,19 @@ class View:
             self._at.append(size)
             self._shift.append(shift)
         return "".join(pieces)
+
+
+@lru_cache(maxsize=4096)
+def _referred(reference: str) -> str:
+    """What a character reference of HTML reads as, one character or none."""
+    plain = _ENTITIES.get(reference)
+    if plain is not None:
+        return plain
+    number = int(reference[3:-1], 16) if reference[2] in "xX" else int(reference[2:-1])
+    if number > sys.maxunicode:
+        return SYMBOL
+    char = chr(number)
+    return char if number < _FIRST_FOREIGN else "" if _HIDDEN.match(char) is not None else _shown(char) or char
 
 
 @lru_cache(maxsize=4096)
@@ -205,8 +249,8 @@ def without_symbols(raw: bytes) -> bytes:
 def _before_escapes(text: str, stop: int) -> int:
     """Where to cut near `stop` so that no escape is cut in two."""
     for place in range(stop, stop - 256, -8):
-        near = text[place - 8 : place]
-        if "\\" not in near and "%" not in near and "\x1b" not in near:
+        near = text[place - 12 : place]
+        if "\\" not in near and "%" not in near and "&" not in near and "\x1b" not in near:
             return place
     return stop - unfinished(text[stop - 16 : stop])
 
@@ -238,12 +282,16 @@ def _unescaped(text: str) -> tuple[str, bool]:
 
 def _has_escapes(text: str) -> bool:
     """Does it hold escapes that have no backslash? One character is found fifty times as fast as an expression."""
-    return ("\x1b" in text and "\x1b[" in text) or ("%" in text and _ENCODED.search(text) is not None)
+    return (
+        ("\x1b" in text and "\x1b[" in text)
+        or ("%" in text and _ENCODED.search(text) is not None)
+        or ("&" in text and _ENTITY.search(text) is not None)
+    )
 
 
 def is_plain(text: str) -> bool:
     """True when the text is its own view."""
-    return text.isascii() and "\\" not in text and "%" not in text and "\x1b" not in text
+    return text.isascii() and "\\" not in text and "%" not in text and "&" not in text and "\x1b" not in text
 
 
 def unfinished(text: str) -> int:

@@ -257,7 +257,7 @@ class TextWatcher:
         drop = settled - LOOK_BACK - self._base
         if drop <= LOOK_BACK:
             return
-        while drop and self._text[drop - 1] in "\\%":  # never cut an escape in two
+        while drop and self._text[drop - 1] in "\\%&":  # never cut an escape in two
             drop -= 1
         self._text = self._text[drop:]
         self._base += drop
