@@ -11,6 +11,7 @@ from collections import OrderedDict
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from hashlib import blake2b
 from itertools import accumulate, chain
+from typing import Any
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
@@ -151,6 +152,7 @@ class BodyInspector:
             yield from self._locate(result, found, direction, team, parts, offset)
         if body.find(_TEXT_KEY, body.find(_TEXT_KEY, begin, end) + 1, end) >= begin:
             yield from self._join(result, parts, starts, offset, direction, team)
+        yield from _freed(parts, starts, fresh)
 
     def _join(
         self,
@@ -303,7 +305,11 @@ class BodyInspector:
         skip = len(leaf.lead)
         last = len(text) - (1 if skip and leaf.quoted else 0)
         hits = [hit for hit in hits if skip <= hit.start < last]
-        settled = scanner.settle(hits, direction, team, complete=complete)
+        if len(hits) > _STEP:
+            yield None
+        settled = yield from scanner.settled(hits, direction, team, complete=complete)
+        if len(settled) > _STEP:
+            yield None
         changes = any(scanner.action(hit.rule, direction, team) in REWRITING for hit in settled)
         ends = [offset - skip for hit in settled for offset in (hit.start, min(hit.end, last))]
         # where nothing is changed nobody needs the bytes' places
@@ -333,6 +339,14 @@ def _note_places(result: Inspected, parts: Sequence[bytes], begin: int) -> Steps
         result.strings += sum(sizes[1::2])
         yield None
     return starts, long
+
+
+def _freed(*lists: list[Any]) -> Iterator[None]:
+    """Empty the lists: millions of objects take long to free at once."""
+    for each in lists:
+        while each:
+            del each[-_PARTS_AT_ONCE:]
+            yield None
 
 
 def _texts(leaves: Iterable[Leaf]) -> Iterator[str | None]:

@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections import Counter
 
 _ENOUGH = 512
 """So much of a long value tells what the rest is like."""
@@ -13,7 +14,7 @@ def entropy(value: str) -> float:
     """Shannon entropy in bits per character (of the first _ENOUGH characters)."""
     value = value[:_ENOUGH]
     size = len(value)
-    return math.log2(size) - sum([_COSTS[value.count(char)] for char in set(value)]) / size if size else 0.0
+    return math.log2(size) - sum(map(_COSTS.__getitem__, Counter(value).values())) / size if size else 0.0
 
 
 _STAND_INS = tuple(
@@ -43,7 +44,8 @@ _REPEATED = re.compile(r"([A-Za-z0-9])\1{7,}")
 
 
 def not_placeholder(value: str) -> bool:
-    """Not an obvious stand-in: crosses, stars, `your-key`, `...EXAMPLE`, a template's variable."""
+    """Not an obvious stand-in: crosses, stars, `your-key`, `...EXAMPLE`, a template's variable (in what tells)."""
+    value = value[:_ENOUGH]
     lowered = value.lower()
     if any(map(lowered.__contains__, _STAND_INS)):
         return False

@@ -70,16 +70,20 @@ class Engine:
         self._database.scan(data, match_event_handler=on_match)
         return found
 
-    def sliced(self, data: bytes) -> Iterator[list[Trigger]]:
+    def sliced(self, data: bytes | str) -> Iterator[list[Trigger]]:
         """`triggers`, a bounded piece of `data` at a time; offsets are those of the whole."""
         if len(data) <= SLICE:
-            yield self.triggers(data)
+            yield self.triggers(_latin(data))
             return
         for start in range(0, len(data), SLICE):
             begin = max(0, start - OVERLAP)
             limit = min(len(data), start + SLICE)
-            piece = self.triggers(data[begin : limit + 1])
+            piece = self.triggers(_latin(data[begin : limit + 1]))
             yield [(number, begin + end) for number, end in piece if start < begin + end <= limit]
+
+
+def _latin(text: bytes | str) -> bytes:
+    return text.encode("latin-1", "replace") if isinstance(text, str) else text
 
 
 class Extended(Engine):

@@ -54,7 +54,7 @@ _ESCAPED_QUOTE = re.compile(rb'\\"')
 _BACKSLASH_AND_QUOTE = re.compile(rb'\\\\"')
 """Only here is the backslash before a quote perhaps an escaped one itself."""
 
-_PIECE_OF_BODY = 256 * 1024
+_PIECE_OF_BODY = 128 * 1024
 _SURROGATE = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}")
 _ESCAPE, _SHORT_ESCAPE = 6, 2
 

@@ -19,6 +19,8 @@ from ai_platform.protection.attention import ATTEMPT, EFFORT, FOUND, VALUES, Pur
 from ai_platform.protection.checkdigits import digits_of
 from ai_platform.protection.custom import engine_for
 from ai_platform.protection.engine import SLICE, Trigger
+from ai_platform.protection.literals import Steps, finished
+from ai_platform.protection.overlaps import apart
 from ai_platform.protection.rule import Hit, Rule
 from ai_platform.protection.rules.people import PERSON
 from ai_platform.protection.unfinished import Unfinished
@@ -136,6 +138,12 @@ class Scanner:
 
         complete: also in answers what stands in an encoding counts, as the text is no answer that streams.
         """
+        return finished(self.settled(hits, direction, team, complete=complete))
+
+    def settled(
+        self, hits: list[Hit], direction: Direction, team: str | None, *, complete: bool = False
+    ) -> Steps[list[Hit]]:
+        """As settle, in steps."""
         if direction is Direction.OUTPUT and not complete:
             hits = [hit for hit in hits if not hit.encoded]
         if len(hits) == 1:
@@ -143,22 +151,7 @@ class Scanner:
         hits = sorted(hits, key=_START)
         if all(map(le, map(_END, hits), map(_START, hits[1:]))):
             return hits
-        taken: list[Hit] = []
-        for group in clusters(hits):
-            taken += group if len(group) == 1 else self._resolve(group, direction, team)
-        return taken
-
-    def _resolve(self, hits: list[Hit], direction: Direction, team: str | None) -> list[Hit]:
-        """Of hits that overlap one another: the best ranked, and whatever does not overlap those taken before."""
-        taken: list[Hit] = []
-        starts: list[int] = []
-        for hit in sorted(hits, key=lambda hit: self._rank(hit, direction, team)):
-            slot = bisect_right(starts, hit.start)
-            if (slot and taken[slot - 1].end > hit.start) or (slot < len(starts) and starts[slot] < hit.end):
-                continue
-            starts.insert(slot, hit.start)
-            taken.insert(slot, hit)
-        return taken
+        return (yield from apart(hits, lambda hit: self._rank(hit, direction, team)))
 
     def _rank(self, hit: Hit, direction: Direction, team: str | None) -> tuple[bool, int, int, int, str]:
         """Of overlapping hits the least ranked one stays."""
@@ -307,7 +300,7 @@ class Scanner:
         self, index: int, text: str, view: View | None, left: list[int]
     ) -> Iterator[tuple[int, list[Hit]]]:
         found: list[Hit] = []
-        for piece in self.engine.sliced(text.encode("latin-1", "replace")):
+        for piece in self.engine.sliced(text):
             yield -1, []
             for start in range(0, len(piece), _STEP):
                 found += self.confirm(text, piece[start : start + _STEP], left)
@@ -352,23 +345,6 @@ def _by_text(triggers: Iterable[Trigger], starts: Sequence[int]) -> Iterator[tup
             own = found.setdefault(slot, [])
         own.append(trigger)
     yield from found.items()
-
-
-def clusters(hits: Iterable[Hit]) -> Iterator[list[Hit]]:
-    """Groups of hits that overlap one another, in order of their place."""
-    group: list[Hit] = []
-    end = -1
-    for hit in sorted(hits, key=_START):
-        if hit.start < end:
-            group.append(hit)
-            end = max(end, hit.end)
-            continue
-        if group:
-            yield group
-        group = [hit]
-        end = hit.end
-    if group:
-        yield group
 
 
 _START = attrgetter("start")

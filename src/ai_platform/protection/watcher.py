@@ -15,10 +15,11 @@ from ai_platform.domain.finding import Action, Direction, Finding
 from ai_platform.protection.actions import REWRITING
 from ai_platform.protection.engine import OVERLAP
 from ai_platform.protection.exchange import Exchange
+from ai_platform.protection.overlaps import clusters
 from ai_platform.protection.probe import Probe
 from ai_platform.protection.replace import replacement
 from ai_platform.protection.rule import LOOK_BACK, Hit
-from ai_platform.protection.scanner import Scanner, clusters
+from ai_platform.protection.scanner import Scanner
 from ai_platform.protection.tokens import TOKEN
 from ai_platform.protection.view import View, is_plain, unfinished
 
