@@ -7,6 +7,7 @@ Above: stream.py. Below: held.py, watcher.py.
 """
 
 import sys
+from collections import deque
 from typing import NamedTuple
 
 import msgspec
@@ -47,12 +48,12 @@ class Run:
         self.current: Block | None = None
         self.found: list[Finding] = []
         self.chains: list[_Chain] = []
-        self._waiting: list[Block] = []
+        self._waiting: deque[Block] = deque()
         self._length = 0
         self._last = ""
         self._hidden = False
         self._known: set[tuple[int, int, str]] = set()
-        self._maybe: list[_Value] = []
+        self._maybe: dict[tuple[int, str], _Value] = {}  # the longest of those that begin at one place
 
     @property
     def waits(self) -> bool:
@@ -107,13 +108,17 @@ class Run:
         for watcher, base in self.chains:
             closed = watcher.fork()
             closed.close()
-            self._maybe += _values(closed, base)
+            for value in _values(closed, base):
+                place = value.start, value.finding.rule
+                known = self._maybe.get(place)
+                if known is None or known.end < value.end:
+                    self._maybe[place] = value
 
     def decide(self, limit: int = sys.maxsize) -> None:
         """Nothing longer begins before `limit`: of values that overlap the longest counts."""
-        due = [value for value in self._maybe if value.start < limit]
-        self._maybe = [value for value in self._maybe if value.start >= limit]
+        due = [value for value in self._maybe.values() if value.start < limit]
         for value in sorted(due, key=lambda value: (value.start - value.end, value.start)):
+            del self._maybe[value.start, value.finding.rule]
             self._take(value)
 
     def stay(self, event: bytes) -> None:
@@ -130,7 +135,7 @@ class Run:
             changed |= block.changed
             if block.held:
                 break
-            del self._waiting[0]
+            self._waiting.popleft()
         return b"".join(out), changed
 
     def _limit(self) -> int:
