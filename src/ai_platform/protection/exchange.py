@@ -1,8 +1,8 @@
 """A vault as one call sees it: tokens for what it sends, values for the tokens in its answer.
 
 What comes back and what does not: a token is restored only in the scope that kept its value. One that stands in the
-request as text, outside of what the assistant said, was injected there (by a tool's result, a document): it is never
-restored in a tool's arguments, and in text only when the request holds the value too.
+request or the answer as text, outside of what the assistant said, was injected there (by a tool's result, a document):
+it is never restored in a tool's arguments, and in text only when the request holds the value too.
 Above: guard.py, watcher.py, restore.py. Below: vault.py.
 """
 
@@ -59,6 +59,10 @@ class Exchange:
     def injected(self, tokens: Iterable[str]) -> None:
         """These stand in the request as text."""
         self._injected = frozenset(tokens)
+
+    def brought(self, tokens: Iterable[str]) -> None:
+        """These stand in a result that the model was shown in the middle of its answer: somebody else's words too."""
+        self._injected |= frozenset(tokens)
 
     def restore_nothing(self) -> None:
         self._nothing = True

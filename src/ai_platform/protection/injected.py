@@ -12,9 +12,9 @@ from typing import Any
 from ai_platform.protection import sse
 from ai_platform.protection.exchange import Exchange
 from ai_platform.protection.literals import Places, segments
-from ai_platform.protection.tokens import TooManyTokensError, tokens_in
+from ai_platform.protection.tokens import SAID, TooManyTokensError, tokens_in
 
-_MESSAGE = re.compile(r"(?:requests\[(\d+)\]\.params\.)?messages\[(\d+)\]\.")
+_MESSAGE = re.compile(r"(?:requests\[(\d+)\]\.params\.)?messages\[(\d+)\]\.content(?:\[(\d+)\])?")
 
 
 async def note_tokens(body: bytes, exchange: Exchange) -> None:
@@ -40,12 +40,14 @@ async def note_tokens(body: bytes, exchange: Exchange) -> None:
 
 
 def _is_assistants(path: str, document: dict[str, Any]) -> bool:
-    """What the assistant said holds tokens rightly, where they were not restored."""
+    """What the assistant said holds tokens rightly, where they were not restored; results in its messages are not said."""
     place = _MESSAGE.match(path)
     if place is None:
         return False
     try:
         body = document["requests"][int(place[1])]["params"] if place[1] else document
-        return body["messages"][int(place[2])]["role"] == "assistant"
+        message = body["messages"][int(place[2])]
+        said = place[3] is None or message["content"][int(place[3])]["type"] in SAID
+        return said and message["role"] == "assistant"
     except (LookupError, TypeError):
         return False

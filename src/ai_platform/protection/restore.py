@@ -15,9 +15,11 @@ from ai_platform.protection.exchange import Exchange
 from ai_platform.protection.literals import Places, segments
 from ai_platform.protection.located import splice
 from ai_platform.protection.replace import as_json
-from ai_platform.protection.tokens import TooManyTokensError, tokens_in
+from ai_platform.protection.tokens import SAID, TooManyTokensError, tokens_in
 
 _PLACE = re.compile(r"(result\.message\.)?content\[(\d+)\]\.(?:text|(input)(?:[.\[].*)?)")
+
+_BLOCK = re.compile(r"(result\.message\.)?content\[(\d+)\]")
 
 
 def restore_body(body: bytes, exchange: Exchange) -> bytes:
@@ -51,6 +53,9 @@ def _restored(body: bytes, document: dict[str, Any], exchange: Exchange) -> byte
     starts = list(accumulate((len(part) + 1 for part in parts), initial=0))[:-1]
     indices = [bisect_right(starts, offset) - 1 for offset, _ in found]
     places = Places(body, starts, indices, [])
+    exchange.brought(
+        token for (_, token), index in zip(found, indices, strict=True) if _is_shown(document, places.path(index))
+    )
     edits: list[tuple[int, int, bytes]] = []
     for (offset, token), index in zip(found, indices, strict=True):
         place = _PLACE.fullmatch(places.path(index)) if index & 1 and not places.is_key(index) else None
@@ -61,6 +66,17 @@ def _restored(body: bytes, document: dict[str, Any], exchange: Exchange) -> byte
         if value is not None:
             edits.append((offset, offset + len(token), as_json(value).encode()))
     return splice(body, edits) if edits else body
+
+
+def _is_shown(document: dict[str, Any], path: str) -> bool:
+    """Does it stand in a block that the model did not write (see SAID)?"""
+    place = _BLOCK.match(path)
+    if place is None:
+        return False
+    try:
+        return (document["result"]["message"] if place[1] else document)["content"][int(place[2])]["type"] not in SAID
+    except (LookupError, TypeError):
+        return True
 
 
 def _tool(document: dict[str, Any], index: int, *, nested: bool) -> str:

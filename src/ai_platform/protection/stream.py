@@ -25,6 +25,7 @@ from ai_platform.protection.literals import shown_key
 from ai_platform.protection.located import Inspected, splice
 from ai_platform.protection.rewriting import edits_of, settled
 from ai_platform.protection.scanner import TooManyValues
+from ai_platform.protection.tokens import SAID, TooManyTokensError, tokens_in
 from ai_platform.protection.watcher import TextWatcher
 from ai_platform.protection.watcher_json import JsonWatcher
 from ai_platform.protection.wording import blocked_output
@@ -173,6 +174,8 @@ class StreamGuard:
             return self._whole(event)
         if block.get("type") == "tool_use" and isinstance(block.get("name"), str):
             self._tools[index] = block["name"]
+        if block.get("type") not in SAID:
+            self._shown(event)
         name = next((name for name in STREAMED if isinstance(block.get(name), str) and block[name]), "")
         before = b"" if block.get("type") == "text" else self._pause()
         if not name:
@@ -181,6 +184,14 @@ class StreamGuard:
         event = sse.with_data(event, sse.written(document))
         event = self._whole(event, skip=f"content_block.{name}")
         return before + self._text(event, index, name, block[name], inside="content_block")
+
+    def _shown(self, event: bytes) -> None:
+        """A result that the model was shown in the middle of its answer: what it holds is not put back in arguments."""
+        if self.exchange is not None and self.exchange.holds:
+            try:
+                self.exchange.brought(token for _, token in tokens_in(event))
+            except TooManyTokensError:
+                self.exchange.restore_nothing()
 
     def _whole(self, event: bytes, skip: str = "") -> bytes:
         """Inspect the strings of an event as they stand. skip: the path of the one that streams in."""

@@ -15,6 +15,11 @@ TOKEN = re.compile(r"(?:(?<![A-Za-z0-9_])|(?<=\\[nrt]))[A-Z][A-Z0-9_]{1,38}_[A-Z
 """Also behind an escaped line end or tab, as in JSON or source code."""
 
 LONGEST = 49
+SAID = frozenset({"text", "thinking", "redacted_thinking", "tool_use", "server_tool_use", "mcp_tool_use"})
+"""Types of blocks that hold what the model itself said. What the others hold it was shown: results of tools that run at
+the upstream stand in its answers too.
+"""
+
 MOST_LITERALS = 4096
 """A body with more places that look like tokens gets nothing restored in its answer."""
 
