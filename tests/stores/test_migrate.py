@@ -186,6 +186,14 @@ async def test_the_gateways_role_can_do_nothing_but_what_it_was_granted(empty: F
     await gateway.close()
 
 
+async def test_the_platforms_roles_make_no_temporary_tables(empty: FreshDatabase):
+    """Names in pg_temp are found before those of any schema, so one could stand before a table of the platform."""
+    await migrate(empty.owner_dsn, empty.gateway_dsn)
+    for role in ("aip_gateway", "aip_system"):
+        allowed = f"SELECT has_database_privilege('{role}', current_database(), 'TEMPORARY')"
+        assert await value_in(empty.owner_dsn, allowed) is False
+
+
 async def test_another_role_works_once_it_is_a_member_of_the_gateways(empty: FreshDatabase):
     role = f"app_{empty.name}"
     await apply(empty)
