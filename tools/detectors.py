@@ -89,7 +89,10 @@ def table(rules: Sequence[Rule]) -> Iterator[str]:
 def documented_by(rule: Rule) -> str:
     """Its source; with a link when it was compared with a page."""
     evidence = EVIDENCE.get(rule.id)
-    return f"{rule.source} ([page read]({evidence.url}): {evidence.told})" if evidence else rule.source
+    if not evidence:
+        return rule.source
+    read = f"[page read]({evidence.url}): {evidence.told}"
+    return read if rule.source == evidence.url else f"{rule.source} ({read})"
 
 
 def checked_by(rule: Rule) -> str:

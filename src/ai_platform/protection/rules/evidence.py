@@ -1,22 +1,14 @@
 """Which formats were compared with a page that documents them: the rest was written from general knowledge of it.
 
 A rule's `source` says where the format is defined; only a rule that stands here was checked against a page that was
-read. Not a family: no RULES here. Above: tools/detectors.py. Below: nothing.
+read. Not a family: no RULES here. Above: tools/detectors.py. Below: the
+evidence_* files, one for each group of families.
 """
 
-from typing import NamedTuple
+from ai_platform.protection.rules.evidence_record import Evidence
+from ai_platform.protection.rules.evidence_services import SERVICES
 
-
-class Evidence(NamedTuple):
-    """url: the page that was read. vendor: it is the vendor's own. told: what it says of the format. read: ISO date."""
-
-    url: str
-    vendor: bool
-    told: str
-    read: str = "2026-11-22"
-
-
-EVIDENCE = {
+_FIRST = {
     "github-token": Evidence(
         "https://github.blog/changelog/2021-03-31-authentication-token-format-updates-are-generally-available",
         vendor=True,
@@ -88,4 +80,5 @@ EVIDENCE = {
     ),
     "pypi-token": Evidence("https://pypi.org/project/pypitoken", vendor=False, told="prefix pypi-; a macaroon follows"),
 }
+EVIDENCE = _FIRST | SERVICES
 """Rule -> the page. Everything else is unverified."""

@@ -210,7 +210,7 @@ RULES = (
         "akamai",
         "Akamai",
         keyword=r"akamai|(?:client|access)_token|edgegrid",
-        value=r"[a-z]{4}-[a-z0-9]{16}-[a-z0-9]{16}|[A-Za-z0-9+/]{43}=",
+        value=r"[a-z]{4}-[a-z0-9]{16,32}-[a-z0-9]{5,16}|[A-Za-z0-9+/]{43}=",
         example='akamai_token = "YSsVZQlJSOD9ri5pg6BTaylhpoWdGFDjbjMit7Rg8AR="',
     ),
     service_key(

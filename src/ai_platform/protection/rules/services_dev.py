@@ -203,8 +203,8 @@ RULES = (
         "looker",
         "Looker",
         keyword=r"looker",
-        value=r"[a-z0-9]{24}|[a-z0-9]{20}",
-        example='looker_token = "we23k87sofdld1a7f5tc"',
+        value=r"[A-Za-z0-9]{24}|[A-Za-z0-9]{20}",
+        example='looker_token = "wE23k87SofdLd1a7f5tCq9Zr"',
     ),
     service_key(
         "new-relic-legacy",
@@ -288,8 +288,8 @@ RULES = (
         "zendesk",
         "Zendesk",
         keyword=r"zendesk",
-        value=r"[a-z0-9]{40}",
-        example='zendesk_token = "b88nsa8yf5mmtnivme5kjqfzj2v7smov8yp40zki"',
+        value=r"[A-Za-z0-9]{40}",
+        example='zendesk_token = "b88NSa8yf5mmtnIVme5kJqfzj2v7smoV8yp40zKi"',
     ),
     service_key(
         "maxmind",

@@ -14,7 +14,7 @@ RULES = (
         "discord",
         "Discord",
         keyword=r"discord",
-        value=r"[a-f0-9]{64}|[0-9]{18,19}|[A-Za-z0-9=_-]{32}",
+        value=r"[a-f0-9]{64}|[0-9]{18,19}|[A-Za-z0-9=_-]{30,32}",
         example='discord_token = "QQ6fCLx2V5B6gdSSoFDLBuxGocu4wxRQ"',
     ),
     service_key(

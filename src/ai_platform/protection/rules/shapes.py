@@ -1,10 +1,11 @@
 """Two shapes most secrets have, so that their records stay short: a token with a documented prefix, and a key without
-one that stands beside its service's name. Below: rule.py. Above: the secrets_* and services_* families.
+one that stands beside its service's name. Below: rule.py, evidence_services.py. Above: secrets_*, services_*.
 """
 
 from ai_platform.domain.finding import Action, DataClass, Severity, Tier
 from ai_platform.protection.checks import issued, random_looking
 from ai_platform.protection.rule import Anchor, Check, Rule
+from ai_platform.protection.rules.evidence_services import SERVICES
 
 
 def vendor_token(
@@ -63,14 +64,16 @@ def service_key(
     check: Check = issued,
 ) -> Rule:
     """A credential without a prefix: `keyword` names the service, `value` is the documented shape."""
+    full_id = f"{rule_id}-credential"
+    page = SERVICES.get(full_id)
     return Rule(
-        id=f"{rule_id}-credential",
+        id=full_id,
         type="SERVICE_CREDENTIAL",
         label=f"a {service} credential",
         data_class=DataClass.SECRET,
         tier=Tier.CONTEXT,
         severity=Severity.HIGH,
-        source=f"{service} developer documentation, authentication",
+        source=page.url if page else f"{service} developer documentation, authentication",
         triggers=(keyword,),
         nocase=True,
         anchor=Anchor.END,
