@@ -221,4 +221,27 @@ SERVICES = {
         vendor=False,
         told="a key is 32 letters and digits; not the token",
     ),
+    "plivo-credential": Evidence(
+        "https://github.com/plivo/plivo-node/blob/master/test/accounts.js",
+        vendor=True,
+        told="an example of an auth ID: MA and 18 upper-case letters and digits; not the token",
+    ),
+    "rollbar-credential": Evidence(
+        "https://github.com/rollbar/rollbar.js/blob/master/examples/test.html",
+        vendor=True,
+        told="an example of an access token: 32 hexadecimal digits",
+    ),
+    "confluent-credential": Evidence(
+        "https://github.com/confluentinc/terraform-provider-confluent/blob/master/docs/resources/confluent_api_key.md",
+        vendor=True,
+        told="examples of key ids: 16 upper-case letters and digits; not the secret",
+    ),
+    "tumblr-credential": Evidence(
+        "https://github.com/tumblr/docs/blob/master/api.md", vendor=True, told="an example: 50 letters and digits"
+    ),
+    "twitter-credential": Evidence(
+        "https://github.com/tweepy/tweepy/blob/master/cassettes/testratelimitstatus.json",
+        vendor=False,
+        told="an example of an access token: 19 digits, a hyphen, 30 letters and digits",
+    ),
 }
