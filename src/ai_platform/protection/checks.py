@@ -73,6 +73,11 @@ def random_looking(value: str) -> bool:
     return varied(value, 2.5) and not_placeholder(value)
 
 
+def random_after_apikey(value: str) -> bool:
+    """A vendor token whose documented prefix holds the word apikey, which elsewhere says that a value is a stand-in."""
+    return random_looking(value.partition("apikey_")[2] or value)
+
+
 def has_digit(value: str) -> bool:
     return numbered(value) and random_looking(value)
 

@@ -7,6 +7,8 @@ evidence_* files, one for each group of families.
 
 from ai_platform.protection.rules.evidence_record import Evidence
 from ai_platform.protection.rules.evidence_services import SERVICES
+from ai_platform.protection.rules.evidence_vendors import VENDORS
+from ai_platform.protection.rules.evidence_vendors_more import SECOND_HAND
 
 _FIRST = {
     "github-token": Evidence(
@@ -80,5 +82,5 @@ _FIRST = {
     ),
     "pypi-token": Evidence("https://pypi.org/project/pypitoken", vendor=False, told="prefix pypi-; a macaroon follows"),
 }
-EVIDENCE = _FIRST | SERVICES
+EVIDENCE = _FIRST | SECOND_HAND | SERVICES | VENDORS
 """Rule -> the page. Everything else is unverified."""

@@ -196,13 +196,17 @@ RULES = (
         "yandex-iam-token",
         "a Yandex Cloud IAM token",
         "Yandex Cloud IAM documentation, IAM token",
-        starts=("t1.",),
+        starts=("t1.", "c1."),
         then=r"[A-Za-z0-9_-]{6}",
-        confirm=r"\bt1\.[A-Za-z0-9_-]{1,200}\.?[A-Za-z0-9_-]{86}={0,2}(?![A-Za-z0-9_-])",
+        confirm=r"\b[tc]1\.[A-Za-z0-9_-]{1,200}={0,2}\.?[A-Za-z0-9_-]{86}={0,2}(?![A-Za-z0-9_-])",
         examples=(
             ("t1.Pl2yFX1dXozPL9cMoRKdTqIkOYcVeu9259xXEBxdcCHUv0dUnKIXrZ91TZlxIyROKK4ZPAVhoxpqNBgI9GkvhIJeuFW80"),
+            (
+                "t1.k3Jx8Lq2Wm5Rv7Zt9Yb1Nc4Dp6Fs0Gh2Tj5Ux8Ka1Me4Pw7Q=."
+                "z0Sd3Vf6Yi9Bn2Co5Er8Hu1Jw4Kx7Lz0Mb3Nd6Pf9Qg2Rh5Si8Tj1Uk4Vl7Wm0Xn3Yo6Zp9Aq2Br5Cs8Dt1EuA=="
+            ),
         ),
-        counter_examples=("t1.Pl2yFX1dXozPL9cMoRKdTqIkOYcVe",),
+        counter_examples=("t1.Pl2yFX1dXozPL9cMoRKdTqIkOYcVe", "c1.getElementsByClassName(name)"),
     ),
     vendor_token(
         "yandex-oauth-token",

@@ -1,7 +1,7 @@
 """Credentials of payment and commerce services. One record per token format, from the vendors' documentation."""
 
 from ai_platform.domain.finding import Severity
-from ai_platform.protection.checks import has_three_kinds
+from ai_platform.protection.checks import has_three_kinds, random_after_apikey
 from ai_platform.protection.rules.shapes import vendor_token
 
 RULES = (
@@ -191,8 +191,15 @@ RULES = (
             r"\bpdl_(?:(?:live|sdbx)_apikey|ntfset)_[A-Za-z0-9]{26}_[A-Za-z0-9]{22,34}(?:_[A-Za-z0-9]{"
             r"3})?(?![A-Za-z0-9])"
         ),
-        examples=("pdl_ntfset_wSYDa51wZJzbperT0szQIYZpyJ_JIZWcdl1R8vccBqsSRwskKp",),
-        counter_examples=("pdl_ntfset_wSYDa51wZ",),
+        check=random_after_apikey,
+        examples=(
+            "pdl_ntfset_wSYDa51wZJzbperT0szQIYZpyJ_JIZWcdl1R8vccBqsSRwskKp",
+            "pdl_live_apikey_01k3jx8lq2wm5rv7zt9yb1nc4d_p6Fs0Gh2Tj5Ux8Ka1Me4Pw_Q7z",
+        ),
+        counter_examples=(
+            "pdl_ntfset_wSYDa51wZ",
+            "pdl_live_apikey_01xxxxxxxxxxxxxxxxxxxxxxxx_xxxxxxxxxxxxxxxxxxxxxx_xxx",
+        ),
     ),
     vendor_token(
         "ebay-token",

@@ -1,6 +1,6 @@
 """Credentials of clouds, hosts and security tools: more token formats, from the vendors' documentation."""
 
-from ai_platform.protection.checks import has_three_kinds
+from ai_platform.protection.checks import has_three_kinds, random_after_apikey
 from ai_platform.protection.rules.shapes import vendor_token
 
 RULES = (
@@ -48,11 +48,12 @@ RULES = (
         "ory-token",
         "an Ory token",
         "Ory documentation, token formats",
-        starts=("ory_pat_", "ory_at_", "ory_st_", "ory_rt_", "ory_ac_", "ory_wak_"),
+        starts=("ory_pat_", "ory_apikey_", "ory_at_", "ory_st_", "ory_rt_", "ory_ac_", "ory_wak_"),
         then=r"[A-Za-z0-9_-]{4}",
-        confirm=r"\bory_(?:pat|at|st|rt|ac|wak)_[A-Za-z0-9_.-]{32,256}(?![A-Za-z0-9_-])",
-        examples=("ory_rt_bc5gCO7FCOPOfsHYao9h5SlWZCzJs6D-",),
-        counter_examples=("ory_rt_bc5gCO",),
+        confirm=r"\bory_(?:pat|apikey|at|st|rt|ac|wak)_[A-Za-z0-9_.-]{32,256}(?![A-Za-z0-9_-])",
+        check=random_after_apikey,
+        examples=("ory_rt_bc5gCO7FCOPOfsHYao9h5SlWZCzJs6D-", "ory_apikey_k3Jx8Lq2Wm5Rv7Zt9Yb1Nc4Dp6Fs0Gh2"),
+        counter_examples=("ory_rt_bc5gCO", "ory_apikey_of_the_project"),
     ),
     vendor_token(
         "boundary-token",
