@@ -241,8 +241,28 @@ FLOODS: dict[str, str | Callable[[random.Random], str]] = {
     "service names": lambda r: (
         f"{r.choice(('datadog', 'twilio', 'heroku', 'algolia'))} key = {_some(r, '0123456789abcdef', 32)}\n"
     ),
+    "API keys, each another one": lambda r: f'api_key: "{_some(r, ALNUM, 40)}"\n',
+    "long values, one inside another": lambda r: f"ECAPI-fm2_n8{_some(r, ALNUM, 12)}api_9",
+    "letters behind telephone numbers": lambda r: f"+{_some(r, DIGITS, 18)}{_some(r, ALNUM, 4)} ",
+    "IBANs with a wrong check digit": lambda r: f"GR{_some(r, DIGITS, 7)} ",
 }
-"""Texts that were found to cost the most, and those anybody would try."""
+"""Texts that were found to cost the most, and those anybody would try. Each is the one string of a body."""
+
+BODIES: dict[str, Callable[[random.Random], Any]] = {
+    "numbers": lambda r: int("4" + _some(r, DIGITS, 15)),
+    "short strings": lambda r: f"4{_some(r, DIGITS, 15)}",
+    "short strings with escapes": lambda r: f"%4{r.randint(1, 9)}",
+    "values under keys": lambda r: {"password": _some(r, ALNUM, 10)},
+    "text blocks": lambda r: {"type": "text", "text": f"password={_some(r, ALNUM, 10)}"},
+}
+"""Bodies of a great many small things: what stands in their list."""
+
+
+def crowd(name: str, size: int = MB, seed: int = 5) -> bytes:
+    """About `size` bytes of one of BODIES."""
+    random_, make = random.Random(seed), BODIES[name]
+    count = size // len(json.dumps(make(random_), separators=(",", ":")))
+    return json.dumps({"messages": [make(random_) for _ in range(count)]}, separators=(",", ":")).encode()
 
 
 def flood(name: str, size: int = MB, seed: int = 5) -> str:

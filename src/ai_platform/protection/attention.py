@@ -13,7 +13,7 @@ from ai_platform.protection.actions import REWRITING, resolve
 from ai_platform.protection.rule import Rule
 
 _LEAST_EFFORT, _MOST_EFFORT = 18_000, 300_000
-_CHARACTERS_OF_EFFORT = 9
+_CHARACTERS_OF_EFFORT = 11
 _LEAST_LOGS, _MOST_LOGS = 1_000, 10_000
 _CHARACTERS_OF_A_LOG = 600
 _CHARACTERS_OF_A_VALUE = 40
