@@ -59,6 +59,9 @@ WORST = (
     "\u200b_prod_ta6guOAeeyJpassword=sqp_ghp_",
     "0*ramp_tok_PfCxLv4CXGWxOjXTuoLJb1rhQZAIAiq6cd8asqACpassword=",
     "8*rk_prod_tMPBaxguy4OAeHpassCword=sqp_ghgésa%34p",
+    "ECAPI-fm2_n8q8Rk2Lm5Nw7Papi_9",
+    "+447700900123456789ab ",
+    "GR1348941 ",
 )
 UNITS = st.lists(
     st.one_of(
@@ -75,7 +78,11 @@ UNITS = st.lists(
 def work(text: str, *, share: int = 0) -> int:
     """Calls that inspecting the text takes, as one string of a body that was never seen."""
     raw = json.dumps({"messages": [{"role": "user", "content": text}]}, ensure_ascii=False)
-    body = raw.encode("utf-8", "surrogatepass")
+    return work_of(raw.encode("utf-8", "surrogatepass"), share=share)
+
+
+def work_of(body: bytes, *, share: int = 0) -> int:
+    """As `work`, of a body."""
     made = BodyInspector(Scanner(scanner().plan, secret=SECRET, most_values=share), Memo(100, SECRET))
     calls = 0
 
@@ -115,6 +122,15 @@ def test_the_calls_that_known_worst_inputs_take_grow_with_their_length(unit: str
 @given(UNITS)
 def test_the_calls_that_any_repeated_unit_takes_grow_with_its_length(unit: str) -> None:
     assert_linear(unit)
+
+
+def test_the_calls_that_blocks_take_whose_texts_may_be_one_value_grow_with_their_number() -> None:
+    def blocks(count: int) -> bytes:
+        texts = [{"type": "text", "text": f"password=q8Rk{number:06d}"} for number in range(count)]
+        return json.dumps({"messages": [{"role": "user", "content": texts}]}).encode()
+
+    small, large = work_of(blocks(400)), work_of(blocks(1_600))
+    assert large <= 1.25 * 4 * small, (small, large)
 
 
 def _repeats(tree: Any, depth: int = 0) -> int:

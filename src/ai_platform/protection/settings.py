@@ -24,7 +24,8 @@ class ProtectionSettings(msgspec.Struct, frozen=True, kw_only=True):
     memo_entries: literals whose result is remembered, per process.
     session_bytes: raw bodies kept to compare the next turn with, per process.
     vault_tokens, vault_hours: tokens that can be restored, per process, and for how long after they were last used.
-    most_values: values that must not leave in one body; one with more of them is refused (fail closed).
+    most_values: values that must not leave in one body; one with more of them is refused (fail closed). A body that is
+    mostly values may hold two in five of that, or one in forty characters.
     seen_values: (person, value) pairs remembered as already blocked once, per process.
     """
 
