@@ -5,11 +5,13 @@ import json
 from collections.abc import Collection, Iterable
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from inspecting import CARD, EMAIL, PERSON, SECRET, call, delta, event, pass_on, read, request, stop
 
+from ai_platform.domain.call import Call, Operation
 from ai_platform.domain.errors import StoreUnavailable
 from ai_platform.domain.finding import Action, ProtectionPlan, RuleAction
 from ai_platform.domain.principal import Principal
@@ -310,6 +312,39 @@ def test_the_results_of_a_batch_are_restored_later_by_another_process():
     body = b"\n".join([json.dumps(line).encode()] * 2) + b"\n"
     told = asyncio.run(second.guard.inspect_answer(PERSON, call(session="s"), TOKENS, body, exchange=fetch.exchange))
     assert told.body == body.replace(token.encode(), EMAIL.encode())
+
+
+@pytest.mark.requirement("DP-2")
+@pytest.mark.parametrize("store", ["there", "away"])
+def test_a_token_that_a_request_of_a_batch_brought_in_is_given_to_no_tool_in_its_results(store: str):
+    """The results come in another call, perhaps to another process, which has not seen the request."""
+    away = store == "away"
+    first = Replica()
+    token = token_in(first.send(request(f"mail {EMAIL}"), EVERY_TOOL).body)
+    second = Replica(first.store)
+    asyncio.run(second.guard.inspect(PERSON, made_for(Operation.BATCHES, b""), EVERY_TOOL))  # has read the session
+    for said in (f"Write {token}", f"Write {token} and {EMAIL}"):
+        params = {"model": "m", "messages": [{"role": "user", "content": said}]}
+        batch = json.dumps({"requests": [{"custom_id": "a", "params": params}]}).encode()
+        told = asyncio.run(first.guard.inspect(PERSON, made_for(Operation.BATCHES_CREATE, batch), EVERY_TOOL))
+        first.store.write(told.rows)
+        first.store.failing = away
+        use = {"type": "tool_use", "id": "toolu_1", "name": "Write", "input": {"text": token}}
+        content = [{"type": "text", "text": token}, use]
+        line = {"custom_id": "a", "result": {"type": "succeeded", "message": {"content": content}}}
+        for replica in (first, Replica(first.store) if away else second):
+            fetch = made_for(Operation.BATCHES, b"")
+            asked = asyncio.run(replica.guard.inspect(PERSON, fetch, EVERY_TOOL))
+            answer = json.dumps(line).encode()
+            inspected = replica.guard.inspect_answer(PERSON, fetch, EVERY_TOOL, answer, exchange=asked.exchange)
+            text, used = json.loads(asyncio.run(inspected).body)["result"]["message"]["content"]
+            assert used["input"] == {"text": token}
+            assert EMAIL not in text["text"] or said.endswith(EMAIL)
+        first.store.failing = False
+
+
+def made_for(operation: Operation, body: bytes) -> Call:
+    return msgspec.structs.replace(call(body, session="s"), operation=operation)
 
 
 def test_what_is_stored_is_ciphertext_of_its_scope():

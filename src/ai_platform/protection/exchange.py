@@ -16,6 +16,7 @@ from ai_platform.protection.vault import Scope, Vault
 from ai_platform.stores.rows import Insert
 
 _THINKING = "thinking:"
+_INJECTED = "injected:"
 
 
 class Exchange:
@@ -25,7 +26,7 @@ class Exchange:
     minted, restored: how many values, by type.
     """
 
-    __slots__ = ("_injected", "_nothing", "_seen", "_vault", "minted", "restored", "rows", "scope", "tools")
+    __slots__ = ("_injected", "_later", "_nothing", "_seen", "_vault", "minted", "restored", "rows", "scope", "tools")
 
     def __init__(self, vault: Vault, scope: Scope, tools: tuple[str, ...] = ()) -> None:
         self.scope = scope
@@ -37,6 +38,7 @@ class Exchange:
         self._seen: set[str] = set()
         self._injected: frozenset[str] = frozenset()
         self._nothing = False
+        self._later = False
 
     @property
     def holds(self) -> bool:
@@ -64,6 +66,20 @@ class Exchange:
         """These stand in a result that the model was shown in the middle of its answer: somebody else's words too."""
         self._injected |= frozenset(tokens)
 
+    def keep_injected(self) -> None:
+        """The answer comes in another call (results of a batch): what stood in this request as text is kept for it."""
+        for token in self._injected:
+            if self._vault.find(self.scope, token) is not None:
+                self._keep(_INJECTED + token, "with its value" if token in self._seen else "")
+
+    async def recall_injected(self, tokens: Iterable[str]) -> None:
+        """The answer is one to an earlier call. Without the store nothing is restored (fails closed)."""
+        self._later = True
+        unread = self._vault.unread
+        await self._vault.recall(self.scope, [_INJECTED + token for token in tokens])
+        if self._vault.unread != unread:
+            self.restore_nothing()
+
     def restore_nothing(self) -> None:
         self._nothing = True
 
@@ -74,6 +90,9 @@ class Exchange:
         if tool is not None and (token in self._injected or not self.restores_in(tool)):
             return None
         if token in self._injected and token not in self._seen:
+            return None
+        kept = self._vault.find(self.scope, _INJECTED + token) if self._later else None
+        if kept is not None and (tool is not None or not kept):
             return None
         value = self._vault.find(self.scope, token)
         if value is not None:

@@ -20,7 +20,7 @@ from ai_platform.protection.body import BodyInspector, Memo
 from ai_platform.protection.exchange import Exchange
 from ai_platform.protection.fixed import Fixed
 from ai_platform.protection.heading import inspect_heading
-from ai_platform.protection.injected import note_tokens
+from ai_platform.protection.injected import note_earlier, note_tokens
 from ai_platform.protection.inspection import Inspection
 from ai_platform.protection.located import Inspected, Located, splice
 from ai_platform.protection.people import OutOfTime, People, TooMuchProse
@@ -114,6 +114,8 @@ class Guard:
         edits = edits_of(result, exchange.mint)
         if tokenises(plan) and call.body:
             await note_tokens(call.body, exchange)
+            if call.operation is Operation.BATCHES_CREATE:
+                exchange.keep_injected()
         if is_redacted(result):
             edits = sorted(edits + await signed_again(call.body, exchange))
         return _inspection(result, edits, news, exchange, seconds=self._clock.monotonic() - started)
@@ -199,6 +201,8 @@ class Guard:
         release_thinking(result, exchange)
         edits = edits_of(result, exchange.token)
         inspection = _inspection(result, edits, news, exchange, seconds=self._clock.monotonic() - started)
+        if exchange.holds and call.operation is Operation.BATCHES:
+            await note_earlier(inspection.body, exchange)
         if exchange.holds and (body := restore_body(inspection.body, exchange)) is not inspection.body:
             return replace(inspection, body=body, changed=True)
         return inspection

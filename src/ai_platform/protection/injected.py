@@ -39,6 +39,14 @@ async def note_tokens(body: bytes, exchange: Exchange) -> None:
     )
 
 
+async def note_earlier(answer: bytes, exchange: Exchange) -> None:
+    """The same for results of a batch, whose requests came in an earlier call."""
+    try:
+        await exchange.recall_injected({token for _, token in tokens_in(answer)})
+    except TooManyTokensError:
+        exchange.restore_nothing()
+
+
 def _is_assistants(path: str, document: dict[str, Any]) -> bool:
     """What the assistant said holds tokens rightly, where they were not restored; results in its messages are not said."""
     place = _MESSAGE.match(path)
