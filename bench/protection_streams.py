@@ -4,7 +4,8 @@ Run: python bench/protection_streams.py [--splits 1000000] [--processes 2] [--se
 
 Every example of every detector, plain and disguised, stands in a text, in a thinking block and in a tool's JSON
 arguments; each is cut at random places, sent through a StreamGuard as server-sent events, and put together again as a
-client does. --texts: further texts, one JSON object with "text" a line. Exit code 1 when anything differs.
+client does. Texts are also cut into several text blocks: no value may leave that two of them share.
+--texts: further texts, one JSON object with "text" a line. Exit code 1 when anything differs.
 """
 
 import argparse
@@ -16,6 +17,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 
 import msgspec
@@ -53,6 +55,7 @@ class Sample(msgspec.Struct, frozen=True):
 
 class Counts(msgspec.Struct):
     streams: int = 0
+    joined: int = 0
     deltas: int = 0
     leaks: list[str] = []
     differences: list[str] = []
@@ -151,8 +154,8 @@ def pieces(text: str, chance: random.Random) -> Iterator[str]:
         position += size
 
 
-def event(kind: str, text: str) -> bytes:
-    data = {"type": "content_block_delta", "index": 0, "delta": {"type": kind, NAMES[kind]: text}}
+def event(kind: str, text: str, index: int = 0) -> bytes:
+    data = {"type": "content_block_delta", "index": index, "delta": {"type": kind, NAMES[kind]: text}}
     return b"event: content_block_delta\ndata: " + msgspec.json.encode(data) + b"\n\n"
 
 
@@ -185,6 +188,23 @@ def stream(sample: Sample, inspector: BodyInspector, chance: random.Random, coun
     return read(b"".join(out), name)
 
 
+def in_blocks(sample: Sample, inspector: BodyInspector, chance: random.Random) -> list[str]:
+    """The text as several text blocks, which clients join: the values that two of them share and that leave whole."""
+    text = sample.sent
+    places = sorted(chance.sample(range(1, len(text)), min(chance.randint(1, 3), len(text) - 1)))
+    guard = StreamGuard(inspector, None)
+    out: list[bytes] = []
+    for index, (begin, end) in enumerate(pairwise([0, *places, len(text)])):
+        begun = {"type": "content_block_start", "index": index, "content_block": {"type": "text", "text": ""}}
+        out.append(guard.feed(b"event: content_block_start\ndata: " + msgspec.json.encode(begun) + b"\n\n"))
+        out += [guard.feed(event(sample.kind, piece, index)) for piece in pieces(text[begin:end], chance)]
+        out.append(guard.feed(b'event: x\ndata: {"type":"content_block_stop","index":%d}\n\n' % index))
+    out.append(guard.close())
+    said = read(b"".join(out), NAMES[sample.kind])
+    whole_ones = [value for value in sample.values if text.count(value) == 1 and value in said]
+    return [value for value in whole_ones if any(0 < place - text.index(value) < len(value) for place in places)]
+
+
 def run(seed: int, splits: int, extra: list[Path]) -> Counts:
     chance = random.Random(seed)
     every = samples(extra, 1)
@@ -192,6 +212,11 @@ def run(seed: int, splits: int, extra: list[Path]) -> Counts:
     counts = Counts()
     for number in range(splits):
         sample = every[number % len(every)] if splits > len(every) else chance.choice(every)
+        if sample.kind == "text_delta" and len(sample.sent) > 1:
+            counts.joined += 1
+            counts.leaks += [
+                f"blocks {value!r} of {sample.sent!r}" for value in in_blocks(sample, inspectors[sample.plan], chance)
+            ]
         state = chance.getstate()
         said = stream(sample, inspectors[sample.plan], chance, counts)
         counts.streams += 1
@@ -231,6 +256,7 @@ def main() -> None:
     with ProcessPoolExecutor(options.processes) as pool:
         for counts in pool.map(run, seeds, [share] * len(seeds), [options.texts] * len(seeds)):
             total.streams += counts.streams
+            total.joined += counts.joined
             total.deltas += counts.deltas
             total.leaks += counts.leaks
             total.differences += counts.differences
@@ -241,6 +267,9 @@ def main() -> None:
     for difference in total.differences[:20]:
         print(difference)
     print(f"{total.streams:,} streams in {total.deltas:,} deltas, seed {options.seed}")
+    print(f"and {total.joined:,} answers of several text blocks")
+    for leak in total.leaks[:20]:
+        print(leak)
     print(f"leaks: {len(total.leaks)}; not identical with the whole text: {total.wrong}")
     held = ", ".join(f"p{round(share * 100)} {percentile(total.held, share)}" for share in (0.5, 0.9, 0.99))
     words = ", ".join(f"p{round(share * 100)} {percentile(total.words, share)}" for share in (0.5, 0.9, 0.99))

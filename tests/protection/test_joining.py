@@ -162,6 +162,14 @@ def test_a_value_that_a_block_holds_alone_is_found_whatever_stands_beside(blocks
     assert SSN not in "".join(told(blocks))
 
 
+@pytest.mark.parametrize("place", [95, 100])
+def test_words_before_a_value_count_also_in_the_block_before(place: int):
+    """Even where the value is far into its block, and goes on in a third one."""
+    key = "870MB6gfuTJ4HtUnUvYMyJpr5eUZNP4Bk43bVdj3eAE"
+    text = '{"kty":"EC",' + " " * 40 + f'"crv":"P-256","d":"{key}"}}\n'
+    assert key not in "".join(told(cut(text, [6, place])))
+
+
 def test_two_numbers_that_only_stand_in_neighbouring_blocks_are_no_value():
     blocks = ["It took 536 ms.", "22 tests, ", "8491 lines"]
     assert told(blocks) == blocks

@@ -15,7 +15,8 @@ import msgspec
 from ai_platform.domain.finding import Finding
 from ai_platform.protection.held import Block
 from ai_platform.protection.rewriting import REST
-from ai_platform.protection.seams import REACH, hides
+from ai_platform.protection.rule import LOOK_BACK
+from ai_platform.protection.seams import hides
 from ai_platform.protection.watcher import TextWatcher
 
 _MOST_CHAINS = 40
@@ -79,11 +80,11 @@ class Run:
             watcher.feed(text)
             for value in _values(watcher, base):
                 self._take(value)
-        near = block.position + len(text) <= REACH
+        # the first one goes on as long as a rule may look back to what stands before this block
         self.chains = [
             chain
             for number, chain in enumerate(self.chains)
-            if (near and not number) or chain.base + chain.watcher.settled < block.base
+            if chain.base + chain.watcher.settled < block.base + (0 if number else LOOK_BACK)
         ]
         self.decide(self._limit())
         return self._limit() - block.base
