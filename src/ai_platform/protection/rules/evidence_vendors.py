@@ -54,6 +54,22 @@ VENDORS: dict[str, Evidence] = {
     "mapbox-public-token": on_github(
         "mapbox/mapbox-sdk-js", "test/bundle.test.js", "an example: pk., JSON in base64url, a dot, 22 characters"
     ),
+    "newrelic-key": on_github("newrelic/newrelic-cli", "docs/GETTING_STARTED.md", "user keys: prefix NRAK"),
+    "launchdarkly-key": on_github("launchdarkly/ldcli", "README.md", "a masked example: api- and a UUID"),
+    "terraform-cloud-token": on_github(
+        "hashicorp/terraform-provider-tfe", "internal/client/config_test.go", "something, .atlasv1., something"
+    ),
+    "nvidia-key": on_github(
+        "NVIDIA/GenerativeAIExamples", "RAG/examples/advanced_rag/multi_turn_rag/README.md", "prefix nvapi-"
+    ),
+    "postman-key": on_github("postmanlabs/postman-mcp-server", "src/telemetry/client.ts", "prefix PMAK-"),
+    "vault-legacy-token": own(
+        "https://developer.hashicorp.com/vault/docs/upgrading/upgrade-to-1.0.0",
+        "service tokens start with s., batch tokens with b.",
+    ),
+    "secret-token-uri": own(
+        "https://www.rfc-editor.org/info/rfc8959/", "registers the scheme secret-token for bearer tokens"
+    ),
     "resend-key": on_github("resend/resend-node", "readme.md", "prefix re_"),
     "elevenlabs-key": on_github("elevenlabs/elevenlabs-python", "src/elevenlabs/speech_engine/server.py", "prefix sk_"),
     "pinecone-key": on_github("pinecone-io/pinecone-python-client", "pinecone/admin/api_keys.py", "prefix pcsk_"),

@@ -7,6 +7,7 @@ from ai_platform.protection.rules.evidence_record import Evidence, other
 
 _INTEGRATIONS = "https://github.com/NangoHQ/nango/blob/HEAD/packages/providers/providers.yaml"
 _PLUGINS = "https://github.com/1Password/shell-plugins/blob/HEAD/plugins"
+_NOTIFIERS = "https://github.com/caronc/apprise/blob/HEAD/apprise/plugins"
 _YANDEX = "https://gitlab.com/gitlab-org/gitlab/-/issues/353039"
 
 SECOND_HAND: dict[str, Evidence] = {
@@ -42,6 +43,25 @@ SECOND_HAND: dict[str, Evidence] = {
     "jumpcloud-key": other(_INTEGRATIONS, "an example: jca_ and 36 letters and digits"),
     "rootly-key": other(_INTEGRATIONS, "rootly_ and 64 hexadecimal digits"),
     "airtable-pat": other(_INTEGRATIONS, "an example: pat, letters and digits, a dot, letters and digits"),
+    "groq-key": other(
+        "https://github.com/mendableai/firecrawl/blob/HEAD/examples/web_data_extraction/web-data-extraction-using-llms.mdx",
+        "prefix gsk_",
+    ),
+    "openai-project-key": other(
+        "https://github.com/triggerdotdev/trigger.dev/blob/HEAD/docs/guides/frameworks/sequin.mdx", "prefix sk-proj-"
+    ),
+    "slack-webhook": other(
+        "https://github.com/containrrr/shoutrrr/blob/HEAD/docs/guides/slack/index.md",
+        "hooks.slack.com/services/, T and eight characters, /, B and eight, /, 24 characters",
+    ),
+    "google-chat-webhook": other(
+        f"{_NOTIFIERS}/google_chat.py", "an example: the space, messages?key=AIza and 35 characters, &token="
+    ),
+    "lark-webhook": other(f"{_NOTIFIERS}/lark.py", "bot/v2/hook/ and letters, digits and hyphens"),
+    "dingtalk-webhook": other(f"{_NOTIFIERS}/dingtalk.py", "robot/send?access_token= and letters and digits"),
+    "wecom-webhook": other(f"{_NOTIFIERS}/wecombot.py", "cgi-bin/webhook/send?key= and the key"),
+    "ifttt-webhook": other(f"{_NOTIFIERS}/ifttt.py", "trigger/, the event, /with/key/ and the key"),
+    "smtp2go-key": other(f"{_NOTIFIERS}/smtp2go.py", "an example: api- and 32 hexadecimal capitals"),
     "readme-key": other(f"{_PLUGINS}/readme/api_key.go", "rdme_ and small letters and digits"),
     "statsig-key": other(_INTEGRATIONS, "console keys: console- and letters and digits"),
 }
