@@ -5,6 +5,9 @@ Not a family: no RULES here. Above: evidence.py. Below: evidence_record.py.
 
 from ai_platform.protection.rules.evidence_record import Evidence, on_github, own
 
+_AZURE = ("microsoft/security-utilities", "src/Microsoft.Security.Utilities.Core/IdentifiableMetadata.cs")
+"""Where Microsoft names the four characters that mark a key of each service."""
+
 VENDORS: dict[str, Evidence] = {
     "langsmith-key": on_github(
         "langchain-ai/langsmith-docs",
@@ -69,6 +72,14 @@ VENDORS: dict[str, Evidence] = {
     ),
     "secret-token-uri": own(
         "https://www.rfc-editor.org/info/rfc8959/", "registers the scheme secret-token for bearer tokens"
+    ),
+    "azure-annotated-key": on_github(*_AZURE, "signatures APIM, ACDb, +ABa and +ASt; not the lengths"),
+    "azure-messaging-key": on_github(*_AZURE, "signatures AIoT, +ASb, +AEh and +ARm; not the lengths"),
+    "azure-search-key": on_github(*_AZURE, "signature AzSe; not the length"),
+    "azure-function-key": on_github(*_AZURE, "signature AzFu; not the length"),
+    "azure-registry-key": on_github(*_AZURE, "signature +ACR; not the length"),
+    "svix-token": on_github(
+        "svix/svix-webhooks", "ruby/spec/webmock_tests_spec.rb", "prefix testsk_ and a region such as .eu at the end"
     ),
     "resend-key": on_github("resend/resend-node", "readme.md", "prefix re_"),
     "elevenlabs-key": on_github("elevenlabs/elevenlabs-python", "src/elevenlabs/speech_engine/server.py", "prefix sk_"),
