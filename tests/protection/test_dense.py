@@ -5,7 +5,7 @@ import random
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from inspecting import SECRET, inspect, new_guard, request, scanner
 
@@ -120,6 +120,7 @@ PIECES = st.sampled_from(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(PIECES, max_size=12), st.integers(1, 4_000))
 def test_places_in_the_text_are_those_in_its_bytes_however_it_is_written(pieces: list[bytes], times: int) -> None:
     raw = b"".join(pieces) * (times if len(pieces) < 4 else 1)
