@@ -5,6 +5,9 @@ from ai_platform.protection.rules.evidence_record import Evidence
 _NANGO = "https://github.com/NangoHQ/nango/blob/master/packages/providers/providers.yaml"
 """Second hand: what a product that connects to these services tells its users of their keys."""
 
+_PLUGINS = "https://github.com/1Password/shell-plugins/blob/main/plugins"
+"""Second hand: what a password manager expects of the keys it keeps for command lines."""
+
 SERVICES = {
     "algolia-credential": Evidence(_NANGO, vendor=False, told="an example: 32 hexadecimal digits"),
     "amplitude-credential": Evidence(_NANGO, vendor=False, told="a pattern for the API key: 32 hexadecimal digits"),
@@ -150,12 +153,6 @@ SERVICES = {
         vendor=True,
         told="an example of an API key: 24 hexadecimal digits",
     ),
-    "cloudflare-token": Evidence(
-        "https://developers.cloudflare.com/fundamentals/api/get-started/token-formats",
-        vendor=True,
-        told="prefixes cfk_ cfut_ cfat_, 40 characters and a checksum",
-    ),
-    "jumpcloud-key": Evidence(_NANGO, vendor=False, told="an example: jca_ and 36 letters and digits"),
     "consul-credential": Evidence(
         "https://developer.hashicorp.com/consul/api-docs/v1.10.x/acl/tokens",
         vendor=True,
@@ -243,5 +240,44 @@ SERVICES = {
         "https://github.com/tweepy/tweepy/blob/master/cassettes/testratelimitstatus.json",
         vendor=False,
         told="an example of an access token: 19 digits, a hyphen, 30 letters and digits",
+    ),
+    "openweather-credential": Evidence(
+        "https://blog.csdn.net/love_moon821/article/details/91046269",
+        vendor=False,
+        told="an example: 32 hexadecimal digits",
+    ),
+    "gitea-credential": Evidence(
+        "https://www.cnblogs.com/xupeixuan/p/17125039.html", vendor=False, told="an example: 40 hexadecimal digits"
+    ),
+    "circleci-legacy-credential": Evidence(
+        f"{_PLUGINS}/circleci/personal_api_token.go", vendor=False, told="40 lower-case letters and digits"
+    ),
+    "fastly-credential": Evidence(f"{_PLUGINS}/fastly/api_token.go", vendor=False, told="32 letters and digits"),
+    "hetzner-credential": Evidence(f"{_PLUGINS}/hcloud/api_token.go", vendor=False, told="64 letters and digits"),
+    "linode-credential": Evidence(
+        f"{_PLUGINS}/linode/personal_access_token.go", vendor=False, told="64 lower-case letters and digits"
+    ),
+    "ngrok-legacy-credential": Evidence(f"{_PLUGINS}/ngrok/credentials.go", vendor=False, told="49 letters and digits"),
+    "snyk-credential": Evidence(
+        f"{_PLUGINS}/snyk/api_token.go",
+        vendor=False,
+        told="36 characters in lower case; that they are a UUID is not said",
+    ),
+    "sourcegraph-legacy-credential": Evidence(
+        f"{_PLUGINS}/sourcegraph/access_token.go", vendor=False, told="40 lower-case letters and digits"
+    ),
+    "vercel-legacy-credential": Evidence(f"{_PLUGINS}/vercel/api_token.go", vendor=False, told="24 letters and digits"),
+    "twilio-auth-credential": Evidence(
+        f"{_PLUGINS}/twilio/api_key.go",
+        vendor=False,
+        told="a key is SK and 32 characters, its secret 32 letters of both cases and digits; not the auth token",
+    ),
+    "sentry-legacy-credential": Evidence(
+        f"{_PLUGINS}/sentry/auth_token.go", vendor=False, told="64 lower-case letters and digits"
+    ),
+    "settlemint-token": Evidence(
+        "https://github.com/settlemint/sdk/blob/main/sdk/ipfs/src/ipfs.test.ts",
+        vendor=True,
+        told="prefix sm_aat_; not the length",
     ),
 }

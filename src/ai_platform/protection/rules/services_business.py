@@ -133,8 +133,8 @@ RULES = (
         "twilio-auth",
         "Twilio",
         keyword=r"twilio",
-        value=r"[a-f0-9]{32}|SK[a-f0-9]{32}",
-        example='twilio_token = "SKdd13a45c6fa3245d282269d21491bd86"',
+        value=r"[A-Za-z0-9]{32}|SK[a-f0-9]{32}",
+        example='twilio_token = "q9XdT13a45C6fa3245d28Z269d2K91Bd"',
     ),
     service_key(
         "mailchimp-legacy",
