@@ -52,7 +52,7 @@ class Statements:
         if shape is None:
             shape = await self._build(tuple(groups))
         documents = [
-            _json_text([dict(zip(names, map(_plain, row), strict=True)) for row in rows])
+            _json_text([dict(zip(names, _plain(row), strict=True)) for row in rows])
             for names, rows in zip(shape.names, groups.values(), strict=True)
         ]
         await shape.prepared.fetch(slot, leaves, *documents, timeout=timeout)
@@ -87,9 +87,11 @@ class Statements:
         return {row["attname"]: row["kind"] for row in rows}
 
 
-def _plain(value: Any) -> Any:
-    """Bytes as PostgreSQL writes them in text."""
-    return f"\\x{value.hex()}" if type(value) is bytes else value
+def _plain(row: tuple[Any, ...]) -> Sequence[Any]:
+    """Bytes as PostgreSQL writes them in text; most rows hold none."""
+    if bytes not in map(type, row):
+        return row
+    return [f"\\x{value.hex()}" if type(value) is bytes else value for value in row]
 
 
 def _json_text(value: Any) -> str:

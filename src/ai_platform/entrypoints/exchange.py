@@ -46,6 +46,7 @@ class Exchange:
         "_carrier",
         "_chunked",
         "_continue",
+        "_head",
         "_left",
         "_size",
         "_waiter",
@@ -74,6 +75,7 @@ class Exchange:
         self._arrived = False
         self._chunked = False
         self._left: int | None = None
+        self._head = b""
 
     @property
     def is_gone(self) -> bool:
@@ -143,6 +145,8 @@ class Exchange:
             return
         if not self.is_started:
             self._begin(message["status"], message["headers"])
+            # It leaves with the first piece of the body, in one write; alone when that piece is not there yet.
+            asyncio.get_running_loop().call_soon(self._flush)
             return
         more = message.get("more_body", False)
         self._content(message.get("body", b""), last=not more)
@@ -178,25 +182,34 @@ class Exchange:
             raise ValueError("a header field of the answer holds a line break")
         self.is_started = True
         line = _STATUS_LINES.get(status) or b"HTTP/1.1 %d Status\r\n" % status
-        self._carrier.write(line + head + b"\r\n")
+        self._head = line + head + b"\r\n"
+
+    def _flush(self) -> None:
+        if self._head:
+            self._write(b"")
+
+    def _write(self, data: bytes) -> None:
+        head, self._head = self._head, b""
+        self._carrier.write(head + data)
 
     def _content(self, body: bytes, *, last: bool) -> None:
         if self._chunked:
             if body:
                 end = b"\r\n0\r\n\r\n" if last else b"\r\n"
-                self._carrier.write(b"%x\r\n%b%b" % (len(body), body, end))
+                self._write(b"%x\r\n%b%b" % (len(body), body, end))
             elif last:
-                self._carrier.write(b"0\r\n\r\n")
+                self._write(b"0\r\n\r\n")
         elif self._left is None:
             if body:
-                self._carrier.write(body)
+                self._write(body)
         elif self.scope["method"] != "HEAD" and body:
             if len(body) > self._left:
                 raise ValueError("an answer longer than announced")
             self._left -= len(body)
-            self._carrier.write(body)
+            self._write(body)
         if last:
             if self._left:
                 raise ValueError("an answer shorter than announced")
+            self._flush()
             self.is_ended = True
             self._carrier.ended(self)
