@@ -73,6 +73,18 @@ async def test_one_callers_bad_row_refuses_that_caller_only(site: Site) -> None:
     assert (await site.report()).intact
 
 
+async def test_what_is_appended_one_turn_of_the_event_loop_later_shares_the_commit(site: Site) -> None:
+    trail = await site.trail()
+    before = trail.writer.commits - trail.writer.checkpoints
+
+    async def later() -> None:
+        await asyncio.sleep(0)
+        await trail.append([event(subject=None)])
+
+    await asyncio.gather(trail.append([event(subject=None)]), later())
+    assert trail.writer.commits - trail.writer.checkpoints == before + 1
+
+
 @pytest.mark.requirement("AU-2", "AU-3")
 async def test_two_hundred_appends_at_once_share_transactions_and_make_one_log(site: Site) -> None:
     trail = await site.trail()

@@ -127,6 +127,8 @@ class Writer:
                 await self._sleep(self._settings.retry_seconds)
                 await self._reopen()
             elif self._queue:
+                # A turn of the event loop: what has arrived by now shares this commit and need not await the next.
+                await asyncio.sleep(0)
                 await self._commit(self.log, self._take())
             elif self._sign_now:
                 self._sign_now = False
