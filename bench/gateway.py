@@ -1,6 +1,6 @@
 """What a call through the platform costs, beside nginx as a plain reverse proxy on the same upstream, in one run.
 
-    python bench/gateway.py [--quick] [--only small,stream,turn,latency,many,start] [--repeat 3] [--json FILE]
+    python bench/gateway.py [--quick] [--only small,few,stream,turn,latency,many,start] [--repeat 3] [--json FILE]
                             [--litellm VENV] [--config FILE] [--profile FILE]
 
 CPU is utime + stime of the proxy's processes divided by calls, at fixed concurrency; the database's share is shown
@@ -105,6 +105,12 @@ class Bench:
         job = {"kind": "closed", "concurrency": 16, "size": 8192, "seconds": 6 * self.scale}
         self.case("8 KB call, answered whole", job)
         self.case("8 KB call, a text never seen before", job | {"fresh": True})
+
+    def few(self) -> None:
+        """What a caller waits when nobody is in the way: two durable writes and the steps between them."""
+        for callers in (1, 4):
+            job = {"kind": "closed", "concurrency": callers, "size": 8192, "seconds": 4 * self.scale}
+            self.case(f"8 KB call, callers at once: {callers}", job)
 
     def stream(self) -> None:
         rounds = max(1, round(3 * self.scale))
@@ -257,7 +263,7 @@ def show_verdicts(found: dict[str, float]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="a third of the time, one round")
-    parser.add_argument("--only", default="small,stream,turn,latency,many,start", help="cases, comma-separated")
+    parser.add_argument("--only", default="small,few,stream,turn,latency,many,start", help="cases, comma-separated")
     parser.add_argument("--repeat", type=int, default=3, help="rounds of each CPU case")
     parser.add_argument("--json", type=Path, help="write every figure to this file")
     parser.add_argument("--nginx", default=shutil.which("nginx") or "/usr/sbin/nginx", help="nginx binary")
@@ -278,6 +284,7 @@ def main() -> None:
         bench = Bench(upstream, gateways, repeats=1 if options.quick else options.repeat, quick=options.quick)
         cases: dict[str, Callable[[], None]] = {
             "small": bench.small,
+            "few": bench.few,
             "stream": bench.stream,
             "turn": bench.turn,
             "latency": bench.latency,
