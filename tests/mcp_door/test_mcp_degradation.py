@@ -150,7 +150,7 @@ async def leaves(request: dict[str, Any], send: Send) -> None:
 
 
 WAYS = [
-    (another_id, "did not answer"),
+    (another_id, "no answer of the protocol"),
     (drips, "did not answer within"),
     (never_begins, "did not answer within"),
     (too_much, "more than"),

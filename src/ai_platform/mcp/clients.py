@@ -1,19 +1,18 @@
 """HTTP clients of one server: one for each owner of a credential, closed when nobody holds it and it is not wanted.
 
-It sends nothing itself. Above: running. Below: httpx2.
+It sends nothing itself. Above: running. Below: wire.
 """
 
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 
-import httpx2
-
 from ai_platform.domain.principal import Principal
 from ai_platform.mcp.hub import Owner, owner_of
+from ai_platform.mcp.wire import ServerClient
 
 
 class _Held:
-    def __init__(self, client: httpx2.AsyncClient) -> None:
+    def __init__(self, client: ServerClient) -> None:
         self.client = client
         self.uses = 0
 
@@ -21,12 +20,12 @@ class _Held:
 class Clients:
     """make: a new one, with the credentials of a person, or of the platform (None)."""
 
-    def __init__(self, make: Callable[[Principal | None], httpx2.AsyncClient]) -> None:
+    def __init__(self, make: Callable[[Principal | None], ServerClient]) -> None:
         self._make = make
         self._kept: dict[Owner, _Held] = {}
 
     @asynccontextmanager
-    async def held(self, owner: Principal | None) -> AsyncGenerator[httpx2.AsyncClient]:
+    async def held(self, owner: Principal | None) -> AsyncGenerator[ServerClient]:
         """Not closed while the block runs."""
         key = owner_of(owner)
         held = self._kept.get(key)

@@ -20,7 +20,8 @@ from ai_platform.domain.errors import UpstreamBroken, UpstreamError, UpstreamUnr
 from ai_platform.domain.principal import Principal
 from ai_platform.mcp.flight import Flight
 from ai_platform.mcp.hub import Owner, owner_of
-from ai_platform.mcp.link import Hello, Link, Manners, RpcError, Streams
+from ai_platform.mcp.link import Hello, Link, RpcError, Streams
+from ai_platform.mcp.manners import Manners
 from ai_platform.mcp.settings import CredentialMode, McpServerSettings, Protocol, Sharing
 
 FIRST_PAUSE = 0.5

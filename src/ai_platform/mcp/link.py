@@ -36,6 +36,8 @@ from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS, LATEST_HANDSHAKE_VERS
 
 from ai_platform import __version__
 from ai_platform.domain.errors import UpstreamBroken, UpstreamError, UpstreamTimeout, UpstreamUnreachable
+from ai_platform.mcp.manners import Manners, manners_of, object_of
+from ai_platform.mcp.post import Moved, Posts
 from ai_platform.mcp.settings import Protocol as ProtocolChoice
 from ai_platform.mcp.wire import EXCHANGE, Exchange
 
@@ -46,7 +48,8 @@ MOST_NOTIFICATIONS = 2_000
 _PROBE_SECONDS = 10.0
 _FIXED_META = frozenset({PROTOCOL_VERSION_META_KEY, CLIENT_INFO_META_KEY, CLIENT_CAPABILITIES_META_KEY})
 
-Streams = AbstractAsyncContextManager[tuple[Any, Any]]
+Streams = AbstractAsyncContextManager[tuple[Any, Any, Posts | None]]
+"""The SDK's pair, and what carries the requests of a stateless server at an address."""
 
 
 class RpcError(Exception):
@@ -75,15 +78,6 @@ class Ear(Protocol):
         ...
 
 
-class Manners(msgspec.Struct, frozen=True, kw_only=True):
-    """What a server said of itself. version: of the protocol, "" while nothing is known."""
-
-    version: str = ""
-    capabilities: dict[str, Any] = {}
-    info: dict[str, Any] = {}
-    instructions: str = ""
-
-
 class Hello(msgspec.Struct, frozen=True, kw_only=True):
     """How to begin. protocol: which eras may be spoken. capabilities: what is said that the client can do.
 
@@ -110,6 +104,7 @@ class Link:
         self._hello = hello
         self._ear = ear
         self._dispatcher: JSONRPCDispatcher[TransportContext] | None = None
+        self._posts: Posts | None = None
         self._task: asyncio.Task[None] | None = None
         self._second = 0.0
         self._notifications = 0
@@ -191,7 +186,7 @@ class Link:
     async def _run(self, ready: asyncio.Future[None]) -> None:
         """The connection's own task: everything of the SDK that must be left where it was entered lives here."""
         try:
-            async with self._streams() as (read, write):
+            async with self._streams() as (read, write, self._posts):
                 self._dispatcher = JSONRPCDispatcher(read, write)
                 async with anyio.create_task_group() as group:
                     await group.start(self._pump, self._dispatcher)
@@ -207,6 +202,8 @@ class Link:
                 raise
         finally:
             self.over.set()
+            if self._posts is not None:
+                self._posts.end()
 
     async def _pump(self, dispatcher: JSONRPCDispatcher[TransportContext], **started: Any) -> None:
         try:
@@ -247,8 +244,8 @@ class Link:
         supported = result.get("supportedVersions")
         if not isinstance(supported, list) or LATEST_MODERN_VERSION not in supported:
             return False
-        stamp = _object(result.get("_meta")).get(SERVER_INFO_META_KEY)
-        self.manners = _manners(LATEST_MODERN_VERSION, result, stamp)
+        stamp = object_of(result.get("_meta")).get(SERVER_INFO_META_KEY)
+        self.manners = manners_of(LATEST_MODERN_VERSION, result, stamp)
         return True
 
     async def _initialize(self) -> None:
@@ -264,7 +261,7 @@ class Link:
         version = result.get("protocolVersion")
         if version not in HANDSHAKE_PROTOCOL_VERSIONS:
             raise self._strange(f"it speaks the protocol version {str(version)[:40]!r}")
-        self.manners = _manners(version, result, result.get("serverInfo"))
+        self.manners = manners_of(version, result, result.get("serverInfo"))
         assert self._dispatcher is not None
         await self._dispatcher.notify(
             "notifications/initialized", None, {"headers": {MCP_PROTOCOL_VERSION_HEADER: version}}
@@ -299,6 +296,10 @@ class Link:
             raise RpcError(INVALID_PARAMS, "The parameters hold something that JSON in UTF-8 cannot.") from error
         token = EXCHANGE.set(exchange)
         try:
+            if self._posts is not None and self.stateless and "request_id" not in options:
+                with suppress(Moved):
+                    return await self._posts.ask(method, params, options, self._noticed)
+                self._posts = None
             return await self._dispatcher.send_raw_request(method, params, options)
         except MCPError as error:
             raise self._judged(error, exchange, probing=probing) from error
@@ -360,6 +361,9 @@ class Link:
         self, context: DispatchContext[TransportContext], method: str, params: Mapping[str, Any] | None
     ) -> None:
         del context
+        await self._noticed(method, params or {})
+
+    async def _noticed(self, method: str, params: Mapping[str, Any]) -> None:
         now = asyncio.get_running_loop().time()
         if now - self._second >= 1.0:
             self._second, self._notifications = now, 0
@@ -367,21 +371,7 @@ class Link:
         if self._notifications > MOST_NOTIFICATIONS:
             self.over.set()  # its calls fail as broken, and the breaker counts that
             return
-        self._ear.heard(method, params or {})
-
-
-def _manners(version: str, result: Mapping[str, Any], info: Any) -> Manners:
-    instructions = result.get("instructions")
-    return Manners(
-        version=version,
-        capabilities=_object(result.get("capabilities")),
-        info=_object(info),
-        instructions=instructions if isinstance(instructions, str) else "",
-    )
-
-
-def _object(value: Any) -> dict[str, Any]:
-    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
+        self._ear.heard(method, params)
 
 
 _DISPATCHER_SAYS = "Connection closed"

@@ -20,6 +20,7 @@ from ai_platform.mcp.keeper import Keeper
 from ai_platform.mcp.line import Lines
 from ai_platform.mcp.link import Streams
 from ai_platform.mcp.needs import Kind, Launcher, ServerCredentials, Trust
+from ai_platform.mcp.post import Posts
 from ai_platform.mcp.program import running_program
 from ai_platform.mcp.server import Server
 from ai_platform.mcp.settings import McpServerSettings
@@ -144,19 +145,19 @@ class Running:
         return self._http(owner)
 
     @asynccontextmanager
-    async def _http(self, owner: Principal | None) -> AsyncGenerator[tuple[Any, Any]]:
+    async def _http(self, owner: Principal | None) -> AsyncGenerator[tuple[Any, Any, Posts]]:
         most = self.settings.max_message_bytes
         async with (
             self._clients.held(owner) as client,
             streamable_http_client(self.settings.url, http_client=client, max_sse_event_size=most) as streams,
         ):
-            yield streams
+            yield *streams, Posts(client, self.settings.url, longest=most)
 
     @asynccontextmanager
-    async def _program(self) -> AsyncGenerator[tuple[Any, Any]]:
+    async def _program(self) -> AsyncGenerator[tuple[Any, Any, None]]:
         settings = self.settings
         async with (
             self._launcher.prepare(settings) as program,
             running_program(settings.name, program, longest_line=settings.max_message_bytes) as streams,
         ):
-            yield streams
+            yield *streams, None

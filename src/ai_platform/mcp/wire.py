@@ -59,14 +59,20 @@ EXCHANGE: ContextVar[Exchange | None] = ContextVar("exchange", default=None)
 """Set around each request; the SDK sends it in a task of its own, which inherits it."""
 
 
-def client_for(
-    server: McpServerSettings, credentials: ServerCredentials, owner: Principal | None
-) -> httpx2.AsyncClient:
+class ServerClient(httpx2.AsyncClient):
+    """wire: what carries its requests, for who needs neither redirects nor cookies of it."""
+
+    def __init__(self, wire: httpx2.AsyncBaseTransport, timeout: httpx2.Timeout) -> None:
+        super().__init__(transport=wire, timeout=timeout)
+        self.wire = wire
+
+
+def client_for(server: McpServerSettings, credentials: ServerCredentials, owner: Principal | None) -> ServerClient:
     """A client for one server whose requests carry the credentials of `owner` (None: the platform's) unless the
     exchange names somebody else. Redirects are the SDK's affair, which stays within the origin.
     """
     timeout = httpx2.Timeout(server.connect_timeout, read=None, pool=server.connect_timeout)
-    return httpx2.AsyncClient(transport=_Wire(server, credentials, owner), timeout=timeout)
+    return ServerClient(_Wire(server, credentials, owner), timeout)
 
 
 def _proxy_for(url: str) -> str | None:
