@@ -204,7 +204,8 @@ def be_national_number(value: str) -> bool:
     """Rijksregister: 97 minus the first nine digits modulo 97, with 2 before them for births from 2000."""
     digits = digits_of(value)
     check = int(digits[9:])
-    return check in (97 - int(digits[:9]) % 97, 97 - int("2" + digits[:9]) % 97) and int(digits[2:4]) <= 12
+    month = int(digits[2:4])  # plus 20 or 40 in the BIS numbers of people who are not in the register
+    return check in (97 - int(digits[:9]) % 97, 97 - int("2" + digits[:9]) % 97) and month <= 52 and month % 20 <= 12
 
 
 def pt_nif(value: str) -> bool:
@@ -258,16 +259,17 @@ def at_svnr(value: str) -> bool:
 
 
 def ie_pps(value: str) -> bool:
-    """Department of Social Protection: weights 8 to 2 (and 9 for a second letter), modulus 23."""
+    """Department of Social Protection: weights 8 to 2 (and 9 for a second letter, but not W, T and X), modulus 23."""
     plain = value.upper()
-    total = weighted(plain, range(8, 1, -1)) + (9 * (ord(plain[8]) - 64) if len(plain) > 8 and plain[8] != "W" else 0)
+    second = plain[8:]
+    total = weighted(plain, range(8, 1, -1)) + (9 * (ord(second) - 64) if second and second not in "WTX" else 0)
     return "WABCDEFGHIJKLMNOPQRSTUV"[total % 23] == plain[7]
 
 
 def cz_birth_number(value: str) -> bool:
-    """Rodné číslo: ten digits divisible by eleven; month plus 20, 50 or 70."""
+    """Rodné číslo: the tenth digit is the rest by eleven of nine, 0 where that is 10; month plus 20, 50 or 70."""
     digits = digits_of(value)
-    return len(digits) == 10 and int(digits) % 11 == 0 and 1 <= int(digits[2:4]) % 50 % 20 <= 12
+    return len(digits) == 10 and int(digits[:9]) % 11 % 10 == int(digits[9]) and 1 <= int(digits[2:4]) % 50 % 20 <= 12
 
 
 def ro_cnp(value: str) -> bool:

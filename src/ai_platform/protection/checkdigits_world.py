@@ -13,7 +13,7 @@ def in_aadhaar(value: str) -> bool:
 
 def in_pan(value: str) -> bool:
     """Income Tax Department: the fourth letter says what kind of holder."""
-    return value[3].upper() in "ABCFGHJLPT"
+    return value[3].upper() in "ABCFGHJKLPT"
 
 
 def br_cpf(value: str) -> bool:
@@ -28,10 +28,13 @@ def br_cpf(value: str) -> bool:
 
 def br_cnpj(value: str) -> bool:
     """Receita Federal: two modulus-11 digits."""
-    digits = digits_of(value)
-    first = -weighted(digits, (5, 4, 3, 2, 9, 8, 7, 6, 5, 4, 3, 2)) % 11 % 10
-    second = -weighted(digits, (6, 5, 4, 3, 2, 9, 8, 7, 6, 5, 4, 3, 2)) % 11 % 10
-    return len(set(digits)) > 1 and first == int(digits[12]) and second == int(digits[13])
+    plain = digits_of(value)
+    values = [ord(char) - 48 for char in plain]  # letters since July 2026
+    first, second = (
+        -sum(each * weight for each, weight in zip(values, weights, strict=False)) % 11 % 10
+        for weights in ((5, 4, 3, 2, 9, 8, 7, 6, 5, 4, 3, 2), (6, 5, 4, 3, 2, 9, 8, 7, 6, 5, 4, 3, 2))
+    )
+    return len(set(plain)) > 1 and [first, second] == values[12:]
 
 
 def cl_rut(value: str) -> bool:

@@ -5,6 +5,7 @@ read. Not a family: no RULES here. Above: tools/detectors.py. Below: the
 evidence_* files, one for each group of families.
 """
 
+from ai_platform.protection.rules.evidence_people import PEOPLE
 from ai_platform.protection.rules.evidence_record import Evidence
 from ai_platform.protection.rules.evidence_services import SERVICES
 from ai_platform.protection.rules.evidence_vendors import VENDORS
@@ -23,9 +24,6 @@ _FIRST = {
         "https://shopify.dev/changelog/length-of-the-shopify-access-token-is-increasing",
         vendor=True,
         told="prefixes shpat_ shpca_ shppa_, 38 characters in all",
-    ),
-    "gitlab-token": Evidence(
-        "https://gitlab.com/gitlab-org/gitlab/-/merge_requests/138438", vendor=True, told="prefixes glpat- and gldt-"
     ),
     "sentry-user-token": Evidence(
         "https://docs.sentry.io/security-legal-pii/security/token-formats/",
@@ -82,5 +80,5 @@ _FIRST = {
     ),
     "pypi-token": Evidence("https://pypi.org/project/pypitoken", vendor=False, told="prefix pypi-; a macaroon follows"),
 }
-EVIDENCE = _FIRST | SECOND_HAND | SERVICES | VENDORS
+EVIDENCE = _FIRST | SECOND_HAND | SERVICES | VENDORS | PEOPLE
 """Rule -> the page. Everything else is unverified."""
