@@ -29,7 +29,7 @@ _NINO = Evidence(
     vendor=False,
     told="two letters (neither D F I Q U V, no O second, no BG GB KN NK NT TN ZZ), six digits, A to D",
 )
-_NIR = _stdnum("fr/nir", "15 digits: sex, year, month, place (2A and 2B too), serial, two check digits")
+_NIR = _stdnum("fr/nir", "15 digits: sex, year, month, place, serial, two check digits")
 _DNI = _stdnum("es/nie", "X, Y or Z and seven digits (DNI: eight digits), and a check letter")
 _CPF = _stdnum("br/cpf", "eleven digits, two of them check digits")
 _GITLAB = "https://github.com/gitlabhq/gitlabhq/blob/master/doc/security/tokens/_index.md"
@@ -49,7 +49,7 @@ _NUMBERS = {
     "es-nif": _DNI,
     "es-nif-keyword": _DNI,
     "it-fiscal-code": _stdnum("it/codicefiscale", "16 characters: name, birth, place, and a check character"),
-    "de-tax-id": _stdnum("de/idnr", "eleven digits, one of the first ten twice or thrice, the last a check digit"),
+    "de-tax-id": _stdnum("de/idnr", "eleven digits without personal information"),
     "nl-bsn": _stdnum("nl/bsn", "up to nine digits and a simple checksum"),
     "be-national-number": _stdnum(
         "be/bis", "eleven digits from the date of birth, two of them a check; month plus 20 or 40 in BIS numbers"
@@ -65,7 +65,7 @@ _NUMBERS = {
     "at-svnr": _stdnum("at/vnr", "ten digits: serial of three, a check digit, six that are usually the date of birth"),
     "ie-pps": _stdnum("ie/pps", "seven digits, a check letter, and a second letter A, B or H, once W, T or X"),
     "cz-birth-number": _stdnum("cz/rc", "nine or ten digits, the tenth the rest by eleven of nine, 10 written as 0"),
-    "ro-cnp": _stdnum("ro/cnp", "13 digits: sex, date of birth, county, a check digit"),
+    "ro-cnp": _stdnum("ro/cnp", "13 digits: sex, date of birth, county"),
     "bg-egn": _stdnum("bg/egn", "ten digits: date of birth, order of birth, a check digit"),
     "hr-oib": _stdnum("hr/oib", "eleven digits, ISO 7064 MOD 11,10"),
     "baltic-personal-code": _stdnum("ee/ik", "eleven digits: sex and century, date of birth, serial, a check digit"),
@@ -74,7 +74,7 @@ _NUMBERS = {
     "br-cpf": _CPF,
     "br-cpf-keyword": _CPF,
     "br-cnpj": _stdnum("br/cnpj", "14 characters, letters too from July 2026, the last two check digits"),
-    "mx-curp": _stdnum("mx/curp", "18 characters: letters of the name, date of birth, sex, state, a check digit"),
+    "mx-curp": _stdnum("mx/curp", "18 characters: letters of the name, date of birth, sex, a check digit"),
     "ar-cuil": _stdnum("ar/cuit", "eleven digits from 20 23 24 27 30 33 34 50 51 55, the last a check digit"),
     "cl-rut": _stdnum("cl/rut", "up to eight digits and a check digit or K"),
     "in-aadhaar": _stdnum("in_/aadhaar", "twelve digits, not from 0 or 1, Verhoeff"),
@@ -87,7 +87,7 @@ _NUMBERS = {
     "id-nik": _stdnum("id/nik", "16 digits: place of six, day (plus 40 for women), month, year, four more"),
     "au-tfn": _stdnum("au/tfn", "eight (older) or nine digits, one a check digit; eight are not looked for"),
     "nz-ird": _stdnum("nz/ird", "eight or nine digits, the last a check digit"),
-    "za-identity-number": _stdnum("za/idnr", "13 digits: date of birth, sex, citizenship, Luhn"),
+    "za-identity-number": _stdnum("za/idnr", "13 digits: date of birth, sex, citizenship"),
     "il-identity-number": _stdnum("il/idnr", "nine digits, the last a check digit"),
     "sg-nric": Evidence(
         "https://garden.melvinzhang.net/posts/nric_checksum",
