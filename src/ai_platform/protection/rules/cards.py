@@ -30,6 +30,8 @@ _JOINED = re.compile(
 _GROUPED = re.compile(
     r"\d{4}([ -])\d{4}\1\d{4}\1\d{4}(?:\1\d{3})?(?!\d)(?!\1\d{4})|\d{4}([ -])\d{6}\2\d{4,5}(?!\d)(?!\2\d{4})"
 )
+_DECIMAL = re.compile(r"(?<![\d,])\d{1,6},\Z")
+"""A decimal comma; where a comma stands before the number too, or behind, it separates fields (RFC 4180)."""
 _ROW = re.compile(r"(?:\A|[ \t])\d{1,5} \d{1,5} \Z")
 _COUNTED = ("01234567890123456789", "98765432109876543210")
 _STEPS = frozenset(row[place : place + 4] for row in _COUNTED for place in range(len(row) - 3))
@@ -44,9 +46,11 @@ def _isolated(text: str, start: int, end: int) -> bool:
         return _JOINED.search(text, max(0, start - 56), start) is not None
     if before.isalnum() or after.isalnum() or before in "_-+/#%$&@~" or after in "_/@%":
         return False
-    if before in ".," and start > 1 and text[start - 2].isalnum():
+    if before == "." and start > 1 and text[start - 2].isalnum():
         return False
-    return not (after in ".,-:" and end + 1 < len(text) and text[end + 1].isalnum())
+    if before == "," and after != "," and _DECIMAL.search(text, max(0, start - 9), start) is not None:
+        return False
+    return not (after in ".-:" and end + 1 < len(text) and text[end + 1].isalnum())
 
 
 def _plain(text: str, start: int, end: int) -> Span | None:
@@ -124,12 +128,15 @@ RULES = (
             '{"pan":"4222222222222"}',
             "card_4111111111111111.png",
             "scan/visa_ann_4111111111111111_front.png",
+            "Oslo,4111111111111111,12/27",
+            "7,Ann,3,4111111111111111",
         ),
         counter_examples=(
             "4111111111111112",
             "id-4111111111111111",
             "id_4111111111111111.png",
             "0.4111111111111111",
+            "0,4111111111111111 kg",
             "1234567812345670",
             "order 501864667909",
             "snowflake=4539578763621486",
