@@ -8,6 +8,7 @@ from ai_platform.domain.finding import ProtectionPlan
 from ai_platform.protection import Scanner
 from ai_platform.protection.leaves import Leaf
 from ai_platform.protection.literals import finished
+from ai_platform.protection.rule import Hit
 from ai_platform.protection.view import SYMBOL, View, without_symbols
 
 TEXT = st.text(st.sampled_from("ab1 4→✓“│é\u0664\uff14\u200b\U0001f600-—\n%\\"), max_size=60)
@@ -43,3 +44,34 @@ def test_a_value_among_symbols_is_found_where_it_stands(symbols: str) -> None:
     for seen in (text, shown):
         [hit] = scanner.hits(seen)
         assert text[hit.start : hit.end] == "536-22-8491"
+
+
+PIECES = (
+    "ssn: 536-22-8491",
+    "536\\u002d22-8491",
+    "&#53;36-22-8491",
+    "%35%33%36-22-8491",
+    "536\u200b-22-8491",
+    "4111 1111 1111 1111",
+    "→ ✓",
+    "\\",
+    "%4",
+    "&#5",
+    "\0",
+    "&#0;",
+    "\u200b",
+    "plain",
+)
+
+
+@settings(deadline=None)
+@given(st.lists(st.lists(st.sampled_from(PIECES), max_size=4).map("".join), max_size=8))
+def test_texts_that_are_searched_together_hold_what_each_holds_alone(texts: list[str]) -> None:
+    scanner = Scanner(ProtectionPlan())
+    together = {index: _places(hits) for index, hits in scanner.sweep(texts, 1000) if index >= 0}
+    alone = {index: _places(scanner.hits(text)) for index, text in enumerate(texts)}
+    assert together == {index: places for index, places in alone.items() if places}
+
+
+def _places(hits: list[Hit]) -> list[tuple[int, int, str]]:
+    return sorted((hit.start, hit.end, hit.rule.id) for hit in hits)
