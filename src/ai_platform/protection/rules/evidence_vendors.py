@@ -263,5 +263,116 @@ VENDORS: dict[str, Evidence] = {
     "honeycomb-key": on_github(
         "honeycombio/libhoney-go", "libhoney.go", "classic ingest keys: hc, a letter, ic_, small letters and digits"
     ),
+    "google-auth-key": own(
+        "https://discuss.ai.google.dev/t/gemini-api-key-start-from-aq/171575",
+        "AI Studio issues only authentication keys, which start with AQ.; not the length",
+    ),
+    "packagist-token": on_github(
+        "packagist/private-packagist-docs",
+        "docs/composer-authentication.md",
+        "packagist_ and ort_, out_, uut_ or cut_, 60 hexadecimal digits, a checksum of eight",
+    ),
+    "tinkoff-token": on_github(
+        "RussianInvestments/investAPI", "src/docs/grpc.md", "an example: t. and 72 characters of base64url"
+    ),
+    "contentful-token": on_github(
+        "contentful/contentful-management.py",
+        "fixtures/pat/create.yaml",
+        "an answer of 2017: CFPAT- and 46 hexadecimal digits, the last of them zeros",
+    ),
+    "planetscale-credential": on_github(
+        "planetscale/cli",
+        "internal/config/config.go",
+        "the pair is swapped when the ID starts with pscale_tkn_ and the token has twelve characters; not the others",
+    ),
+    "cloudflare-origin-ca-key": on_github(
+        "cloudflare/terraform-provider-cloudflare",
+        "README.md",
+        "an example: v1.0-, 24 hexadecimal digits, a hyphen, 146 more",
+    ),
+    "omise-key": on_github("omise/omise-python", "README.md", "an example: skey_test_ and 19 small letters and digits"),
+    "pangea-token": on_github(
+        "pangeacyber/pangea-python",
+        "packages/pangea-sdk/tests/testdata/specs/authn.openapi.json",
+        "an example: pts_ and 32 small letters and digits; not pcl_ and pti_",
+    ),
+    "open-vsx-token": on_github(
+        "eclipse/openvsx",
+        "server/src/main/resources/scanning/secret-detection-custom-rules.yaml",
+        "ovsxat_ or ovsxp_ and a UUID",
+    ),
+    "boundary-token": on_github(
+        "hashicorp/boundary",
+        "internal/clientcache/internal/cache/repository_token.go",
+        "at_, ten characters, _, an encrypted payload",
+    ),
+    "laravel-app-key": on_github(
+        "laravel/framework",
+        "src/Illuminate/Encryption/EncryptionServiceProvider.php",
+        "prefix base64:; elsewhere 32 bytes for AES-256 and 16 for AES-128",
+    ),
+    "slack-config-token": on_github(
+        "slackapi/node-slack-sdk",
+        "docs/english/reference/web-api/interfaces/ToolingTokensRotateArguments.md",
+        "a refresh token that came with a configuration token starts with xoxe",
+    ),
+    "sendgrid-key": on_github(
+        "sendgrid/docs",
+        "content/docs/for-developers/sending-email/getting-started-email-activity-api.md",
+        "SG., the key's ID, a dot, the rest; not the lengths",
+    ),
+    "ghost-admin-key": on_github(
+        "TryGhost/Docs", "admin-api.mdx", "an ID, a colon, a secret in hexadecimal; not the lengths"
+    ),
+    "braintree-token": on_github(
+        "braintree/braintree_python",
+        "tests/integration/test_credentials_parser.py",
+        "an example: access_token, the environment, the merchant's ID, the secret, with dollar signs between",
+    ),
+    "woocommerce-key": on_github(
+        "woocommerce/woocommerce-rest-api-docs",
+        "source/includes/v3/_authentication-endpoint.md",
+        "masked examples: prefixes ck_ and cs_",
+    ),
+    "mercadopago-token": own(
+        "https://www.mercadopago.com.mx/developers/en/docs/checkout-api-payments/best-practices/"
+        "credentials-best-practices/secure-credentials.md",
+        "a masked example: APP_USR-, digits, six digits, X, digits, with hyphens between",
+    ),
+    "flutterwave-public-key": own(
+        "https://developer.flutterwave.com/v3.0/docs/authentication",
+        "an example: FLWPUBK_TEST-, 32 hexadecimal digits, -X",
+    ),
+    "atlassian-token": own(
+        "https://docs.atlassian.com/atlassian-bamboo/11.0.7/com/atlassian/bamboo/repository/configuration/"
+        "BitbucketCloudApiTokenUtils.html",
+        "prefix ATAT",
+    ),
+    "google-hmac-key": own(
+        "https://docs.cloud.google.com/sdk/gcloud/reference/storage/hmac/describe",
+        "an example: GOOG and 19 capitals and digits",
+    ),
+    "jetbrains-token": own(
+        "https://www.jetbrains.com/help/youtrack/devportal/authentication-with-permanent-token.html.md",
+        "an example: perm:, base64, a dot, base64, a dot, 30 letters and digits",
+    ),
+    "gitlab-runner-registration-token": own(
+        "https://gitlab.com/gitlab-org/gitlab/-/merge_requests/109063", "prefix GR1348941"
+    ),
+    "openrouter-key": own(
+        "https://openrouter.ai/docs/guides/features/guardrails/secret-formats",
+        "sk-or-v1- and 64 small hexadecimal digits",
+    ),
+    "docker-token": own(
+        "https://docs.docker.com/reference/api/hub/latest/operations/AuthCreateAccessToken.md",
+        "an example with the prefix dckr_pat_, shorter than the rule wants; not dckr_oat_",
+    ),
+    "klaviyo-key": own(
+        "https://developers.klaviyo.com/en/docs/retrieve_api_credentials", "pk_ and letters and digits; not the length"
+    ),
+    "infisical-token": own(
+        "https://infisical.com/docs/internals/service-tokens",
+        "an example of the parts: st.abc.def.ghi, the last in hexadecimal",
+    ),
 }
 """Rule -> the vendor's own page."""

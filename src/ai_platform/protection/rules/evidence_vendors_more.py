@@ -9,6 +9,7 @@ _INTEGRATIONS = "https://github.com/NangoHQ/nango/blob/HEAD/packages/providers/p
 _PLUGINS = "https://github.com/1Password/shell-plugins/blob/HEAD/plugins"
 _NOTIFIERS = "https://github.com/caronc/apprise/blob/HEAD/apprise/plugins"
 _YANDEX = "https://gitlab.com/gitlab-org/gitlab/-/issues/353039"
+_GOOGLE = "https://github.com/ory/docs/blob/HEAD/docs/polis/directory-sync/api-reference.mdx"
 
 SECOND_HAND: dict[str, Evidence] = {
     "openai-api-key": other(f"{_PLUGINS}/openai/api_key.go", "sk- and letters and digits, 51 characters in all"),
@@ -64,5 +65,57 @@ SECOND_HAND: dict[str, Evidence] = {
     "smtp2go-key": other(f"{_NOTIFIERS}/smtp2go.py", "an example: api- and 32 hexadecimal capitals"),
     "readme-key": other(f"{_PLUGINS}/readme/api_key.go", "rdme_ and small letters and digits"),
     "statsig-key": other(_INTEGRATIONS, "console keys: console- and letters and digits"),
+    "octopus-deploy-key": other(f"{_PLUGINS}/octopus/api_key.go", "API-, capitals and digits"),
+    "apify-token": other(_INTEGRATIONS, "apify_api_ and letters and digits"),
+    "mailersend-token": other(
+        "https://github.com/caronc/apprise/blob/HEAD/tests/test_plugin_mailersend.py",
+        "an example: mlsn. and hexadecimal digits; shorter than the rule wants",
+    ),
+    "replicate-token": other(
+        "https://github.com/huggingface/huggingface_hub/blob/HEAD/docs/source/en/guides/inference.md", "prefix r8_"
+    ),
+    "onepassword-service-token": other(
+        "https://www.pulumi.com/docs/esc/providers/1password-secrets", "an example with the prefix ops_"
+    ),
+    "stripe-webhook-secret": other(
+        "https://trigger.dev/docs/management/webhooks/set-secret.md", "Stripe returns a secret with the prefix whsec_"
+    ),
+    "google-oauth-client-secret": other(
+        "https://github.com/appwrite/appwrite/blob/HEAD/src/Appwrite/Utopia/Response/Model/OAuth2Google.php",
+        "an example: GOCSPX- and 28 letters and digits",
+    ),
+    "google-oauth-token": other(_GOOGLE, "an example that begins with ya29.a0"),
+    "google-refresh-token": other(_GOOGLE, "an example that begins with 1//03"),
+    "slack-app-token": other(
+        "https://github.com/superfly/docs/blob/HEAD/blueprints/deploy-openclaw.html.md", "prefix xapp-"
+    ),
+    "figma-token": other(
+        "https://github.com/GLips/Figma-Context-MCP/blob/HEAD/src/tests/telemetry-redaction.test.ts", "prefix figd_"
+    ),
+    "aiven-password": other(
+        "https://github.com/UpCloudLtd/upcloud-go-api/blob/HEAD/upcloud/service/fixtures/clonemanageddatabase.yaml",
+        "an example: AVNS_ and 19 characters",
+    ),
+    "aws-appsync-key": other(
+        "https://alchemy.run/providers/aws/appsync/apikeyresource", "the key's ID is the secret, with the prefix da2-"
+    ),
+    "clickup-token": other(
+        "https://rdrr.io/github/psolymos/clickrup/man/cu-pat.html",
+        "an example: pk_, seven digits, _, 32 capitals and digits",
+    ),
+    "mailchimp-key": other(
+        "https://github.com/andrew-koster-/mailchimp-dc", "an example: 32 zeros, a hyphen, the data centre us10"
+    ),
+    "n8n-key": other(
+        "https://github.com/KomarovAI/n8n-scraper-docker/blob/HEAD/docs/N8N-API-KEY-SETUP.md", "prefix n8n_api_"
+    ),
+    "databricks-oauth-secret": other(
+        "https://docs.aws.amazon.com/secretsmanager/latest/userguide/mes-partner-DatabricksSPSecret.md",
+        "dose and the secret value",
+    ),
+    "teams-webhook": other(
+        "https://containrrr.dev/shoutrrr/0.7/services/teams/",
+        "the organisation, .webhook.office.com/webhookb2/, group@tenant, /IncomingWebhook/, two more parts",
+    ),
 }
 """Rule -> a page that is not the vendor's."""

@@ -69,11 +69,17 @@ RULES = (
         "a T-Invest API token",
         "T-Invest API documentation, tokens",
         starts=("t.",),
-        then=r"[A-Za-z0-9_-]{86}",
-        confirm=r"\bt\.[A-Za-z0-9_-]{86}(?![A-Za-z0-9_-])",
+        then=r"[A-Za-z0-9_-]{72}",
+        confirm=r"\bt\.(?:[A-Za-z0-9_-]{72}|[A-Za-z0-9_-]{86})(?![A-Za-z0-9_-])",
         check=has_three_kinds,
-        examples=("t.0lQ_D-8XmQlUQDXMHIFaHP1hsoMiHbvRvorzEbTHH2Jr76metW4U0nQcrIIZK5sLaptIprvHLG830vq0cMz4kY",),
-        counter_examples=("t.0lQ_D-8XmQlUQDXMHIFaHP1hsoM",),
+        examples=(
+            "t.0lQ_D-8XmQlUQDXMHIFaHP1hsoMiHbvRvorzEbTHH2Jr76metW4U0nQcrIIZK5sLaptIprvHLG830vq0cMz4kY",
+            "t.1cZB3urJ1mKpWx_KA7EvZtxr9Pko2JjCKlpXFB7BSv0hD9Oi22Jc8FQF6cA1EZeXrddMgg1m",
+        ),
+        counter_examples=(
+            "t.0lQ_D-8XmQlUQDXMHIFaHP1hsoM",
+            "t.1cZB3urJ1mKpWx_KA7EvZtxr9Pko2JjCKlpXFB7BSv0hD9Oi22Jc8FQF6cA1EZeXrddMgg1mhzLaP",
+        ),
     ),
     vendor_token(
         "harvest-token",

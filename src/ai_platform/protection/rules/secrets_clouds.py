@@ -87,6 +87,21 @@ RULES = (
         counter_examples=("AIzaEjkFlJg7a",),
     ),
     vendor_token(
+        "google-auth-key",
+        "a Google authentication key",
+        'Google AI documentation, "Using Gemini API keys"',
+        starts=("AQ.",),
+        then=r"[A-Za-z0-9_-]{8}",
+        confirm=r"(?<![A-Za-z0-9._-])AQ\.[A-Za-z0-9_-]{50}(?![A-Za-z0-9._-])",
+        check=dense,
+        type="GOOGLE_API_KEY",
+        examples=("AQ.Ab8RN6EXehXcv3--DUMZH8KRrYV3CJC-BZHhm5S6xxMYHxq2B5",),
+        counter_examples=(
+            "AQ.Ab8RN6EXehXcv3--DUMZH8KRrYV3CJC-BZHhm",
+            "AQ.Ab8RN6EXehXcv3--DUMZH8KRrYV3CJC-BZHhm5S6xxMYHxq2B5.kRP0r6UV",
+        ),
+    ),
+    vendor_token(
         "google-oauth-client-secret",
         "a Google OAuth client secret",
         "Google Identity documentation, OAuth 2.0 client credentials",
@@ -122,9 +137,9 @@ RULES = (
         "Cloud Storage documentation, HMAC keys: access ID format",
         starts=("GOOG1E", "GOOG"),
         then=r"[A-Z0-9]{6}",
-        confirm=r"\bGOOG(?:1E)?[A-Z0-9]{20,57}(?![A-Za-z0-9])",
+        confirm=r"\bGOOG(?:1E)?[A-Z0-9]{19,57}(?![A-Za-z0-9])",
         check=has_letter_and_digit,
-        examples=("GOOGO13Q6S287RAM6WZLFRIE5S51",),
+        examples=("GOOGO13Q6S287RAM6WZLFRIE5S51", "GOOG7KQ2MZXD4VT9RWLB3HC"),
         counter_examples=("GOOGO13Q6",),
     ),
     vendor_token(

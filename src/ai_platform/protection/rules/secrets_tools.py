@@ -224,16 +224,6 @@ RULES = (
         counter_examples=("tfp_Db2HMrF4y7l",),
     ),
     vendor_token(
-        "contentful-token",
-        "a Contentful management token",
-        "Contentful documentation, authentication",
-        starts=("CFPAT-",),
-        then=r"[A-Za-z0-9_-]{4}",
-        confirm=r"\bCFPAT-[A-Za-z0-9_-]{43}(?![A-Za-z0-9_-])",
-        examples=("CFPAT-AP27bLFR18JJNhXcAKd2o06XwH8yAtj4XLkpG2hbEiI",),
-        counter_examples=("CFPAT-AP27bLFR18",),
-    ),
-    vendor_token(
         "jetbrains-token",
         "a JetBrains permanent token",
         "YouTrack documentation, permanent tokens",
