@@ -267,3 +267,48 @@ def test_a_flood_of_short_blocks_is_followed_in_bounded_work():
         block.position = 1
         run.end(block)
     assert 1 <= len(run.chains) <= 40
+
+
+def test_a_block_that_begins_beside_an_open_one_begins_before_its_text():
+    events = [start(), delta("call 536-22"), stop(), start(1), delta("-84", 1), start(2), delta("Done.\n", 2)]
+    raw = pass_on(guard_of(DEFAULT), events)
+    assert order(raw, "index", None) == [0, 1, 2]
+    assert order(raw, "delta", 2) == order(b"".join(events), "delta", 2)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.randoms(use_true_random=False))
+def test_however_blocks_are_mixed_each_keeps_its_order_and_no_event_is_lost(chance: random.Random):
+    events: list[bytes] = []
+    opened: list[int] = []
+    for step in range(chance.randint(1, 20)):
+        index = chance.choice(opened) if opened else 0
+        cited = {"type": "citations_delta", "citation": {"n": step}}
+        one = chance.choice(["start", "text", "text", "stop", "ping", "cited", "new"])
+        if one == "start" or not opened:
+            opened.append(step)
+            tool = {"type": "tool_use", "id": "t", "name": "Read", "input": {}}
+            events.append(start(step, **(tool if chance.random() < 0.2 else {})))
+        elif one == "stop":
+            opened.remove(index)
+            events.append(stop(index))
+        elif one == "text":
+            events.append(delta(chance.choice(["Done.", " call 536-22", "-84", "", "a", "\n"]), index))
+        elif one == "cited":
+            events.append(event({"type": "content_block_delta", "index": index, "delta": cited}))
+        else:
+            events.append(PING if one == "ping" else event({"type": "from_the_future"}))
+    raw = pass_on(guard_of(DEFAULT), events)
+    sent = b"".join(events)
+    assert sorted(kinds(raw)) == sorted(kinds(sent))
+    assert order(raw, "index", None) == order(sent, "index", None)
+    for index in range(20):
+        assert order(raw, "delta", index) == order(sent, "delta", index)
+
+
+def order(raw: bytes, member: str, index: int | None) -> list[Any]:
+    """That member of each event of a block, or, without one, of each start of a block."""
+    every = [json.loads(line[5:]) for line in raw.split(b"\n") if line.startswith(b"data:")]
+    if index is None:
+        return [one[member] for one in every if one["type"] == "content_block_start"]
+    return [(one["type"], one.get(member)) for one in every if one.get("index") == index]

@@ -9,7 +9,7 @@ from ai_platform.protection import Scanner
 from ai_platform.protection.leaves import Leaf
 from ai_platform.protection.literals import finished
 from ai_platform.protection.rule import Hit
-from ai_platform.protection.view import SYMBOL, View, without_symbols
+from ai_platform.protection.view import SYMBOL, View, unfinished, without_symbols
 
 TEXT = st.text(st.sampled_from("ab1 4→✓“│é\u0664\uff14\u200b\U0001f600-—\n%\\"), max_size=60)
 
@@ -31,6 +31,59 @@ def test_only_symbols_are_replaced() -> None:
     assert without_symbols("12→ok ✓".encode()) == f"12{SYMBOL}ok {SYMBOL}".encode()
     for text in ("naïve →", "\uff14111 →", "a\u200bb →", "x — y"):  # a letter, look-alikes, what is not seen
         assert without_symbols(text.encode()) == text.encode()
+
+
+def written(char: str) -> st.SearchStrategy[tuple[str, str]]:
+    """(how it may stand in a text, what it reads as)."""
+    code = ord(char)
+    ways = [f"\\u{code:04x}", f"\\x{code:02X}", f"%{code:02x}", f"%25{code:02X}", f"\\u{{{code:x}}}", f"\\U{code:08x}"]
+    return st.sampled_from([char, *ways, f"&#{code};", f"&#x{code:X};"]).map(lambda way: (way, char))
+
+
+PARTS = st.lists(
+    st.one_of(
+        st.sampled_from("0149aZ-_.:@ ").flatmap(written),
+        st.sampled_from(["\u200b", "\u00ad", "&shy;", "\x1b[01;31m", "&#8203;"]).map(lambda way: (way, "")),
+        st.sampled_from([("\uff11", "1"), ("\u2011", "-"), ("&nbsp;", " "), ("\\/", "/"), ("\U0001d7ce", "0")]),
+    ),
+    max_size=12,
+)
+
+
+@given(PARTS)
+def test_every_character_is_read_and_is_found_where_it_stands(parts: list[tuple[str, str]]) -> None:
+    text = "".join(way for way, _ in parts)
+    view = View(text)
+    assert view.text == "".join(plain for _, plain in parts)
+    begin = seen = 0
+    for way, plain in parts:
+        if plain:
+            assert view.origin(seen) <= begin
+            assert view.origin(seen + 1) >= begin + len(way)
+            assert View(text[view.origin(seen) : view.origin(seen + 1)]).text == plain
+        begin += len(way)
+        seen += len(plain)
+
+
+@given(PARTS)
+def test_places_of_a_view_and_of_its_text_only_grow(parts: list[tuple[str, str]]) -> None:
+    text = "".join(way for way, _ in parts)
+    view = View(text)
+    origins = [view.origin(place) for place in range(len(view.text) + 1)]
+    places = [view.seen(place) for place in range(len(text) + 1)]
+    assert origins == sorted(origins)
+    assert places == sorted(places)
+    assert places[-1] == len(view.text)
+
+
+@given(PARTS)
+def test_what_a_text_reads_as_does_not_change_by_what_follows(parts: list[tuple[str, str]]) -> None:
+    """Wherever it is cut, as far as its end is finished."""
+    text = "".join(way for way, _ in parts)
+    whole = View(text).text
+    for place in range(len(text)):
+        begun = text[:place]
+        assert whole.startswith(View(begun[: place - unfinished(begun)]).text)
 
 
 @pytest.mark.requirement("DP-7")

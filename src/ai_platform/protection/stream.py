@@ -160,7 +160,7 @@ class StreamGuard:
             and document.keys() <= _END_OF_BLOCK
             and index_of(document) in range(_MOST_BLOCKS)
         ):
-            out = self._finish(index_of(document))
+            out = self._beside(index_of(document)) + self._finish(index_of(document))
             if not self._run.waits:
                 return out + event
             self._run.stay(event)
@@ -236,26 +236,27 @@ class StreamGuard:
 
     def _in_place(self, event: bytes, index: int | str) -> bytes:
         """Pass the event on behind those of its block, or before it, that are held."""
+        out = self._beside(index)
         for (of, _), block in self._blocks.items():
             if of == index and block.held:
                 block.stay(event)
-                return b""
+                return out
         if self._run.waits:
             self._run.stay(event)
-            return b""
-        return event
+            return out
+        return out + event
 
     def _text(self, event: bytes, index: int | str, name: str, text: str, *, inside: str = "delta") -> bytes:
         block = self._blocks.get((index, name))
         out = b""
         if block is None:
-            out = b"" if name == "text" else self._pause()
+            out = self._beside(index) + (b"" if name == "text" else self._pause())
             block = self._block(index, name)
         self.bytes_checked += len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
         safe = block.watcher.feed(text)
         if self._run.chains and self._run.current is block:
             safe = min(safe, self._run.feed(text))
-            out = self._joined()
+            out += self._joined()
         start = block.position
         block.position = end = start + len(text)
         if block.signed:
@@ -295,7 +296,7 @@ class StreamGuard:
             self._run.end(block)
             block.watcher.close()
             self._collect(block)
-            return self._joined()
+            return self._let_out() if self._blocks else self._joined()
         out = self._emit(block, block.watcher.close())
         if block.changed and block.signature and self.exchange is not None:
             self.exchange.keep_thinking(block.signature, "".join(block.original))
@@ -303,8 +304,17 @@ class StreamGuard:
 
     def _pause(self) -> bytes:
         """What comes is no text of the next block: let out what waits for that."""
-        if not self._run.waits or self._run.current is not None:
+        return self._let_out() if self._run.waits and self._run.current is None else b""
+
+    def _beside(self, index: int | str) -> bytes:
+        """What comes is of this block: one that is open beside a text does not wait for what stands before that."""
+        current = self._run.current
+        if not self._run.waits or current is None or self._blocks.get((index, "text")) is current:
             return b""
+        return self._let_out()
+
+    def _let_out(self) -> bytes:
+        """All that waits, taken as if the text could end here."""
         self._run.settle()
         self._run.decide()
         return self._joined(everything=True)

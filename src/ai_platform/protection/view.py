@@ -163,7 +163,7 @@ class View:
         return offset + self._shift[slot - 1] if slot else offset
 
     def seen(self, original: int) -> int:
-        """The offset of the view for an offset of the original (the last one that is not behind it)."""
+        """The offset of the view for an offset of the original; inside of an escape, the one behind what it reads as."""
         low, high = 0, len(self._at)
         while low < high:
             middle = (low + high) // 2
@@ -171,7 +171,8 @@ class View:
                 low = middle + 1
             else:
                 high = middle
-        return original - self._shift[low - 1] if low else original
+        place = original - self._shift[low - 1] if low else original
+        return min(place, self._at[low]) if low < len(self._at) else place
 
     def _shrunk(self, text: str, size: int) -> str:
         pieces = (_SHRINKING_ASCII if text.isascii() else _SHRINKING).split(text)
