@@ -374,5 +374,19 @@ VENDORS: dict[str, Evidence] = {
         "https://infisical.com/docs/internals/service-tokens",
         "an example of the parts: st.abc.def.ghi, the last in hexadecimal",
     ),
+    "wandb-key": own(
+        "https://docs.wandb.ai/support/models/articles/why-does-my-api-key-fail-with-must-be-40-characters",
+        "about 86 characters, 40 before; not the prefix",
+    ),
+    "infura-endpoint": own(
+        "https://docs.metamask.io/services/get-started/endpoints.md", "the network, .infura.io/v3/ or /ws/v3/, the key"
+    ),
+    "alchemy-endpoint": own(
+        "https://www.alchemy.com/rpc/ethereum?page=1", "the network, .g.alchemy.com/v2/, the key; not its length"
+    ),
+    "confluent-cloud-secret": own(
+        "https://docs.confluent.io/cloud/current/using/api-keys.html", "prefix cflt since July 2025; not the length"
+    ),
+    "duffel-token": own("https://duffel.com/docs/api/overview/test-mode", "test tokens: prefix duffel_test_"),
 }
 """Rule -> the vendor's own page."""

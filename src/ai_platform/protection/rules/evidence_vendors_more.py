@@ -117,5 +117,18 @@ SECOND_HAND: dict[str, Evidence] = {
         "https://containrrr.dev/shoutrrr/0.7/services/teams/",
         "the organisation, .webhook.office.com/webhookb2/, group@tenant, /IncomingWebhook/, two more parts",
     ),
+    "facebook-app-token": other(
+        "https://www.devils-heaven.com/facebook-access-tokens/", "the app's ID, a vertical bar, the app's secret"
+    ),
+    "midtrans-key": other("https://glama.ai/mcp/servers/will702/midtrans-kit", "prefix SB-Mid-server- in the sandbox"),
+    "salesforce-token": other(
+        "https://gist.github.com/dieffrei/8d95709f6d9f8dc93a7d19faaa5cd2ec",
+        "an example: 00D and twelve characters, an exclamation mark, 96 characters",
+    ),
+    "hubspot-token": other(
+        "https://github.com/BadGuyFranco/cofounder/blob/HEAD/connectors/hubspot/SETUP.md", "prefix pat-"
+    ),
+    "linear-key": other("https://docs.sim.ai/integrations/linear-service-account.md", "prefix lin_api_"),
+    "typeform-token": other("https://skills.sh/vm0-ai/vm0-skills/typeform", "tfp_ and 40 hexadecimal digits"),
 }
 """Rule -> a page that is not the vendor's."""

@@ -351,9 +351,9 @@ RULES = (
         "a Facebook app access token",
         "Meta for Developers, app access tokens",
         triggers=(r"\b\d{15}\|", r"\b\d{16}\|"),
-        confirm=r"\b\d{15,16}\|[A-Za-z0-9_-]{27}(?![A-Za-z0-9_-])",
-        examples=("529543316053529|IzxsIQSjsESzy7q1hSfyHi409eg",),
-        counter_examples=("52954331605352",),
+        confirm=r"\b\d{15,16}\|(?:[A-Za-z0-9_-]{27}|[a-f0-9]{32})(?![A-Za-z0-9_-])",
+        examples=("529543316053529|IzxsIQSjsESzy7q1hSfyHi409eg", "529543316053529|7c41e0b95f2d83a6e91b04d7c5a8f362"),
+        counter_examples=("52954331605352", "529543316053529|7c41e0b95f2d83a6e91b04d7c5a8f36"),
     ),
     vendor_token(
         "instagram-token",
