@@ -387,6 +387,12 @@ VENDORS: dict[str, Evidence] = {
     "confluent-cloud-secret": own(
         "https://docs.confluent.io/cloud/current/using/api-keys.html", "prefix cflt since July 2025; not the length"
     ),
+    "azure-sas-signature": own(
+        "https://learn.microsoft.com/rest/api/storageservices/service-sas-examples", "HMAC-SHA256 in base64"
+    ),
+    "twitter-bearer-token": own(
+        "https://docs.x.com/ja/fundamentals/authentication/oauth-2-0/bearer-tokens", "an example that begins with 21 As"
+    ),
     "duffel-token": own("https://duffel.com/docs/api/overview/test-mode", "test tokens: prefix duffel_test_"),
 }
 """Rule -> the vendor's own page."""

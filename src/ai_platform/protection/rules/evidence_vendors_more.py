@@ -130,5 +130,10 @@ SECOND_HAND: dict[str, Evidence] = {
     ),
     "linear-key": other("https://docs.sim.ai/integrations/linear-service-account.md", "prefix lin_api_"),
     "typeform-token": other("https://skills.sh/vm0-ai/vm0-skills/typeform", "tfp_ and 40 hexadecimal digits"),
+    "digitalocean-spaces-key": other(
+        "https://kestra.io/plugins/plugin-digitalocean/digitalocean-spaces-key/"
+        "io.kestra.plugin.digitalocean.spaces.key.get",
+        "an example: DO00 and 16 capitals",
+    ),
 }
 """Rule -> a page that is not the vendor's."""

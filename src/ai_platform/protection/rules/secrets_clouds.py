@@ -249,10 +249,10 @@ RULES = (
         "DigitalOcean Spaces documentation, access keys",
         starts=("DO00", "DO80"),
         then=r"[A-Z0-9]{4}",
-        confirm=r"\bDO[08]0[A-Z0-9]{17}(?![A-Za-z0-9])",
+        confirm=r"\bDO[08]0[A-Z0-9]{16,17}(?![A-Za-z0-9])",
         check=has_letter_and_digit,
-        examples=("DO00GFPPHYDIXJQAOFPSS",),
-        counter_examples=("DO00GFP",),
+        examples=("DO00GFPPHYDIXJQAOFPSS", "DO00K7Q4ZMX9TVRWLB3H"),
+        counter_examples=("DO00K7Q4ZMX9TVRWLB3",),
     ),
     vendor_token(
         "scaleway-access-key",
