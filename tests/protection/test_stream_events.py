@@ -388,3 +388,21 @@ def test_a_plan_without_actions_still_records_what_streams():
     stream = guard_of(DEFAULT)
     assert read(pass_on(stream, [delta(f"mail {EMAIL} "), stop()])) == f"mail {EMAIL} "
     assert [(finding.type, finding.path) for finding in stream.findings] == [("EMAIL_ADDRESS", "content[0].text")]
+
+
+def test_citations_and_texts_that_a_block_begins_with_leave_byte_for_byte():
+    cited = {"type": "citations_delta", "citation": {"cited_text": "é\u2019s", "document_title": "b", "start": 1}}
+    events = [
+        event({"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": "Hello\n"}}),
+        event({"type": "content_block_delta", "index": 0, "delta": cited}),
+        event({"type": "content_block_delta", "index": 0, "delta": {"type": "from_the_future", "words": "so\n"}}),
+        stop(),
+    ]
+    assert pass_on(guard_of(), events) == b"".join(events)
+
+
+def test_an_event_in_which_a_name_stands_twice_leaves_as_it_was_read():
+    twice = b'event: content_block_start\ndata: {"type": "content_block_start", "index": 0, "content_block": %b}\n\n'
+    raw = pass_on(guard_of(), [twice % b'{"type": "text", "text": "ssn 536-22-8491", "text": "Hello"}', stop()])
+    assert b"8491" not in raw
+    assert b"Hello" in raw

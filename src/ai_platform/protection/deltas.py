@@ -35,11 +35,12 @@ def texts_in(delta: Delta) -> int:
     return sum(value is not None for value in (delta.text, delta.partial_json, delta.thinking, delta.signature))
 
 
-def drop_others(members: dict[str, Any], name: str) -> None:
-    """Of several texts in one event only one is followed, and passed on."""
-    for other in STREAMED:
-        if name and other != name:
-            members.pop(other, None)
+def drop_others(members: dict[str, Any], name: str) -> bool:
+    """Of several texts in one event only one is followed, and passed on. Were there others?"""
+    others = [other for other in STREAMED if name and other != name and other in members]
+    for other in others:
+        del members[other]
+    return bool(others)
 
 
 def index_of(document: dict[str, Any]) -> int | str:

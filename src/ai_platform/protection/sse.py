@@ -67,6 +67,24 @@ def read(data: bytes) -> dict[str, Any] | None:
     return document if isinstance(document, dict) else None
 
 
+def is_certain(event: bytes) -> bool:
+    """Does every client read the same in it: one line of data, strict JSON, no name twice in an object?"""
+    if not is_bare(event):
+        return False
+    try:
+        json.loads(data_of(event).decode(), object_pairs_hook=_once)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _once(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(members)
+    if len(found) < len(members):
+        raise ValueError("A name stands twice in an object.")
+    return found
+
+
 def written(document: dict[str, Any]) -> bytes:
     try:
         return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()

@@ -122,7 +122,7 @@ class StreamGuard:
 
     def _unusual(self, event: bytes) -> bytes:
         """A delta that is written otherwise, or of a kind that is not known: read as the most forgiving client does,
-        and passed on as it was read.
+        and passed on as it was read, unless all read the same in it.
         """
         document = sse.read(sse.data_of(event))
         if document is None and b"\r" in event:  # which is white space to whoever ends lines with a line feed only
@@ -133,8 +133,8 @@ class StreamGuard:
         index, delta = index_of(document), document.get("delta")
         members: dict[str, Any] = delta if isinstance(delta, dict) else {}
         name = streamed(members)
-        drop_others(members, name)
-        event = sse.with_data(event, sse.written(document))
+        if drop_others(members, name) or not sse.is_certain(event):
+            event = sse.with_data(event, sse.written(document))
         if name:
             event = self._whole(event, skip=f"delta.{name}")
             return self._text(event, index, name, members[name])
@@ -180,8 +180,8 @@ class StreamGuard:
         before = b"" if block.get("type") == "text" else self._pause()
         if not name:
             return before + self._in_place(self._whole(event), index)
-        drop_others(block, name)
-        event = sse.with_data(event, sse.written(document))
+        if drop_others(block, name) or not sse.is_certain(event):
+            event = sse.with_data(event, sse.written(document))
         event = self._whole(event, skip=f"content_block.{name}")
         return before + self._text(event, index, name, block[name], inside="content_block")
 
