@@ -149,6 +149,18 @@ async def leaves(request: dict[str, Any], send: Send) -> None:
     raise ConnectionError
 
 
+async def shouts(request: dict[str, Any], send: Send) -> None:
+    await begin(send, 200, (b"content-type", b"Application/JSON"))
+    await send({"type": "http.response.body", "body": msgspec.json.encode(result_to(request, "x" * 2_000_000))})
+
+
+async def asks(request: dict[str, Any], send: Send) -> None:
+    await begin(send, 200, EVENTS)
+    question = {"jsonrpc": "2.0", "id": 1, "method": "sampling/createMessage", "params": request["params"]}
+    await more(send, b"data: " + msgspec.json.encode(question) + b"\n\n")
+    await asyncio.Event().wait()
+
+
 WAYS = [
     (another_id, "no answer of the protocol"),
     (drips, "did not answer within"),
@@ -163,6 +175,8 @@ WAYS = [
     (no_object, ""),
     (deep, ""),
     (leaves, "broke off"),
+    (shouts, "more than"),
+    (asks, "no answer of the protocol"),
 ]
 
 
@@ -316,6 +330,24 @@ async def test_a_credential_is_not_carried_to_where_a_server_points(tmp_path: Pa
         ):
             assert (await client.call_tool("bad__do", {})).is_error
     assert caught.requests == []
+
+
+async def test_a_server_that_moved_within_its_origin_is_followed_with_its_credential(tmp_path: Path):
+    async def there(request: dict[str, Any], send: Send) -> None:
+        if hostile.calls == 1:
+            await answer(send, b"", 307, (b"location", b"/there"))
+        else:
+            await answer(send, result_to(request))
+
+    hostile = Hostile(there)
+    async with (
+        listening(hostile) as url,
+        rig(tmp_path, one(f"{url}/mcp", "bad", headers_env={"authorization": "TOKEN"})) as platform,
+        platform.client() as client,
+    ):
+        assert words(await client.call_tool("bad__do", {})) == "fine"
+        assert hostile.calls == 2
+        assert {fields[b"authorization"] for fields in hostile.requests} == {b"the platform's own"}
 
 
 # --- programs ---------------------------------------------------------------------------------------------------------

@@ -3,59 +3,75 @@
 import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
-import httpx2
 import msgspec
 import pytest
+from door_kit import MODERN, listening, one
+from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.exceptions import MCPError
 from mcp_types import CONNECTION_CLOSED
 
+from ai_platform.domain.errors import UpstreamBroken
+from ai_platform.mcp.link import Hello, Link
+from ai_platform.mcp.manners import Manners
 from ai_platform.mcp.post import Moved, Posts
-from ai_platform.mcp.wire import ServerClient
+from ai_platform.mcp.wire import client_for
 
 pytestmark = pytest.mark.anyio
 
 
-class Wire(httpx2.AsyncBaseTransport):
-    """Answers with what it is given, {id} replaced by the request's own."""
+class Server:
+    """Answers with what it is given, {id} replaced by the request's own; `never`: a head, and nothing after it."""
 
     def __init__(self, status: int, kind: str, text: str) -> None:
         self.status, self.kind, self.text = status, kind, text
-        self.asked: list[httpx2.Request] = []
+        self.asked: list[dict[bytes, bytes]] = []
         self.waiting = asyncio.Event()
-        self.closed = 0
+        self.left = asyncio.Event()
 
-    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        self.asked.append(request)
-        sent = msgspec.json.decode(b"".join([chunk async for chunk in request.stream]))  # pyright: ignore[reportGeneralTypeIssues] - an async stream
-        return httpx2.Response(
-            self.status,
-            headers={"content-type": self.kind},
-            stream=_Body(self, self.text.replace("{id}", str(sent["id"])).encode()),
-            request=request,
-        )
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            return
+        self.asked.append(dict(scope["headers"]))
+        body, more = b"", True
+        while more:
+            message = await receive()
+            body, more = body + message.get("body", b""), message.get("more_body", False)
+        fields = [(b"content-type", self.kind.encode())]
+        await send({"type": "http.response.start", "status": self.status, "headers": fields})
+        if self.text == "never":
+            await send({"type": "http.response.body", "body": b" ", "more_body": True})
+            self.waiting.set()
+            while (await receive())["type"] != "http.disconnect":
+                pass
+            self.left.set()
+            return
+        text = self.text.replace("{id}", str(msgspec.json.decode(body)["id"]))
+        await send({"type": "http.response.body", "body": text.encode()})
 
 
-class _Body(httpx2.AsyncByteStream):
-    def __init__(self, wire: Wire, body: bytes) -> None:
-        self.wire, self.body = wire, body
+class _Nothing:
+    """No credentials."""
 
-    async def __aiter__(self) -> AsyncGenerator[bytes]:
-        if self.body == b"never":
-            self.wire.waiting.set()
-            await asyncio.Event().wait()
-        yield self.body
+    async def headers(self, server: Any, principal: Any) -> dict[str, str]:
+        del server, principal
+        return {}
 
-    async def aclose(self) -> None:
-        self.wire.closed += 1
+    async def rejected(self, server: Any, principal: Any, refusal: Any) -> bool:
+        del server, principal, refusal
+        return False
 
 
 @asynccontextmanager
-async def posts(status: int, kind: str, text: str) -> AsyncGenerator[tuple[Posts, Wire]]:
-    wire = Wire(status, kind, text)
-    async with ServerClient(wire, httpx2.Timeout(5)) as client:
-        yield Posts(client, "http://server.test/mcp", longest=1000), wire
+async def posts(status: int, kind: str, text: str) -> AsyncGenerator[tuple[Posts, Server]]:
+    server = Server(status, kind, text)
+    async with (
+        listening(server) as url,
+        client_for(one(f"{url}/mcp"), _Nothing(), None) as client,
+    ):
+        yield Posts(client, f"{url}/mcp", longest=1000), server
 
 
 async def unheard(method: str, params: Mapping[str, Any]) -> None:
@@ -64,12 +80,11 @@ async def unheard(method: str, params: Mapping[str, Any]) -> None:
 
 async def test_a_result_comes_back_as_it_was_written_and_the_answer_is_closed() -> None:
     text = '{"jsonrpc":"2.0","id":{id},"result":{"big":123456789012345678901234567890,"own":[null]}}'
-    async with posts(200, "application/json; charset=utf-8", text) as (asked, wire):
+    async with posts(200, "application/json; charset=utf-8", text) as (asked, server):
         result = await asked.ask("tools/call", {"name": "x"}, {"headers": {"mcp-method": "tools/call"}}, unheard)
     assert result == {"big": 123456789012345678901234567890, "own": [None]}
-    assert wire.closed == 1
-    assert wire.asked[0].headers["mcp-method"] == "tools/call"
-    assert wire.asked[0].headers["accept"] == "application/json, text/event-stream"
+    assert server.asked[0][b"mcp-method"] == b"tools/call"
+    assert server.asked[0][b"accept"] == b"application/json, text/event-stream"
 
 
 @pytest.mark.parametrize(
@@ -82,18 +97,21 @@ async def test_a_result_comes_back_as_it_was_written_and_the_answer_is_closed() 
         (200, "application/json", "[" * 5000),
         (200, "text/html", "<html>"),
         (202, "application/json", ""),
+        (204, "application/json", ""),
+        (200, "application/json", '[{"jsonrpc":"2.0","id":{id},"result":{}}]'),
         (302, "application/json", '{"jsonrpc":"2.0","id":{id},"result":{}}'),
         (500, "application/json", '{"jsonrpc":"2.0","id":{id},"result":{}}'),
         (200, "text/event-stream", "data: nothing of the protocol\n\n"),
         (200, "text/event-stream", ": nothing\n\n"),
+        (200, "text/event-stream", 'data: {"jsonrpc":"2.0","id":9,"method":"roots/list"}\n\n'),
         (200, "text/event-stream", "data: " + "x" * 2000),
     ],
 )
-async def test_what_is_no_answer_of_the_protocol_is_an_error_and_is_closed(status: int, kind: str, text: str) -> None:
-    async with posts(status, kind, text) as (asked, wire):
+async def test_what_is_no_answer_of_the_protocol_is_an_error(status: int, kind: str, text: str) -> None:
+    async with posts(status, kind, text) as (asked, server):
         with pytest.raises(MCPError):
             await asked.ask("tools/call", {}, {}, unheard)
-    assert wire.closed == 1
+    assert len(server.asked) == 1
 
 
 async def test_the_error_of_a_server_keeps_its_code_under_any_status() -> None:
@@ -115,42 +133,90 @@ async def test_a_stream_tells_its_own_progress_in_order_before_the_result() -> N
         told.append((method, params.get("progressToken")))
 
     said = '{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":%s,"progress":1,"total":2}}'
-    events = (said % "{id}", said % '"foreign"', '{"jsonrpc":"2.0","id":9,"method":"roots/list"}')
+    huge = (said % "{id}").replace('"progress":1,', '"progress":1' + "0" * 400 + ",")
+    events = (said % "{id}", said % '"foreign"', huge)
     text = "".join(f"data: {event}\n\n" for event in (*events, '{"jsonrpc":"2.0","id":{id},"result":{"ok":true}}'))
     async with posts(200, "text/event-stream", text) as (asked, _):
         result = await asked.ask("tools/call", {"_meta": {"a": 1}}, {"on_progress": progress}, heard)
     assert result == {"ok": True}
-    assert told == [("notifications/progress", 1), (1.0, 2.0, None), ("notifications/progress", "foreign")]
+    note = "notifications/progress"
+    assert told == [(note, 1), (1.0, 2.0, None), (note, "foreign"), (note, 1)]
 
 
 async def test_a_server_that_moved_was_not_asked() -> None:
-    async with posts(307, "text/plain", "") as (asked, wire):
+    async with posts(307, "text/plain", "") as (asked, server):
         with pytest.raises(Moved):
             await asked.ask("tools/call", {}, {}, unheard)
-    assert wire.closed == 1
+    assert len(server.asked) == 1
 
 
 async def test_the_end_of_the_connection_ends_what_is_under_way_and_what_comes_later() -> None:
-    async with posts(200, "application/json", "never") as (asked, wire):
+    async with posts(200, "application/json", "never") as (asked, server):
         under_way = asyncio.create_task(asked.ask("tools/call", {}, {}, unheard))
         async with asyncio.timeout(10):
-            await wire.waiting.wait()
+            await server.waiting.wait()
             asked.end()
             with pytest.raises(MCPError) as caught:
                 await under_way
+            await server.left.wait()
         assert caught.value.code == CONNECTION_CLOSED
-        assert wire.closed == 1
         with pytest.raises(MCPError):
             await asked.ask("tools/call", {}, {}, unheard)
-        assert len(wire.asked) == 1
+        assert len(server.asked) == 1
 
 
 async def test_who_asks_no_more_closes_the_answer() -> None:
-    async with posts(200, "application/json", "never") as (asked, wire):
+    async with posts(200, "application/json", "never") as (asked, server):
         under_way = asyncio.create_task(asked.ask("tools/call", {}, {}, unheard))
         async with asyncio.timeout(10):
-            await wire.waiting.wait()
+            await server.waiting.wait()
             under_way.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await under_way
-    assert wire.closed == 1
+            await server.left.wait()
+
+
+class _Deaf:
+    async def asked(self, method: str, params: Mapping[str, Any]) -> dict[str, Any]:
+        raise AssertionError((method, params))
+
+    def heard(self, method: str, params: Mapping[str, Any]) -> None:
+        del method, params
+
+
+async def test_what_was_under_way_before_a_server_moved_ends_with_the_connection_too() -> None:
+    waits = Server(200, "application/json", "never")
+    found = Server(200, "application/json", '{"jsonrpc":"2.0","id":{id},"result":{"ok":true}}')
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            return
+        if scope["path"] == "/there":
+            await found(scope, receive, send)
+        elif dict(scope["headers"])[b"mcp-method"] == b"tools/list":
+            await moved(send)
+        else:
+            await waits(scope, receive, send)
+
+    async def moved(send: Any) -> None:
+        fields = [(b"location", b"/there")]
+        await send({"type": "http.response.start", "status": 308, "headers": fields})
+        await send({"type": "http.response.body", "body": b""})
+
+    @asynccontextmanager
+    async def streams(url: str) -> AsyncGenerator[tuple[Any, Any, Posts]]:
+        async with (
+            client_for(one(url), _Nothing(), None) as client,
+            streamable_http_client(url, http_client=client) as pair,
+        ):
+            yield *pair, Posts(client, url, longest=1000)
+
+    async with listening(app) as url, asyncio.timeout(20):
+        link = Link("one", partial(streams, f"{url}/mcp"), Hello(like=Manners(version=MODERN)), _Deaf())
+        await link.open()
+        under_way = asyncio.create_task(link.request("tools/call", {"name": "x"}))
+        await waits.waiting.wait()
+        assert await link.request("tools/list", {}) == {"ok": True}
+        await link.close()
+        with pytest.raises(UpstreamBroken):
+            await under_way

@@ -186,15 +186,15 @@ class Link:
     async def _run(self, ready: asyncio.Future[None]) -> None:
         """The connection's own task: everything of the SDK that must be left where it was entered lives here."""
         try:
-            async with self._streams() as (read, write, self._posts):
+            async with self._streams() as (read, write, posts):
+                self._posts = posts
                 self._dispatcher = JSONRPCDispatcher(read, write)
-                async with anyio.create_task_group() as group:
-                    await group.start(self._pump, self._dispatcher)
-                    await self._greet()
-                    if not ready.done():
-                        ready.set_result(None)
-                    await self.over.wait()
-                    group.cancel_scope.cancel()
+                try:
+                    await self._live(self._dispatcher, ready)
+                finally:
+                    self.over.set()
+                    if posts is not None:  # also when later requests go another way, and before its client is closed
+                        posts.end()
         except BaseException as error:
             if not ready.done():
                 ready.set_exception(self._why(error))
@@ -202,8 +202,15 @@ class Link:
                 raise
         finally:
             self.over.set()
-            if self._posts is not None:
-                self._posts.end()
+
+    async def _live(self, dispatcher: JSONRPCDispatcher[TransportContext], ready: asyncio.Future[None]) -> None:
+        async with anyio.create_task_group() as group:
+            await group.start(self._pump, dispatcher)
+            await self._greet()
+            if not ready.done():
+                ready.set_result(None)
+            await self.over.wait()
+            group.cancel_scope.cancel()
 
     async def _pump(self, dispatcher: JSONRPCDispatcher[TransportContext], **started: Any) -> None:
         try:

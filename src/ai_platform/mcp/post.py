@@ -6,9 +6,10 @@ nothing does, so that no queue and no task of its own is needed, and closing the
 """
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Mapping
 from itertools import count
-from typing import Any, TypeGuard, cast
+from typing import Any, cast
 
 import httpx2
 import pydantic_core
@@ -89,21 +90,25 @@ class Posts:
     ) -> dict[str, Any]:
         if response.status_code in MOVED:
             raise Moved
-        kind = response.headers.get("content-type", "").lower()
+        kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
         if response.status_code >= 400:
-            raise _refused(await _whole(response) if kind.startswith("application/json") else b"")
+            raise _refused(await _whole(response) if kind == "application/json" else b"")
         if response.status_code >= 300 or response.status_code == 202:
-            raise MCPError(INVALID_REQUEST, f"The server answered {response.status_code} to a request")
-        if kind.startswith("application/json"):
+            raise MCPError(PARSE_ERROR, f"Failed to parse JSON response: there is none with {response.status_code}")
+        if kind == "application/json":
             return _result(_message(await _whole(response)), number)
-        if kind.startswith("text/event-stream"):
+        if kind == "text/event-stream":
             return await self._from_events(response, number, progress, heard)
         raise MCPError(INVALID_REQUEST, "Unexpected content type")
 
     async def _from_events(
         self, response: httpx2.Response, number: int, progress: ProgressFnT | None, heard: Heard
     ) -> dict[str, Any]:
-        """What comes before the result is told in its order; a server of this era asks nothing on the way."""
+        """What comes before the result is told in its order.
+
+        A server of this era asks its client nothing on the way: one that does would wait for an answer that has no way
+        to it, so its call fails now, not at its time limit.
+        """
         try:
             async for event in httpx2.EventSource(response, max_event_size=self._longest):
                 if event.event != "message" or not event.data:
@@ -111,8 +116,9 @@ class Posts:
                 message = _message(event.data)
                 if "method" not in message:
                     return _result(message, None)
-                if "id" not in message:
-                    await _tell(message, number, progress, heard)
+                if "id" in message:
+                    raise MCPError(CONNECTION_CLOSED, "SSE stream holds a request of the server")
+                await _tell(message, number, progress, heard)
         except httpx2.SSEError as error:
             raise MCPError(CONNECTION_CLOSED, f"SSE stream failed: {error}") from error
         raise MCPError(CONNECTION_CLOSED, "SSE stream ended without a response")
@@ -175,11 +181,17 @@ async def _tell(message: dict[str, Any], number: int, progress: ProgressFnT | No
     await heard(method, params)  # which counts them all
     if method != _PROGRESS:
         return
-    done, total, text = params.get("progress"), params.get("total"), params.get("message")
-    if progress is None or str(params.get("progressToken")) != str(number) or not _is_number(done):
+    done, text = _finite(params.get("progress")), params.get("message")
+    if progress is None or str(params.get("progressToken")) != str(number) or done is None:
         return
-    await progress(float(done), float(total) if _is_number(total) else None, text if isinstance(text, str) else None)
+    await progress(done, _finite(params.get("total")), text if isinstance(text, str) else None)
 
 
-def _is_number(value: Any) -> TypeGuard[float]:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def _finite(value: Any) -> float | None:
+    """None for what is no number, or none that a float can be."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        return float(value) if math.isfinite(value) else None
+    except OverflowError:
+        return None

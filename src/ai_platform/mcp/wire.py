@@ -120,7 +120,8 @@ class _Wire(httpx2.AsyncBaseTransport):
             return await self._failed(request, response, exchange)
         kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
         exchange.is_rpc = response.status_code < 300 and kind in _KINDS
-        stream = _Bounded(response, self._server.max_message_bytes, exchange)
+        limit = 0 if kind == "text/event-stream" else self._server.max_message_bytes
+        stream = _Bounded(response, limit, exchange)
         return httpx2.Response(response.status_code, headers=_plain(response), stream=stream, request=request)
 
     async def _may_try_again(
@@ -169,12 +170,12 @@ def _origin(url: httpx2.URL) -> tuple[str, str, int | None]:
 class _Bounded(httpx2.AsyncByteStream):
     """An answer's content, decoded, up to a bound; what breaks off simply ends, and the exchange says why.
 
-    A stream of events is bounded event by event by the SDK, so its sum is not.
+    limit: bytes; 0 for a stream of events, which is bounded event by event by its reader, so its sum is not.
     """
 
     def __init__(self, response: httpx2.Response, limit: int, exchange: Exchange) -> None:
         self._response = response
-        self._limit = limit if response.headers.get("content-type", "").startswith("application/json") else 0
+        self._limit = limit
         self._exchange = exchange
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
