@@ -17,7 +17,7 @@ from ai_platform.domain.errors import UpstreamBroken
 from ai_platform.mcp.link import Hello, Link
 from ai_platform.mcp.manners import Manners
 from ai_platform.mcp.post import Moved, Posts
-from ai_platform.mcp.wire import client_for
+from ai_platform.mcp.wire import ServerClient, client_for
 
 pytestmark = pytest.mark.anyio
 
@@ -204,15 +204,17 @@ async def test_what_was_under_way_before_a_server_moved_ends_with_the_connection
         await send({"type": "http.response.body", "body": b""})
 
     @asynccontextmanager
-    async def streams(url: str) -> AsyncGenerator[tuple[Any, Any, Posts]]:
-        async with (
-            client_for(one(url), _Nothing(), None) as client,
-            streamable_http_client(url, http_client=client) as pair,
-        ):
+    async def streams(client: ServerClient, url: str) -> AsyncGenerator[tuple[Any, Any, Posts]]:
+        async with streamable_http_client(url, http_client=client) as pair:
             yield *pair, Posts(client, url, longest=1000)
 
-    async with listening(app) as url, asyncio.timeout(20):
-        link = Link("one", partial(streams, f"{url}/mcp"), Hello(like=Manners(version=MODERN)), _Deaf())
+    async with (
+        asyncio.timeout(20),
+        listening(app) as url,
+        client_for(one(f"{url}/mcp"), _Nothing(), None) as client,  # which others use on
+    ):
+        reach = partial(streams, client, f"{url}/mcp")
+        link = Link("one", reach, Hello(like=Manners(version=MODERN)), _Deaf())
         await link.open()
         under_way = asyncio.create_task(link.request("tools/call", {"name": "x"}))
         await waits.waiting.wait()
