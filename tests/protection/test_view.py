@@ -3,11 +3,12 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from inspecting import REDACT_ALL, inspect
 
 from ai_platform.domain.finding import ProtectionPlan
 from ai_platform.protection import Scanner
 from ai_platform.protection.leaves import Leaf
-from ai_platform.protection.literals import finished
+from ai_platform.protection.literals import decode, finished
 from ai_platform.protection.rule import Hit
 from ai_platform.protection.view import SYMBOL, View, unfinished, without_symbols
 
@@ -25,6 +26,46 @@ def test_a_text_without_its_symbols_has_as_many_characters_and_the_same_view(tex
 def test_bytes_that_are_no_utf8_are_given_back_as_they_are_or_without_whole_symbols(raw: bytes) -> None:
     shown = without_symbols(raw)
     assert shown == raw or shown.isascii()
+
+
+RAW = st.lists(
+    st.sampled_from(
+        [
+            "→".encode(),
+            "é".encode(),
+            b"\\",
+            b"u",
+            b"0",
+            b"n",
+            b"\n",
+            b"\xe2",
+            b"\x86",
+            b"\x92",
+            b"\\u2192",
+            b"\\ud83d",
+            b"a",
+        ]
+    ),
+    max_size=12,
+).map(b"".join)
+
+
+@pytest.mark.requirement("DP-7")
+@settings(max_examples=1000, deadline=None)
+@given(RAW)
+def test_the_content_of_a_json_string_has_as_many_characters_without_its_symbols_even_when_it_is_malformed(
+    raw: bytes,
+) -> None:
+    assert len(decode(without_symbols(raw))) == len(decode(raw))
+
+
+@pytest.mark.requirement("DP-7")
+def test_a_value_behind_a_malformed_escape_of_a_symbol_is_redacted_whole() -> None:
+    body = b'{"messages":[{"role":"user","content":"' + b"\\\xe2\x86\x92" * 4 + b' ssn: 536-22-8491 and so on"}]}'
+    sent = inspect(body, REDACT_ALL).body
+    assert b"8491" not in sent
+    assert b"536" not in sent
+    assert sent.endswith(b' and so on"}]}')
 
 
 def test_only_symbols_are_replaced() -> None:

@@ -241,7 +241,7 @@ def without_symbols(raw: bytes) -> bytes:
             symbol = _shown(char.decode()) == SYMBOL
         except UnicodeDecodeError:
             symbol = False
-        if not symbol:
+        if not symbol or b"\\" + char in text:  # behind a backslash JSON has none: it is no symbol, but three bytes
             return raw
         text = text.replace(char, SYMBOL.encode())
     return text if text.isascii() else raw
